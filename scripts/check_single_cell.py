@@ -1,0 +1,114 @@
+"""Print the single-cell transfer figures: five lung lines, cells predicted by a model that never saw the lines.
+
+    python scripts/check_single_cell.py DATA [--draws 200]
+
+DATA holds `gdsc/` (tables of cell lines and responses) and `sc/sc_mixology/` (CEL-seq2 counts), see the docs page
+*Harmonization*. The score is the Pearson correlation over (line, drug) of predicted with measured responses, both
+standardised per drug by the training lines ("flat"), and the same after removing each drug's mean over the five lines
+("contrast"). Intervals are bootstrapped over drugs and lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+import scdrug
+from scdrug.metrics import transfer_correlation
+
+#: Name of each line in the cells' annotation, and in the reference.
+FIVE = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
+
+
+def score(predicted: pd.DataFrame, lines: pd.Series, held_out: pd.DataFrame, train: pd.DataFrame) -> tuple[float, float]:
+    """Average predictions by line and compare them with the lines' measured responses."""
+    by_line = predicted.groupby(lines.to_numpy()).mean().loc[list(FIVE)]
+    observed = held_out.loc[list(FIVE.values())].to_numpy(dtype=float)
+    values = train.to_numpy(dtype=float)
+    return transfer_correlation(by_line.to_numpy(), observed, np.nanmean(values, axis=0), np.nanstd(values, axis=0))
+
+
+def interval(predicted, lines, held_out, train, *, draws: int, seed: int = 0) -> str:
+    """Bootstrap over drugs and lines, 95 %."""
+    rng = np.random.default_rng(seed)
+    by_line = predicted.groupby(lines.to_numpy()).mean().loc[list(FIVE)].to_numpy()
+    observed = held_out.loc[list(FIVE.values())].to_numpy(dtype=float)
+    values = train.to_numpy(dtype=float)
+    mean, sd = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    scores = []
+    for _ in range(draws):
+        rows, columns = rng.integers(0, 5, 5), rng.integers(0, len(mean), len(mean))
+        if len(set(rows)) > 1:
+            pick = np.ix_(rows, columns)
+            scores.append(transfer_correlation(by_line[pick], observed[pick], mean[columns], sd[columns]))
+    low, high = np.nanquantile(np.array(scores), [0.025, 0.975], axis=0)
+    return f"flat {low[0]:.2f}-{high[0]:.2f}, contrast {low[1]:.2f}-{high[1]:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--draws", type=int, default=200)
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+
+    reference = scdrug.datasets.gdsc(release="GDSC2", path=arguments.data / "gdsc")
+    out = reference.obs_names.isin(FIVE.values())
+    response = reference.obsm["response"]
+    train, held_out = reference[~out].copy(), reference[out].copy()
+    scdrug.model.KernelRidge.setup_anndata(train)
+    model = scdrug.model.KernelRidge(train)
+    model.train()
+
+    cells = scdrug.datasets.sc_mixology(path=arguments.data / "sc" / "sc_mixology")
+    cells = cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
+    lines = cells.obs["cell_line"].astype(str)
+    truth = response[out], response[~out]
+
+    def show(name: str, predicted: pd.DataFrame, names: pd.Series) -> None:
+        flat, contrast = score(predicted, names, *truth)
+        print(f"{name:<52} flat {flat:6.3f}   contrast {contrast:6.3f}", flush=True)
+
+    print(f"{train.n_obs} training lines, {cells.n_obs} cells, {len(model.drugs)} drugs\n")
+    bulk = pd.Series({value: key for key, value in FIVE.items()}).loc[held_out.obs_names]
+    show("bulk profiles of the five lines (upper bound)", model.predict(held_out, key_added=None), bulk)
+    for method in ("quantile", "zscore", "gene_zscore"):
+        for anchor in ("similar", "mean", "none"):
+            scdrug.tl.predict_response(cells, model, method=method, anchor=anchor)
+            show(f"cells, {method}, anchor {anchor}", cells.obsm["predicted_response"], lines)
+    nearest = scdrug.pp.harmonize(cells, train, anchor="nearest")
+    show("cells, quantile, mean of the 30 nearest lines", model.predict(nearest, key_added=None), lines)
+    scdrug.tl.predict_response(cells, model, groupby="cell_line")
+    show("cells, quantile, shift averaged over lines", cells.obsm["predicted_response"], lines)
+    sums = [np.asarray(cells.X[(lines == line).to_numpy()].sum(axis=0)).ravel() for line in FIVE]
+    pseudobulk = AnnData(sp.csr_matrix(np.array(sums, dtype=np.float32)), var=cells.var, obs=pd.DataFrame(index=list(FIVE)))
+    scdrug.tl.predict_response(pseudobulk, model)
+    show("pseudobulk, quantile", pseudobulk.obsm["predicted_response"], pd.Series(list(FIVE)))
+
+    scdrug.tl.predict_response(cells, model)
+    default = cells.obsm["predicted_response"]
+    print(f"\ndefault: 95 % interval over drugs and lines: {interval(default, lines, *truth, draws=arguments.draws)}")
+    sensitive = {
+        drug: default[drug].groupby(lines.to_numpy()).mean().idxmin()
+        for drug in ("gefitinib", "afatinib")
+        if drug in default
+    }
+    print(f"most sensitive line: {sensitive}   reliability {cells.obs['response_reliability'].median():.2f}\n")
+
+    rng = np.random.default_rng(0)
+    for share in (0.3, 0.1, 0.03):
+        shallow = cells.copy()
+        shallow.X = sp.csr_matrix(rng.binomial(cells.X.toarray().astype(int), share).astype(np.float32))
+        scdrug.tl.predict_response(shallow, model)
+        depth, trust = np.median(shallow.X.sum(axis=1)), shallow.obs["response_reliability"].median()
+        show(f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})", shallow.obsm["predicted_response"], lines)
+
+
+if __name__ == "__main__":
+    main()

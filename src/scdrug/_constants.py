@@ -1,0 +1,32 @@
+"""Names of everything that scdrug reads from and writes to AnnData objects.
+
+One place, so that a key is spelled once: functions take `key_added` arguments whose defaults stand here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class _Keys(NamedTuple):
+    """Default keys of the data contract (see the *Data contract* page of the docs)."""
+
+    # bulk reference
+    RESPONSE: str = "response"  # obsm: DataFrame lines x drug ids, NaN = not measured
+    DRUGS: str = "drugs"  # uns: DataFrame by drug id
+    EXPRESSION: str = "expression"  # uns: scale of X
+    DATASET: str = "dataset"  # uns: card of a fetched data set
+    # predictions
+    PREDICTED: str = "predicted_response"  # obsm: DataFrame cells x drug ids; uns: provenance
+    PERCENTILE: str = "response_percentile"  # obsm: DataFrame cells x drug ids, 0-1
+    RELIABILITY: str = "response_reliability"  # obs: float, 0-1
+    HARMONIZED: str = "harmonization"  # uns: fitted parameters
+    RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
+
+
+KEYS = _Keys()
+
+#: Expression scales that scdrug tells apart.
+SCALES = ("counts", "linear", "log", "scaled")
+
+DISCLAIMER = "For research use only. scdrug is not a medical device and must not guide the treatment of patients."

@@ -1,0 +1,31 @@
+"""Data sets: fetched, checked by hash and brought into one form; and synthetic ones that need no network."""
+
+from __future__ import annotations
+
+from ._ccle import ccle
+from ._cells import a375_plx4720, oligodendroglioma, sc_mixology
+from ._fetch import fetch
+from ._gdsc import gdsc
+from ._gene_sets import gene_sets, read_gmt
+from ._l1000 import l1000
+from ._list import list_datasets as list
+from ._pdx import pdx
+from ._ppi import ppi
+from ._toy import toy, toy_cells
+
+__all__ = [
+    "a375_plx4720",
+    "ccle",
+    "fetch",
+    "gdsc",
+    "gene_sets",
+    "l1000",
+    "list",
+    "oligodendroglioma",
+    "pdx",
+    "ppi",
+    "read_gmt",
+    "sc_mixology",
+    "toy",
+    "toy_cells",
+]

@@ -1,0 +1,122 @@
+"""What can be fetched: files with address, hash, terms of use and citation, read from ``registry.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from .._validate import examples, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a data set."""
+
+    dataset: str
+    file: str
+    #: Addresses in the order in which they are tried; empty when no program can fetch the file.
+    urls: tuple[str, ...]
+    sha256: str | None
+    size: int | None
+    unverified: bool
+    note: str
+
+    @property
+    def name(self) -> str:
+        """Name under which the file is fetched, and its path inside the cache."""
+        return f"{self.dataset}/{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """A data set: its files, terms of use and citation."""
+
+    name: str
+    description: str
+    #: Name of the function of :mod:`scdrug.datasets` that reads it, or ``None``.
+    loader: str | None
+    licence: str
+    citation: str
+    files: tuple[FileEntry, ...]
+
+
+def parse_registry(text: str) -> dict[str, DatasetEntry]:
+    """Read the text of a registry file.
+
+    Parameters
+    ----------
+    text
+        YAML with the single key ``datasets``: data sets by name.
+
+    Returns
+    -------
+    Entries by name.
+
+    Raises
+    ------
+    ValueError
+        If an entry lacks a field, or a file has neither a hash nor the mark `unverified`.
+    """
+    content = yaml.safe_load(text)
+    if not isinstance(content, dict) or not isinstance(content.get("datasets"), dict):
+        raise ValueError("A registry must be a mapping with the key 'datasets'.")
+    return {name: _dataset(name, fields) for name, fields in content["datasets"].items()}
+
+
+def _dataset(name: str, fields: dict[str, Any]) -> DatasetEntry:
+    missing = {"description", "loader", "licence", "citation", "files"} - set(fields)
+    if missing:
+        raise ValueError(f"Data set {name!r} of the registry lacks {examples(sorted(missing))}.")
+    return DatasetEntry(
+        name=name,
+        description=fields["description"],
+        loader=fields["loader"],
+        licence=fields["licence"],
+        citation=fields["citation"],
+        files=tuple(_file(name, file) for file in fields["files"]),
+    )
+
+
+def _file(dataset: str, fields: dict[str, Any]) -> FileEntry:
+    url, mirrors = fields.get("url"), fields.get("mirrors", [])
+    entry = FileEntry(
+        dataset=dataset,
+        file=fields["file"],
+        urls=tuple([url] if url else []) + tuple(mirrors),
+        sha256=fields.get("sha256"),
+        size=fields.get("size"),
+        unverified=bool(fields.get("unverified", False)),
+        note=fields.get("note", ""),
+    )
+    if (entry.sha256 is None) != entry.unverified:
+        raise ValueError(f"{entry.name!r} of the registry must have either a sha256 or the mark `unverified`.")
+    return entry
+
+
+@cache
+def registry() -> dict[str, DatasetEntry]:
+    """Data sets that come with the package, by name."""
+    return parse_registry(resources.files(__package__).joinpath("registry.yaml").read_text(encoding="utf-8"))
+
+
+def find_files(name: str) -> tuple[FileEntry, ...]:
+    """Files of a data set, or the one file called ``dataset/file``.
+
+    Raises
+    ------
+    KeyError
+        If nothing has that name; the nearest names are offered.
+    """
+    entries = registry()
+    if name in entries:
+        return entries[name].files
+    by_name = {file.name: file for entry in entries.values() for file in entry.files}
+    if name in by_name:
+        return (by_name[name],)
+    near = nearest(name, [*entries, *by_name])
+    hint = f" Did you mean {examples(near)}?" if near else ""
+    raise KeyError(f"No data set or file is called {name!r}.{hint} scdrug.datasets.list() names all.")

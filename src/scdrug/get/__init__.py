@@ -1,0 +1,9 @@
+"""Tidy tables of what :mod:`scdrug.tl` stored."""
+
+from __future__ import annotations
+
+from ._drugs import drugs_df
+from ._rank import rank_drugs_df
+from ._response import response_df
+
+__all__ = ["drugs_df", "rank_drugs_df", "response_df"]

@@ -1,0 +1,51 @@
+"""The drugs that were predicted, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from ..tl._stored import read_predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def drugs_df(adata: AnnData, *, key: str = KEYS.PREDICTED) -> pd.DataFrame:
+    """Get the table of the predicted drugs.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.predict_response`.
+    key
+        Where :func:`scdrug.tl.predict_response` stored its results.
+
+    Returns
+    -------
+    A copy, by drug id in the order of the predictions: `name`, `targets`, `pathway`, what else the model knows of its
+    drugs (`smiles`, `pubchem_cid`), and `half_width`: half the width of the prediction interval of a new line, in the
+    unit of the response (NaN if the model states none).
+
+    Raises
+    ------
+    KeyError
+        If there are no predictions.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> str(scdrug.get.drugs_df(cells).loc["trametinib", "name"])
+    'Trametinib'
+    """
+    predictions = read_predictions(adata, key)
+    half_width = np.asarray(predictions.provenance.get("half_width", np.nan), dtype=float)
+    return predictions.drugs.assign(half_width=half_width)

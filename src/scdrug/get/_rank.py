@@ -1,0 +1,81 @@
+"""Ranked drugs as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from .._constants import KEYS
+from .._validate import check_choice
+from ..tl._stored import read_ranking, select_groups
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def rank_drugs_df(
+    adata: AnnData,
+    group: str | Sequence[str] | None = None,
+    *,
+    fdr_max: float | None = None,
+    direction: str | None = None,
+    key: str = KEYS.RANKED,
+) -> pd.DataFrame:
+    """Get the drugs that :func:`scdrug.tl.rank_drugs` ranked.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.rank_drugs`.
+    group
+        One or several groups; all if omitted.
+    fdr_max
+        Keep drugs with at most this false discovery rate; drugs without p-value are dropped then.
+    direction
+        Keep ``"sensitive"`` (group more sensitive than its reference) or ``"resistant"`` drugs.
+    key
+        Where :func:`scdrug.tl.rank_drugs` stored its results.
+
+    Returns
+    -------
+    A copy of the rows, by group and rank; for the columns see :func:`scdrug.tl.rank_drugs`. Positive `score`: the
+    group is more sensitive than its reference.
+
+    Raises
+    ------
+    KeyError
+        If no drugs were ranked, or a group is unknown; the nearest one is offered.
+    ValueError
+        If `direction` or `fdr_max` is none of those that are possible.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> scdrug.tl.rank_drugs(cells, groupby="clone", sample_key="sample")
+    >>> scdrug.get.rank_drugs_df(cells, "clone-a")["rank"].tolist()[:3]
+    [1, 2, 3]
+    """
+    if direction is not None:
+        check_choice("direction", direction, ("sensitive", "resistant"))
+    if fdr_max is not None and not 0 <= fdr_max <= 1:
+        raise ValueError(f"`fdr_max` must be between 0 and 1; found {fdr_max}.")
+    table, _ = read_ranking(adata, key)
+    present = list(dict.fromkeys(table["group"].astype(str)))
+    wanted = select_groups(group, present, where=f"`adata.uns[{key!r}]`")
+    # in the order that was asked for
+    order = {name: position for position, name in enumerate(wanted)}
+    position = table["group"].astype(str).map(order)
+    keep = position.notna()
+    if fdr_max is not None:
+        keep &= table["fdr"] <= fdr_max
+    if direction is not None:
+        keep &= table["direction"].astype(str) == direction
+    rows = table[keep].assign(_position=position[keep]).sort_values(["_position", "rank"], kind="stable")
+    return rows.drop(columns="_position").reset_index(drop=True)

@@ -1,0 +1,6 @@
+"""Models without a network: closed forms that deep ones must beat."""
+
+from ._completion import AdditiveMean, SoftImpute
+from ._kernel_ridge import KernelRidge
+
+__all__ = ["AdditiveMean", "KernelRidge", "SoftImpute"]

@@ -1,0 +1,273 @@
+"""Kernel ridge regression as a model: expression to response in closed form, for new samples and new drugs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from ..._validate import check_choice, unique_slugs
+from ...pp._drugs import resolve_drugs
+from ...pp._molecules import canonical_smiles, featurize_smiles, tanimoto_kernel
+from .._base import ClosedFormModel
+from .._card import MethodCard
+from .._data import DRUG_COLUMNS, Calibration
+from ._complete import complete_response
+from ._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
+from ._kronecker import fit_unseen_drugs
+from ._ridge import decompose_kernel, leave_one_out, primal_weights, solve_ridge
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_SPECS = {"linear": (KernelSpec(kind="linear"),), "rbf": RBF, "mean": FIVE_KERNELS}
+
+
+class KernelRidge(ClosedFormModel):
+    """Kernel ridge regression of each drug's response on expression, with missing responses left out exactly.
+
+    Each drug is regressed on the lines in which it was measured, around its own mean. The linear kernel is kept in primal
+    form, as one weight per gene and drug, and holds no training line; the other kernels compare samples with the
+    training lines and so keep them.
+
+    Parameters
+    ----------
+    adata
+        Bulk reference that :meth:`setup_anndata` was called on.
+    registry
+        Registry of an earlier setup, for loading without data.
+    kernel
+        ``"linear"`` on per-gene z scores, ``"rbf"`` with the median squared distance as width, or ``"mean"`` of five RBF
+        kernels.
+    ridge
+        Added to the kernel's diagonal, which is about one; 0.5 for the linear kernel and 0.2 for the others if omitted.
+    denoise
+        Share of each training response that is replaced by its soft-impute fit, 0-1; what is missing stays missing.
+    drug_kernel
+        ``"tanimoto"`` also fits a Kronecker ridge with the similarity of Morgan fingerprints, which predicts drugs
+        that were never screened from their SMILES.
+    drug_ridge
+        Ridge on drug similarity.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference = scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference, drug_kernel="tanimoto")
+    >>> model.train()
+    >>> model.predict(drugs={"ethanol": "CCO"}, key_added=None).columns.tolist()
+    ['ethanol']
+    """
+
+    card = MethodCard(
+        name="KernelRidge",
+        summary="Kernel ridge regression on expression; the strong baseline for new samples and, with a drug kernel, drugs.",
+        source="Saunders, Gammerman and Vovk 1998; Kronecker form: Pahikkala et al. 2013",
+        unseen_cells=True,
+        unseen_drugs=True,
+        limits="Linear in expression; unseen drugs need drug_kernel='tanimoto'.",
+    )
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        registry: dict[str, Any] | None = None,
+        *,
+        kernel: str = "linear",
+        ridge: float | None = None,
+        denoise: float = 0.0,
+        drug_kernel: str | None = None,
+        drug_ridge: float = 0.3,
+    ) -> None:
+        super().__init__(adata, registry)
+        check_choice("kernel", kernel, tuple(_SPECS))
+        check_choice("drug_kernel", str(drug_kernel), ("None", "tanimoto"))
+        if not 0 <= denoise <= 1:
+            raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
+        self.kernel, self.drug_kernel, self.denoise, self.drug_ridge = kernel, drug_kernel, denoise, drug_ridge
+        self.ridge = (0.5 if kernel == "linear" else 0.2) if ridge is None else ridge
+        self._lines: dict[str, int] = {}
+        self._model_summary_string = (
+            f"KernelRidge(kernel={kernel!r}, ridge={self.ridge}, denoise={denoise}, drug_kernel={drug_kernel!r})"
+        )
+        self.init_params_ = self._get_init_params(locals())
+
+    # ------------------------------------------------------------------ fit
+
+    def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
+        self.__dict__.pop("_expression_kernel", None)
+        _, matrix = fit_kernel(expression, _SPECS[self.kernel])
+        decomposition = decompose_kernel(matrix)
+        target = response
+        if self.denoise > 0:
+            smooth = complete_response(response).fitted
+            target = np.where(np.isnan(response), np.nan, self.denoise * smooth + (1 - self.denoise) * response)
+        fit = solve_ridge(decomposition, target, ridge=self.ridge)
+        alone = leave_one_out(decomposition, target, ridge=self.ridge)
+        self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
+        arrays = self._line_arrays(expression, fit.alpha, fit.intercept)
+        if self.drug_kernel is not None:
+            arrays |= self._drug_arrays(expression, response, decomposition)
+        return {key: np.asarray(value, dtype=_dtype(value)) for key, value in arrays.items()}
+
+    def _line_arrays(
+        self, expression: np.ndarray, alpha: np.ndarray, intercept: np.ndarray, prefix: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Dual weights, or for the linear kernel weights on expression itself (genes × drugs)."""
+        if self.kernel != "linear":
+            return {f"{prefix}alpha": alpha, f"{prefix}intercept": intercept, "lines": expression}
+        scaler = fit_gene_scaler(expression)
+        weights = primal_weights(scaler.transform(expression), alpha) / scaler.scale[:, None]
+        return {f"{prefix}weights": weights, f"{prefix}intercept": intercept - scaler.mean @ weights}
+
+    def _drug_arrays(self, expression: np.ndarray, response: np.ndarray, decomposition: Any) -> dict[str, np.ndarray]:
+        """What is needed to predict drugs from their structure."""
+        bits, _, status = featurize_smiles(self.drugs["smiles"])
+        usable = np.isin(status, ("ok", "salt removed"))
+        if usable.sum() < 3:
+            raise ValueError(
+                f"`drug_kernel='tanimoto'` needs structures; only {int(usable.sum())} of {len(usable)} drugs in "
+                "`adata.uns['drugs']` have a SMILES that can be read. Add them, or drop `drug_kernel`."
+            )
+        fit = fit_unseen_drugs(
+            response[:, usable], tanimoto_kernel(bits), decomposition, drug_ridge=self.drug_ridge, ridge=self.ridge
+        )
+        assert fit.line_effect is not None
+        assert fit.residual is not None
+        # one more column: the effect of the line itself, common to all new drugs
+        dual = np.column_stack([fit.residual, fit.line_effect.alpha])
+        constant = np.append(np.zeros(int(usable.sum())), fit.line_effect.intercept)
+        self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
+        return {
+            "fingerprints": bits,
+            **self._line_arrays(expression, dual, constant, prefix="unseen_"),
+            "drug_alpha": fit.drug_effect.alpha[:, 0],
+            "drug_intercept": fit.drug_effect.intercept,
+            "known_line": fit.effects.line,
+            "known_alpha": fit.line_residual.alpha,
+        }
+
+    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
+        return self._left_out, True
+
+    # ------------------------------------------------------------------ predict
+
+    @cached_property
+    def _expression_kernel(self) -> ExpressionKernel:
+        return fit_kernel(self.module.array("lines"), _SPECS[self.kernel])[0]
+
+    def _predict_rows(
+        self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None
+    ) -> np.ndarray:
+        linear = self._linear_weights(drugs)
+        if linear is not None:
+            predicted = expression @ linear[0] + linear[1]
+        else:
+            cross = apply_kernel(self._expression_kernel, expression, self.module.array("lines"))
+            predicted = cross @ self.module.array("alpha")[:, drugs] + self.module.array("intercept")[drugs]
+        if names is not None and self._known_lines is not None:
+            rows = np.array([self._lines.get(str(name), -1) for name in names])
+            predicted[rows >= 0] = self._known_lines[np.ix_(rows[rows >= 0], drugs)]
+        return predicted.astype(np.float32)
+
+    def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.kernel != "linear":
+            return None
+        return self.module.array("weights")[:, drugs], self.module.array("intercept")[drugs]
+
+    #: Predictions of unseen drugs for training lines (lines × drugs), in a model that :meth:`_for_unseen` made.
+    _known_lines: np.ndarray | None = None
+
+    # ------------------------------------------------------------------ drugs that were not in training
+
+    def select_drugs(
+        self, drugs: Sequence[str] | Mapping[str, str] | None
+    ) -> tuple[KernelRidge, list[str], np.ndarray]:
+        """Find drugs by name or id, or, with a drug kernel, take them as SMILES or a mapping of names to SMILES."""
+        if self.drug_kernel is None or drugs is None:
+            return super().select_drugs(list(drugs.values()) if isinstance(drugs, Mapping) else drugs)
+        if isinstance(drugs, str):
+            drugs = [drugs]
+        queries = dict(drugs) if isinstance(drugs, Mapping) else {str(query): str(query) for query in drugs}
+        unseen: dict[str, str] = {}
+        known: list[str] = []
+        for name, query in queries.items():
+            structure = canonical_smiles(query)
+            if isinstance(drugs, Mapping) and structure is None:
+                raise ValueError(f"{query!r}, given for {name!r}, cannot be read as SMILES. Check the structure.")
+            try:
+                known += resolve_drugs([query], self.drugs)
+            except KeyError:
+                if structure is None:
+                    raise
+                unseen[name] = structure
+        if not unseen:
+            known = list(dict.fromkeys(known))
+            return self, known, self.drugs.index.get_indexer(known)
+        model = self._for_unseen(unseen)
+        return model, list(model.drugs.index), np.arange(len(model.drugs))
+
+    def _for_unseen(self, smiles: dict[str, str]) -> KernelRidge:
+        """Return a model of drugs that were not in training, given as name → canonical SMILES."""
+        bits, _, _ = featurize_smiles(smiles.values())
+        cross = tanimoto_kernel(bits, self.module.array("fingerprints"))
+        mix = np.column_stack([cross, np.ones(len(cross))]).T  # (drugs + 1) × new drugs
+        effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
+        arrays = {"intercept": self.module.array("unseen_intercept") @ mix + effect}
+        if self.kernel == "linear":
+            arrays["weights"] = self.module.array("unseen_weights") @ mix
+        else:
+            arrays["alpha"] = self.module.array("unseen_alpha") @ mix
+            arrays["lines"] = self.module.array("lines")
+        other = KernelRidge(registry=self.registry_, kernel=self.kernel, ridge=self.ridge)
+        other.module.set_arrays(**{key: value.astype(np.float32) for key, value in arrays.items()})
+        table = {column: [""] * len(smiles) for column in DRUG_COLUMNS} | {
+            "name": list(smiles),
+            "smiles": list(smiles.values()),
+        }
+        other.reference_ = replace(self.reference, drugs=pd.DataFrame(table, index=pd.Index(unique_slugs(smiles))))
+        other.profile_, other.notes_, other.is_trained_ = self.profile_, self.notes_, True
+        other._lines = self._lines
+        residual = (cross @ self.module.array("known_alpha")).T
+        other._known_lines = self.module.array("known_line")[:, None] + effect[None, :] + residual
+        other.calibration_ = other._gaussian_calibration(self.calibration.level)
+        return other
+
+    def _gaussian_calibration(self, level: float) -> Calibration:
+        """Distribution of predictions over the reference's factor model, where no line can be left out."""
+        if self.kernel != "linear":
+            predicted = self._predict_rows(self.module.array("lines"), np.arange(len(self.drugs)))
+            return Calibration.fit(predicted, np.full(predicted.shape, np.nan), held_out=False, level=level)
+        weights, intercept = self._linear_weights(np.arange(len(self.drugs)))
+        centre = self.profile.mean @ weights + intercept
+        scaled = self.profile.sd[:, None] * weights
+        spread = np.sqrt(((self.profile.loadings @ scaled) ** 2).sum(axis=0) + self.profile.noise * (scaled**2).sum(0))
+        steps = ndtri(np.linspace(0.002, 0.998, len(self.calibration_probabilities)))
+        quantiles = centre + steps[:, None] * spread
+        unknown = np.full(len(self.drugs), np.nan, dtype=np.float32)
+        return Calibration(quantiles.astype(np.float32), unknown, level, held_out=False)
+
+    #: Probabilities of the stored quantiles.
+    calibration_probabilities = np.linspace(0, 1, 101)
+
+    # ------------------------------------------------------------------ files
+
+    @property
+    def _holds_lines(self) -> bool:  # type: ignore[override]
+        return self.kernel != "linear" or self.drug_kernel is not None
+
+    def _state(self) -> dict[str, Any]:
+        return {"lines": list(self._lines)}
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self._lines = {name: row for row, name in enumerate(state["lines"])}
+
+
+def _dtype(value: np.ndarray) -> type:
+    return np.uint8 if np.asarray(value).dtype == np.uint8 else np.float32

@@ -1,0 +1,230 @@
+"""Ridge regression over lines and drugs at once, for drugs that were never screened."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from ._additive import AdditiveEffects, check_response, fit_additive
+from ._ridge import KernelDecomposition, RidgeFit, decompose_kernel, solve_ridge
+
+logger = logging.getLogger(__name__)
+
+
+class UnseenDrugFit(NamedTuple):
+    """Fit that predicts new drugs for known or new lines."""
+
+    #: Effects of the training drugs and lines.
+    effects: AdditiveEffects
+    #: Regression of the drug effects on drug similarity; drugs × 1.
+    drug_effect: RidgeFit
+    #: Regression of the residuals of each known line on drug similarity; drugs × lines.
+    line_residual: RidgeFit
+    #: Regression of the line effects on line similarity; lines × 1. None without a line kernel.
+    line_effect: RidgeFit | None
+    #: Kronecker ridge on the residuals, lines × drugs. None without a line kernel.
+    residual: np.ndarray | None
+
+
+def kronecker_ridge(
+    kernel_lines: np.ndarray | KernelDecomposition,
+    kernel_drugs: np.ndarray | KernelDecomposition,
+    response: np.ndarray,
+    *,
+    ridge: float = 0.2,
+    tol: float = 1e-6,
+    max_iter: int = 500,
+) -> np.ndarray:
+    """Kernel ridge regression with the product of a line and a drug kernel, over the measured pairs only.
+
+    Parameters
+    ----------
+    kernel_lines
+        Lines × lines, or its decomposition.
+    kernel_drugs
+        Drugs × drugs, or its decomposition.
+    response
+        Lines × drugs, centred by the caller, NaN where not measured.
+    ridge
+        Added to the diagonal of the product kernel.
+    tol
+        Largest residual norm of the linear system relative to the norm of the response, where pairs are missing.
+    max_iter
+        Largest number of conjugate gradient steps; a warning goes to the log when it is reached.
+
+    Returns
+    -------
+    Dual weights, lines × drugs, zero where not measured. The prediction is
+    ``cross_lines @ weights @ cross_drugs.T``.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, `ridge` is not positive, or nothing was measured.
+
+    Notes
+    -----
+    A complete matrix is solved in closed form from the two eigendecompositions. With missing pairs the system over the
+    measured ones is solved by conjugate gradients; the closed form on the matrix filled with zeros serves as
+    preconditioner, so that some ten steps suffice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> kronecker_ridge(np.eye(2), np.eye(2), np.array([[1.2, np.nan], [0.0, 2.4]]), ridge=0.2)
+    array([[1., 0.],
+           [0., 2.]])
+    """
+    lines, drugs, response = _check_kronecker(kernel_lines, kernel_drugs, response, ridge)
+    spectrum = lines.values[:, None] * drugs.values[None, :] + ridge
+    observed = ~np.isnan(response)
+
+    def solve_complete(target: np.ndarray) -> np.ndarray:
+        rotated = lines.vectors.T @ target @ drugs.vectors
+        return lines.vectors @ (rotated / spectrum) @ drugs.vectors.T
+
+    if observed.all():
+        return solve_complete(response)
+    target = np.where(observed, response, 0.0)
+    weights = np.zeros_like(target)
+    residual = target.copy()
+    step = preconditioned = np.where(observed, solve_complete(residual), 0.0)
+    product = float(np.vdot(residual, preconditioned))
+    limit = tol * np.linalg.norm(target)
+    for _ in range(max_iter):
+        if np.linalg.norm(residual) <= limit:
+            return weights
+        image = np.where(observed, lines.kernel @ step @ drugs.kernel, 0.0) + ridge * step
+        length = product / float(np.vdot(step, image))
+        weights = weights + length * step
+        residual = residual - length * image
+        preconditioned = np.where(observed, solve_complete(residual), 0.0)
+        previous, product = product, float(np.vdot(residual, preconditioned))
+        step = preconditioned + (product / previous) * step
+    if np.linalg.norm(residual) > limit:
+        logger.warning("Kronecker ridge stopped after %d steps before the tolerance %g was reached.", max_iter, tol)
+    return weights
+
+
+def fit_unseen_drugs(
+    response: np.ndarray,
+    kernel_drugs: np.ndarray | KernelDecomposition,
+    kernel_lines: np.ndarray | KernelDecomposition | None = None,
+    *,
+    drug_ridge: float = 0.3,
+    line_ridge: float = 0.2,
+    ridge: float = 0.2,
+    tol: float = 1e-4,
+) -> UnseenDrugFit:
+    """Fit what is needed to predict drugs that were never screened, in known and in new lines.
+
+    The response is split into drug effects, line effects and residuals. Drug effects are regressed on drug similarity,
+    line effects on line similarity. For a known line the residuals of that line are regressed on drug similarity; for a
+    new line :func:`kronecker_ridge` is used.
+
+    Parameters
+    ----------
+    response
+        Training lines × training drugs, NaN where not measured.
+    kernel_drugs
+        Drugs × drugs, for example Tanimoto similarity of Morgan fingerprints.
+    kernel_lines
+        Lines × lines; without it only known lines can be predicted.
+    drug_ridge
+        Ridge on drug similarity.
+    line_ridge
+        Ridge on line similarity, for the line effects.
+    ridge
+        Ridge of the Kronecker regression.
+    tol
+        Tolerance of :func:`kronecker_ridge`.
+
+    Returns
+    -------
+    The fit, for :func:`predict_unseen_drugs`.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a ridge is not positive, or a drug was measured in no line.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> response = np.array([[0.0, 2.0], [2.0, 4.0]])
+    >>> fit = fit_unseen_drugs(response, np.eye(2))
+    >>> predict_unseen_drugs(fit, np.zeros((1, 2)))  # a drug like no other: mean drug effect and line effects
+    array([[1.],
+           [3.]])
+    """
+    response = check_response(response)
+    drugs = _decomposed(kernel_drugs)
+    effects = fit_additive(response)
+    residual = response - effects.matrix
+    measured = ~np.isnan(residual).all(axis=1)
+    by_line = solve_ridge(drugs, residual[measured].T, ridge=drug_ridge, center=False)
+    alpha = np.zeros((response.shape[1], len(response)))
+    alpha[:, measured] = by_line.alpha
+    line_residual = RidgeFit(alpha, np.zeros(len(response)))
+    drug_effect = solve_ridge(drugs, effects.drug[:, None], ridge=drug_ridge)
+    if kernel_lines is None:
+        return UnseenDrugFit(effects, drug_effect, line_residual, None, None)
+    lines = _decomposed(kernel_lines)
+    line_effect = solve_ridge(lines, np.where(measured, effects.line, np.nan)[:, None], ridge=line_ridge)
+    weights = kronecker_ridge(lines, drugs, residual, ridge=ridge, tol=tol)
+    return UnseenDrugFit(effects, drug_effect, line_residual, line_effect, weights)
+
+
+def predict_unseen_drugs(
+    fit: UnseenDrugFit, cross_drugs: np.ndarray, cross_lines: np.ndarray | None = None
+) -> np.ndarray:
+    """Predict new drugs.
+
+    Parameters
+    ----------
+    fit
+        What :func:`fit_unseen_drugs` returned.
+    cross_drugs
+        New drugs × training drugs.
+    cross_lines
+        New lines × training lines; the training lines themselves are predicted if omitted.
+
+    Returns
+    -------
+    Lines × new drugs, in the unit of the response.
+
+    Raises
+    ------
+    ValueError
+        If new lines are asked for and the fit has no line kernel.
+    """
+    drug = fit.drug_effect.predict(cross_drugs)[:, 0]
+    if cross_lines is None:
+        return fit.effects.line[:, None] + drug[None, :] + fit.line_residual.predict(cross_drugs).T
+    if fit.line_effect is None or fit.residual is None:
+        raise ValueError("This fit has no line kernel, so new lines cannot be predicted. Pass `kernel_lines` to the fit.")
+    return fit.line_effect.predict(cross_lines) + drug[None, :] + cross_lines @ fit.residual @ cross_drugs.T
+
+
+def _decomposed(kernel: np.ndarray | KernelDecomposition) -> KernelDecomposition:
+    return kernel if isinstance(kernel, KernelDecomposition) else decompose_kernel(kernel)
+
+
+def _check_kronecker(
+    kernel_lines: np.ndarray | KernelDecomposition,
+    kernel_drugs: np.ndarray | KernelDecomposition,
+    response: np.ndarray,
+    ridge: float,
+) -> tuple[KernelDecomposition, KernelDecomposition, np.ndarray]:
+    lines, drugs = _decomposed(kernel_lines), _decomposed(kernel_drugs)
+    response = np.asarray(response, dtype=np.float64)
+    expected = (len(lines.kernel), len(drugs.kernel))
+    if response.shape != expected:
+        raise ValueError(f"The kernels compare {expected[0]} lines and {expected[1]} drugs; the response has shape {response.shape}.")
+    if not ridge > 0:
+        raise ValueError(f"`ridge` must be positive; found {ridge}.")
+    if np.isinf(response).any() or np.isnan(response).all():
+        raise ValueError("The response must hold finite values and NaN (not measured), and not only NaN.")
+    return lines, drugs, response

@@ -1,0 +1,197 @@
+"""Groups of cells × drugs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from ..pp._drugs import resolve_drugs
+from ..tl._rank_stats import class_sums
+from ..tl._stored import Predictions, check_use, group_labels, read_predictions
+from ._style import FONT, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def heatmap(
+    adata: AnnData,
+    groupby: str,
+    *,
+    drugs: str | Sequence[str] | None = None,
+    n_drugs: int = 30,
+    use: str = "percentile",
+    cluster: bool = True,
+    annotate: bool = True,
+    key: str = KEYS.PREDICTED,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot the mean predicted response of groups of cells to drugs.
+
+    Orange is sensitive and blue resistant. Percentiles are drawn on the whole scale from 0 to 1, grey being the median
+    reference line. Responses in the unit of the reference are drawn as differences to the mean of the groups, because
+    potencies of drugs differ far more than groups do.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.predict_response`.
+    groupby
+        Column of `obs` with the groups. Cells without label are left out.
+    drugs
+        Names or ids of the drugs to show; by default the `n_drugs` whose group means differ most.
+    n_drugs
+        Number of drugs, if they are not named.
+    use
+        ``"percentile"``, or ``"response"``.
+    cluster
+        Order groups and drugs by average linkage of their Euclidean distances; otherwise groups keep the order of
+        their categories and drugs that of `drugs`.
+    annotate
+        Write number of cells and median reliability beside each group.
+    key
+        Where :func:`scdrug.tl.predict_response` stored its results.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes; the colour bar is an Axes of its own in the same figure.
+
+    Raises
+    ------
+    KeyError
+        If there are no predictions or no such column, or a drug is unknown.
+    ValueError
+        If no cell has a label.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> ax = scdrug.pl.heatmap(cells, "clone", n_drugs=8)
+    >>> len(ax.get_xticklabels())
+    8
+    """
+    check_use(use)
+    if n_drugs < 1:
+        raise ValueError(f"`n_drugs` must be at least 1; found {n_drugs}.")
+    predictions = read_predictions(adata, key)
+    named = None if drugs is None else resolve_drugs(drugs, predictions.drugs)
+    labels = group_labels(adata, groupby)
+    means = _group_means(predictions.table(use), labels, groupby)
+    info = _group_info(predictions, labels)
+
+    ids = named if named is not None else _most_different(means, n_drugs)
+    means = means[ids]
+    if use == "response":
+        means = means - means.mean(axis=0)
+    if cluster:
+        means = means.iloc[_leaf_order(means.to_numpy()), _leaf_order(means.to_numpy().T)]
+    names = drug_labels(predictions.drugs.loc[list(means.columns)])
+
+    if figsize is None:
+        figsize = (0.24 * len(means.columns) + 3.2, 0.27 * len(means) + 0.075 * max(map(len, names)) + 1.5)
+    ax = new_axes(ax, figsize)
+    mesh = _draw(ax, means, names, use, high_is_sensitive=predictions.sign(use) > 0)
+    if annotate:
+        _annotate(ax, info.loc[means.index])
+    _color_bar(ax, mesh, predictions, use)
+    return ax
+
+
+def _group_means(table: pd.DataFrame, labels: pd.Categorical, groupby: str) -> pd.DataFrame:
+    """Mean of each group (groups × drugs)."""
+    codes = labels.codes.astype(np.int64)
+    if not (codes >= 0).any():
+        raise ValueError(f"No cell has a label in `adata.obs[{groupby!r}]`.")
+    if (codes < 0).any():
+        warnings.warn(
+            f"Left out {int((codes < 0).sum())} of {len(codes)} cells without label in `adata.obs[{groupby!r}]`.",
+            UserWarning,
+            stacklevel=3,
+        )
+    n = len(labels.categories)
+    sums = class_sums(lambda block: table.iloc[:, block].to_numpy(), table.shape[1], codes, n)
+    counts = np.bincount(codes[codes >= 0], minlength=n)
+    return pd.DataFrame(sums / counts[:, None], index=list(labels.categories), columns=list(table.columns))
+
+
+def _group_info(predictions: Predictions, labels: pd.Categorical) -> pd.DataFrame:
+    cells = pd.DataFrame({"group": labels, "reliability": predictions.reliability})
+    grouped = cells.groupby("group", observed=True)["reliability"]
+    return pd.DataFrame({"cells": grouped.size(), "reliability": grouped.median()})
+
+
+def _most_different(means: pd.DataFrame, n_drugs: int) -> list[str]:
+    spread = (means.max() - means.min()).sort_values(ascending=False, kind="stable")
+    return list(spread.index[:n_drugs])
+
+
+def _leaf_order(values: np.ndarray) -> np.ndarray:
+    """Order of rows that puts similar ones side by side."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    if len(values) < 3:
+        return np.arange(len(values))
+    return leaves_list(linkage(values, method="average", optimal_ordering=True))
+
+
+def _draw(ax: Axes, means: pd.DataFrame, names: list[str], use: str, *, high_is_sensitive: bool) -> Any:
+    largest = float(np.abs(means.to_numpy()).max()) or 1.0
+    low, high = (0.0, 1.0) if use == "percentile" else (-largest, largest)
+    mesh = ax.pcolormesh(
+        means.to_numpy(),
+        cmap=diverging(high_is_sensitive=high_is_sensitive),
+        vmin=low,
+        vmax=high,
+        edgecolors="white",
+        linewidth=0.6,
+    )
+    ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90, fontsize=SMALL)
+    ax.set_yticks(np.arange(len(means)) + 0.5, [shorten(str(name), 34) for name in means.index], fontsize=FONT)
+    ax.set_ylim(len(means), 0)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return mesh
+
+
+def _annotate(ax: Axes, info: pd.DataFrame) -> None:
+    """Two columns of numbers to the right of the groups."""
+    columns = {"cells": (34, [f"{int(n):,}" for n in info["cells"]])}
+    if info["reliability"].notna().any():
+        columns["reliability"] = (84, [f"{value:.2f}" for value in info["reliability"]])
+    for title, (offset, texts) in columns.items():
+        style = {
+            "textcoords": "offset points",
+            "ha": "right",
+            "fontsize": SMALL,
+            "color": TEXT,
+            "annotation_clip": False,
+        }
+        ax.annotate(title, (1, 1), (offset, 3), xycoords="axes fraction", va="bottom", **style)
+        for row, text in enumerate(texts):
+            ax.annotate(text, (1, row + 0.5), (offset, 0), xycoords=ax.get_yaxis_transform(), va="center", **style)
+
+
+def _color_bar(ax: Axes, mesh: Any, predictions: Predictions, use: str) -> None:
+    bar = ax.figure.colorbar(mesh, ax=ax, location="top", shrink=0.5, aspect=28, anchor=(0.0, 0.5), pad=0.04)
+    what = f"mean {predictions.label(use)}" + ("" if use == "percentile" else ", difference to the mean of the groups")
+    bar.set_label(f"{what}\n{arrows(predictions.sign(use) > 0)}", fontsize=SMALL)
+    if use == "percentile":
+        bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.outline.set_visible(False)

@@ -1,0 +1,37 @@
+"""Preparation of cells, bulk references, responses and drugs.
+
+Functions are imported on first use, so that importing this namespace stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._drugs import featurize_drugs
+    from ._gene_ids import map_gene_ids
+    from ._genes import align_genes
+    from ._harmonize import harmonize
+    from ._reference import build_reference
+    from ._response import binarize_response
+
+_MODULES = {
+    "align_genes": "_genes",
+    "binarize_response": "_response",
+    "build_reference": "_reference",
+    "featurize_drugs": "_drugs",
+    "harmonize": "_harmonize",
+    "map_gene_ids": "_gene_ids",
+}
+__all__ = ["align_genes", "binarize_response", "build_reference", "featurize_drugs", "harmonize", "map_gene_ids"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

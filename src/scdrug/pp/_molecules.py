@@ -1,0 +1,231 @@
+"""Canonical structures, fingerprints and their similarity: SMILES in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._validate import check_choice
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+#: What :func:`featurize_smiles` says of a structure.
+SMILES_STATUS = ("ok", "salt removed", "missing", "unparsable")
+#: Metals that only balance a charge. Any other (platinum, arsenic, …) is part of what the drug does.
+_COUNTER_IONS = frozenset({"Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Zn", "Al"})
+_NONMETALS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I"})
+_MISSING = frozenset({"", "nan", "none", "n/a", "na", "<na>"})
+
+
+def _is_missing(smiles: object) -> bool:
+    return not isinstance(smiles, str) or smiles.strip().lower() in _MISSING
+
+
+def _parse(smiles: object) -> Mol | None:
+    """Read a SMILES without the noise that rdkit writes to the terminal."""
+    from rdkit import Chem, rdBase
+
+    if _is_missing(smiles):
+        return None
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(str(smiles).strip())
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def _parent(molecule: Mol) -> tuple[Mol, bool]:
+    """Largest organic fragment, and whether anything was taken away."""
+    from rdkit import Chem
+    from rdkit.Chem.Descriptors import MolWt
+
+    fragments = Chem.GetMolFrags(molecule, asMols=True)
+    elements = {atom.GetSymbol() for atom in molecule.GetAtoms()}
+    if len(fragments) == 1 or elements - _NONMETALS - _COUNTER_IONS:
+        return molecule, False
+    organic = [fragment for fragment in fragments if any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())]
+    if not organic:
+        return molecule, False
+    # the SMILES settles what size and weight do not, so that the order of fragments plays no part
+    return max(organic, key=lambda mol: (mol.GetNumHeavyAtoms(), MolWt(mol), Chem.MolToSmiles(mol))), True
+
+
+def _standardize(smiles: object, *, keep_salts: bool = False) -> tuple[Mol | None, str]:
+    """Standard molecule of a SMILES, and its status."""
+    from rdkit import rdBase
+    from rdkit.Chem.MolStandardize import rdMolStandardize
+
+    if _is_missing(smiles):
+        return None, "missing"
+    molecule = _parse(smiles)
+    if molecule is None:
+        return None, "unparsable"
+    if keep_salts:
+        return molecule, "ok"
+    parent, removed = _parent(molecule)
+    with rdBase.BlockLogs():
+        parent = rdMolStandardize.Uncharger().uncharge(parent)
+    return parent, "salt removed" if removed else "ok"
+
+
+def canonical_smiles(smiles: str | None, *, keep_salts: bool = False) -> str | None:
+    """Write a structure the one way that all its SMILES share.
+
+    Salts and solvents are taken off, leaving the largest organic fragment, and charges are neutralised where a proton
+    does it, so that a free base and its hydrochloride are the same structure. Complexes of metals that are more than
+    counter-ions (cisplatin) stay whole. Stereochemistry and isotopes stay as stated; tautomers are not unified.
+
+    Parameters
+    ----------
+    smiles
+        SMILES of one compound.
+    keep_salts
+        Write the structure as it is, with counter-ions and charges.
+
+    Returns
+    -------
+    Canonical SMILES, or `None` if the SMILES is missing or cannot be parsed.
+
+    Examples
+    --------
+    >>> from scdrug.pp._molecules import canonical_smiles
+    >>> canonical_smiles("C(C)[NH3+].[Cl-]"), canonical_smiles("not a molecule")
+    ('CCN', None)
+    """
+    molecule, _ = _standardize(smiles, keep_salts=keep_salts)
+    return None if molecule is None else _write(molecule)
+
+
+def _write(molecule: Mol) -> str:
+    from rdkit import Chem
+
+    # a fragment or an uncharged molecule keeps traces of what it was; reading its SMILES again removes them
+    return Chem.CanonSmiles(Chem.MolToSmiles(molecule))
+
+
+def morgan_fingerprints(smiles: Iterable[str], *, radius: int = 2, n_bits: int = 2048) -> np.ndarray:
+    """Circular fingerprints (Rogers & Hahn 2010) of structures as they are given.
+
+    Parameters
+    ----------
+    smiles
+        SMILES, all of which can be parsed. Standardise them first with :func:`canonical_smiles`.
+    radius
+        Bonds that an atom's surroundings reach.
+    n_bits
+        Length of the fingerprint.
+
+    Returns
+    -------
+    0 and 1, uint8 (structures × bits). Stereochemistry plays no part.
+
+    Raises
+    ------
+    ValueError
+        If a SMILES cannot be parsed, or `radius` or `n_bits` are out of range.
+
+    Examples
+    --------
+    >>> from scdrug.pp._molecules import morgan_fingerprints
+    >>> morgan_fingerprints(["CCO", "OCC"], n_bits=1024).sum(axis=1).tolist()
+    [6, 6]
+    """
+    from rdkit.Chem import rdFingerprintGenerator
+
+    if radius < 0 or n_bits < 1:
+        raise ValueError(f"`radius` must be 0 or more and `n_bits` 1 or more; found {radius} and {n_bits}.")
+    smiles = list(smiles)
+    molecules = [_parse(text) for text in smiles]
+    bad = [str(text) for text, molecule in zip(smiles, molecules) if molecule is None]
+    if bad:
+        raise ValueError(
+            f"{len(bad)} SMILES cannot be parsed: {', '.join(map(repr, bad[:5]))}. Leave them out; "
+            "`featurize_smiles` does so and says which."
+        )
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
+    fingerprints = np.zeros((len(molecules), n_bits), dtype=np.uint8)
+    for i, molecule in enumerate(molecules):
+        fingerprints[i] = generator.GetFingerprintAsNumPy(molecule)
+    return fingerprints
+
+
+def featurize_smiles(
+    smiles: Iterable[str | None], *, features: str = "morgan", radius: int = 2, n_bits: int = 2048
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Standardise structures and compute their features.
+
+    Parameters
+    ----------
+    smiles
+        SMILES; missing ones as `None`, NaN or empty.
+    features
+        ``"morgan"``, the only kind so far.
+    radius, n_bits
+        See :func:`morgan_fingerprints`.
+
+    Returns
+    -------
+    features
+        uint8 (usable structures × bits): a row for each status ``"ok"`` or ``"salt removed"``, in order. A structure
+        that cannot be used has no row, rather than a row of zeros.
+    canonical
+        Canonical SMILES, empty where not usable (structures).
+    status
+        ``"ok"``, ``"salt removed"``, ``"missing"`` or ``"unparsable"`` (structures).
+
+    Examples
+    --------
+    >>> from scdrug.pp._molecules import featurize_smiles
+    >>> features, canonical, status = featurize_smiles(["CCO", None, "CCN.Cl"])
+    >>> features.shape, list(status)
+    ((2, 2048), ['ok', 'missing', 'salt removed'])
+    """
+    check_choice("features", features, ("morgan",))
+    smiles = list(smiles)
+    standard = [_standardize(text) for text in smiles]
+    canonical = np.array(["" if molecule is None else _write(molecule) for molecule, _ in standard], dtype=object)
+    status = np.array([what for _, what in standard], dtype=object)
+    usable = canonical != ""
+    return morgan_fingerprints(canonical[usable], radius=radius, n_bits=n_bits), canonical, status
+
+
+def tanimoto_kernel(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    """Tanimoto similarity of all pairs of fingerprints.
+
+    Parameters
+    ----------
+    a
+        Fingerprints, 0 and 1 (n × bits).
+    b
+        Fingerprints (m × bits); `a` if omitted.
+
+    Returns
+    -------
+    Shared bits over bits of either, float64 in 0–1 (n × m). Two fingerprints without any bit share nothing: 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or values are other than 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scdrug.pp._molecules import tanimoto_kernel
+    >>> tanimoto_kernel(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]]))
+    array([[1. , 0.5, 0. ],
+           [0.5, 1. , 0. ],
+           [0. , 0. , 0. ]])
+    """
+    left = np.asarray(a, dtype=np.float64)
+    right = left if b is None else np.asarray(b, dtype=np.float64)
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+        raise ValueError(
+            f"Expected two arrays of fingerprints with the same number of bits; found shapes {left.shape} and {right.shape}."
+        )
+    if not all(np.isin(part, (0.0, 1.0)).all() for part in (left, right)):
+        raise ValueError("Expected fingerprints of 0 and 1; found other values. Tanimoto similarity counts bits.")
+    shared = left @ right.T
+    either = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared
+    return np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)

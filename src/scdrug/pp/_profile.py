@@ -1,0 +1,177 @@
+"""What a harmonizer and a reliability score need to know of the bulk reference, without holding its lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+#: Points of the stored quantile functions.
+N_QUANTILES = 501
+#: Expected value of a standard normal among its top 30 of 933: the recipe averages the 30 reference lines most similar
+#: to a cohort, and this is how far out along the direction of similarity that average lies.
+ANCHOR_SELECTION = 2.23
+#: Leading directions that decide whether a profile is typical of the reference.
+N_TYPICAL = 20
+#: Least noise variance of a gene in standard units: cells are noisier than the lines that the factors were fitted on.
+_MIN_NOISE = 0.1
+
+
+@dataclass(frozen=True)
+class ReferenceProfile:
+    """Aggregate description of the expression of a bulk reference: a Gaussian factor model of its lines.
+
+    Standardised expression of a line is  z = Lᵀ s + ε  with standard normal scores s, loadings L and independent
+    noise ε. No line can be read back from it, so it may travel with a trained model.
+    """
+
+    #: Gene names, the panel (G).
+    genes: np.ndarray
+    #: Mean of each gene over lines (G).
+    mean: np.ndarray
+    #: Standard deviation of each gene over lines (G).
+    sd: np.ndarray
+    #: Mean sorted profile, as a quantile function at `N_QUANTILES` evenly spaced probabilities.
+    quantiles: np.ndarray
+    #: Leading principal directions of standardised expression times their standard deviation (K × G).
+    loadings: np.ndarray
+    #: Variance of a standardised gene that the loadings leave, averaged over genes.
+    noise: float
+    #: Median correlation over genes of a line with the mean profile.
+    similarity: float
+    #: Quantile function over lines of the distance that :meth:`distance` returns.
+    distances: np.ndarray
+
+    @classmethod
+    def fit(cls, expression: np.ndarray, genes: Any, *, n_components: int = 200) -> ReferenceProfile:
+        """Describe the rows of `expression`.
+
+        Parameters
+        ----------
+        expression
+            Lines × genes, on the reference's scale.
+        genes
+            Gene names.
+        n_components
+            Leading directions of variation to keep, at most one less than there are lines.
+        """
+        x = np.asarray(expression, dtype=np.float64)
+        n_lines, n_genes = x.shape
+        mean, sd = x.mean(axis=0), x.std(axis=0)
+        sd = np.where(sd > 1e-6, sd, 1.0)
+        z = (x - mean) / sd
+        loadings = _principal_loadings(z, int(min(n_components, max(n_lines - 1, 1), n_genes)))
+        grid = np.linspace(0, 1, N_QUANTILES)
+        centred_mean = mean - mean.mean()
+        deviations = x - x.mean(axis=1, keepdims=True)
+        norms = np.linalg.norm(deviations, axis=1) * np.linalg.norm(centred_mean)
+        similarity = np.median((deviations @ centred_mean)[norms > 0] / norms[norms > 0]) if (norms > 0).any() else 0.0
+        profile = cls(
+            genes=np.asarray(genes, dtype=object),
+            mean=mean.astype(np.float32),
+            sd=sd.astype(np.float32),
+            quantiles=np.interp(
+                grid, (np.arange(n_genes) + 0.5) / n_genes, np.sort(x, axis=1).mean(axis=0)
+            ).astype(np.float32),
+            loadings=loadings.astype(np.float32),
+            noise=float(max((z**2).mean() - (loadings**2).sum() / n_genes, _MIN_NOISE)),
+            similarity=float(similarity),
+            distances=np.zeros(N_QUANTILES, dtype=np.float32),
+        )
+        distances = profile.distance(profile.scores(x.astype(np.float32)))
+        return replace(profile, distances=np.quantile(distances, grid).astype(np.float32))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the numeric content as named float32 arrays; the genes are stored elsewhere."""
+        names = [field.name for field in fields(self) if field.name != "genes"]
+        return {name: np.asarray(getattr(self, name), dtype=np.float32) for name in names}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], genes: Any) -> ReferenceProfile:
+        """Rebuild what :meth:`to_arrays` returned."""
+        values: dict[str, Any] = {key: np.asarray(value, dtype=np.float32) for key, value in arrays.items()}
+        for key in ("noise", "similarity"):
+            values[key] = float(values[key])
+        return cls(genes=np.asarray(genes, dtype=object), **values)
+
+    def score_weights(self, measured: np.ndarray | None = None) -> np.ndarray:
+        """Map from standardised expression of the measured genes to posterior mean scores (measured × K)."""
+        loadings = (self.loadings if measured is None else self.loadings[:, measured]).astype(np.float64)
+        precision = loadings @ loadings.T / self.noise + np.eye(len(loadings))
+        return np.linalg.solve(precision, loadings / self.noise).T.astype(np.float32)
+
+    def scores(self, expression: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+        """Posterior mean scores of profiles, in standard deviations of the lines (rows × K).
+
+        Parameters
+        ----------
+        expression
+            Rows × panel, on the reference's scale.
+        measured
+            Which genes of the panel to use (G, bool); all if omitted.
+        """
+        used = slice(None) if measured is None else measured
+        weights = self.score_weights(measured) / self.sd[used, None]
+        return expression[:, used] @ weights - self.mean[used] @ weights
+
+    def distance(self, scores: np.ndarray) -> np.ndarray:
+        """Mean squared score along the leading directions: about 1 for lines of the reference, larger outside."""
+        return (scores[:, :N_TYPICAL] ** 2).mean(axis=1)
+
+    def typicality(self, scores: np.ndarray) -> np.ndarray:
+        """Share of reference lines that lie at least as far from the mean profile as each row does (rows)."""
+        within = np.interp(self.distance(scores), self.distances, np.linspace(0, 1, len(self.distances)))
+        return 1 - within
+
+    def anchor(
+        self, cohort_mean: np.ndarray, measured: np.ndarray, *, selection: float = ANCHOR_SELECTION
+    ) -> np.ndarray:
+        """Where the reference lines that resemble a cohort lie.
+
+        Averaging the reference lines whose profile is most aligned with the cohort's mean profile is, for normally
+        distributed lines with covariance Σ, the conditional mean  μ + s · Σd / √(dᵀΣd),  where d is the cohort's
+        deviation from the reference mean over the measured genes and s the expected standard score of the lines
+        that are averaged. It is smooth, needs no line of the reference, and fills the genes that the cohort lacks.
+
+        Parameters
+        ----------
+        cohort_mean
+            Mean transformed profile of the cohort (G); values of unmeasured genes are ignored.
+        measured
+            Which genes of the panel the cohort has (G, bool).
+        selection
+            How far out the averaged lines are, in standard deviations.
+
+        Returns
+        -------
+        Profile on the reference's scale (G).
+        """
+        # a shallow cohort flattens all profiles towards their mean; only what the reference mean does not explain
+        # says which lines the cohort resembles
+        mean = self.mean[measured].astype(np.float64)
+        design = np.column_stack([np.ones(len(mean)), mean])
+        observed = cohort_mean[measured].astype(np.float64)
+        deviation = observed - design @ np.linalg.lstsq(design, observed, rcond=None)[0]
+        covariance_root = self.loadings[:, measured].astype(np.float64) * self.sd[measured]
+        projection = covariance_root @ deviation
+        length = float(np.linalg.norm(projection))
+        if length < 1e-9:
+            return self.mean.copy()
+        direction = (projection / length) @ self.loadings * self.sd
+        return (self.mean + selection * direction).astype(np.float32)
+
+
+def _principal_loadings(z: np.ndarray, n_components: int) -> np.ndarray:
+    """Leading principal directions times their standard deviation (K × G), through the smaller Gram matrix."""
+    n_lines, n_genes = z.shape
+    if n_genes <= n_lines:
+        values, vectors = np.linalg.eigh(z.T @ z / n_lines)
+        values, vectors = values[::-1][:n_components], vectors[:, ::-1][:, :n_components]
+        loadings = (vectors * np.sqrt(np.maximum(values, 0))).T
+    else:
+        _, vectors = np.linalg.eigh(z @ z.T / n_lines)
+        loadings = vectors[:, ::-1][:, :n_components].T @ z / np.sqrt(n_lines)
+    # eigenvectors have no sign of their own: let the largest entry be positive
+    signs = np.sign(loadings[np.arange(len(loadings)), np.abs(loadings).argmax(axis=1)])
+    return loadings * np.where(signs == 0, 1, signs)[:, None]

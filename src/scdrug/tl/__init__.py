@@ -1,0 +1,26 @@
+"""Tools: predicted responses of cells, and drugs ranked by them.
+
+Functions are imported on first use, so that importing this namespace stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._predict import predict_response
+    from ._rank import rank_drugs
+
+_MODULES = {"predict_response": "_predict", "rank_drugs": "_rank"}
+__all__ = ["predict_response", "rank_drugs"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,251 @@
+"""The main job: raw cells in, predicted responses with their reliability out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from .._validate import plain
+from ..pp._checks import check_cells
+from ..pp._genes import check_coverage, match_genes
+from ..pp._harmonize import Harmonization, cell_groups, fit_harmonization
+from ..pp._rows import iter_row_blocks
+from ._keys import derived_keys
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ..model._base import DrugResponseModel
+
+logger = logging.getLogger(__name__)
+
+#: Single cells of good depth correlate half as well with the reference as its own lines do.
+_FULL_SIMILARITY = 0.5
+#: Median reliability below which no ranking should be read.
+MIN_RELIABILITY = 0.05
+
+
+def predict_response(
+    adata: AnnData,
+    model: str | os.PathLike[str] | DrugResponseModel = "default",
+    *,
+    drugs: Sequence[str] | Mapping[str, str] | None = None,
+    layer: str | None = None,
+    scale: str = "auto",
+    method: str = "quantile",
+    anchor: str = "similar",
+    groupby: str | None = None,
+    shift_by_group: bool = False,
+    fit_on: str | None = None,
+    min_coverage: float = 0.3,
+    chunk_size: int | None = None,
+    key_added: str = KEYS.PREDICTED,
+    copy: bool = False,
+) -> AnnData | None:
+    """Predict how each cell responds to each drug.
+
+    Aligns genes by name, brings the cells onto the scale of the model's bulk reference (see
+    :func:`scdrug.pp.harmonize`), and predicts block by block in constant memory. Dense, sparse, backed and dask
+    objects give the same result, whatever the order of genes or cells.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes: counts, CPM/TPM or logarithms; symbols, Ensembl or Entrez ids of human genes. All cells of one
+        experiment should be passed together, since they share one platform offset.
+    model
+        Name of a bundled model, folder of a saved one, or a trained model.
+    drugs
+        Names or ids of drugs; all of the model if omitted. Models whose card says `unseen_drugs` also take
+        SMILES, or a mapping of names to SMILES.
+    layer
+        Layer to read; `X` if omitted.
+    scale
+        Scale of the input: ``"counts"``, ``"linear"`` (CPM, TPM), ``"log"``, ``"scaled"``, or ``"auto"`` to find out.
+    method, anchor, groupby, shift_by_group, fit_on
+        How cells are brought onto the reference's scale, see :func:`scdrug.pp.harmonize`. With malignant and normal
+        cells mixed, name their column as `groupby`, or the malignant ones as `fit_on`.
+    min_coverage
+        Least share of the model's genes that must be measured.
+    chunk_size
+        Rows a block, `scdrug.settings.chunk_size` if omitted; results do not depend on it.
+    key_added
+        Key of the predictions. With another than the default, the other results are stored under
+        ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or a copy of `adata`, with
+
+    ``adata.obsm["predicted_response" | key_added]`` : DataFrame
+        Cells × drug ids, in the unit of the model's reference (lower ln IC50 = more sensitive).
+    ``adata.obsm["response_percentile"]`` : DataFrame
+        Share of reference lines predicted to be less sensitive to the drug, 0-1: free of the drug's potency, so
+        comparable between drugs. 1 = more sensitive than every line.
+    ``adata.obs["response_reliability"]`` : float, 0-1
+        Gene coverage × similarity to the reference × typicality, see *Notes*.
+    ``adata.uns["predicted_response" | key_added]`` : dict
+        Model, version, unit, direction, harmonization, drugs, interval half-width per drug, verdict.
+
+    Raises
+    ------
+    ValueError
+        If the object is empty, genes are not human or too few, values are not finite, contradict `scale`, or the
+        model is unknown.
+    KeyError
+        If a drug, layer or column is unknown; the nearest names are offered.
+
+    Warns
+    -----
+    UserWarning
+        If no drug can be ranked for these cells, or if existing results are replaced.
+
+    Notes
+    -----
+    Reliability is a product of three shares: genes of the model that are measured; correlation of the cell's profile
+    with reference lines like it before any shift, relative to half of what reference lines reach (deep single cells do);
+    reference lines at least as far from the average line as the cell. It falls with sequencing depth and vanishes for
+    data that do not resemble human expression. It does not know whether a drug's mechanism is visible in expression:
+    see the model's card for that.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells = scdrug.datasets.toy_cells()
+    >>> reference = scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> cells.obsm["predicted_response"].shape == (cells.n_obs, len(model.drugs))
+    True
+    """
+    check_cells(adata)
+    trained = _resolve_model(model)
+    if copy:
+        adata = adata.to_memory() if adata.isbacked else adata.copy()
+    predictor_model, ids, columns = trained.select_drugs(drugs)
+    match = match_genes(adata.var_names, trained.genes)
+    check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+    groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
+
+    fitted = fit_harmonization(
+        adata,
+        trained.profile,
+        match,
+        method=method,
+        anchor=anchor,
+        scale=scale,
+        layer=layer,
+        groups=groups,
+        shift_by_group=shift_by_group,
+        fit_mask=mask,
+        chunk_size=chunk_size,
+    )
+    codes = None if groups is None else np.asarray(groups.codes)
+    values, similarity, typicality = _predict_blocks(
+        adata, predictor_model.predictor(fitted, columns), len(ids), codes, layer=layer, chunk_size=chunk_size
+    )
+    reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity)
+    verdict = _verdict(reliability, fitted.coverage)
+
+    _store(adata, key_added, predictor_model, ids, columns, values, reliability, fitted, verdict)
+    return adata if copy else None
+
+
+def _resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:
+    if isinstance(model, str | os.PathLike):
+        from ..model._pretrained import load_pretrained
+
+        return load_pretrained(model)
+    if not hasattr(model, "select_drugs"):
+        raise TypeError(
+            f"`model` must be a name, a folder or a trained model of scdrug; found {type(model).__name__}. "
+            "scdrug.model.list_models() shows the bundled ones."
+        )
+    if not model.is_trained:
+        raise RuntimeError(f"{type(model).__name__} was not trained: call model.train() first.")
+    return model
+
+
+def _predict_blocks(
+    adata: AnnData,
+    predictor: Any,
+    n_drugs: int,
+    codes: np.ndarray | None,
+    *,
+    layer: str | None,
+    chunk_size: int | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
+    similarity, typicality = np.empty((2, adata.n_obs))
+    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
+        values[rows], similarity[rows], typicality[rows] = predictor(block, None if codes is None else codes[rows])
+    if not np.isfinite(values).all():
+        raise RuntimeError(
+            "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "
+            "name and, if possible, a few of the cells."
+        )
+    return values, similarity, typicality
+
+
+def _reliability(fitted: Harmonization, similarity: np.ndarray, typicality: np.ndarray, of_lines: float) -> np.ndarray:
+    """Product of coverage, similarity relative to the reference's own lines, and typicality (cells, 0-1)."""
+    relative = np.clip(similarity / max(_FULL_SIMILARITY * of_lines, 1e-6), 0, 1)
+    return (fitted.coverage * relative * np.clip(typicality, 0, 1)).astype(np.float32)
+
+
+def _verdict(reliability: np.ndarray, coverage: float) -> str:
+    median = float(np.median(reliability))
+    if median >= MIN_RELIABILITY:
+        return "ok"
+    reason = (
+        f"only {coverage:.0%} of the model's genes are measured"
+        if coverage < 0.5
+        else "the cells do not resemble the model's reference"
+    )
+    return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."
+
+
+def _store(
+    adata: AnnData,
+    key: str,
+    model: DrugResponseModel,
+    ids: list[str],
+    columns: np.ndarray,
+    values: np.ndarray,
+    reliability: np.ndarray,
+    fitted: Harmonization,
+    verdict: str,
+) -> None:
+    percentile_key, reliability_key = derived_keys(key)
+    calibration = model.calibration
+    percentile = calibration.percentile(values, columns, lower_is_sensitive=model.reference.lower_is_sensitive)
+    if key in adata.obsm:
+        warnings.warn(f"Replacing the results that `adata.obsm[{key!r}]` held.", UserWarning, stacklevel=3)
+    if verdict != "ok":
+        warnings.warn(verdict, UserWarning, stacklevel=3)
+    if adata.is_view:
+        # anndata would make the view actual half-way through; do it once, before the first key is written
+        adata._init_as_actual(adata.copy())
+    names = pd.Index(ids)
+    adata.obsm[key] = pd.DataFrame(values, index=adata.obs_names, columns=names)
+    adata.obsm[percentile_key] = pd.DataFrame(percentile, index=adata.obs_names, columns=names)
+    adata.obs[reliability_key] = reliability
+    adata.uns[key] = model.provenance(
+        gene_coverage=fitted.coverage,
+        harmonization=plain(fitted.summary()),
+        drugs=model.drugs.loc[ids],
+        half_width=calibration.half_width[columns],
+        interval_level=calibration.level,
+        verdict=verdict,
+    )

@@ -1,0 +1,208 @@
+"""Rank drugs by how much more sensitive a group of cells is than a reference."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from .._constants import KEYS
+from .._validate import check_choice, examples, plain
+from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
+from ._rank_design import Design, read_design
+from ._rank_stats import MIN_SAMPLES
+from ._stored import Predictions, check_use, is_ranking, read_predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+#: Median reliability of a group below which its ranking should not be read.
+MIN_RELIABILITY = 0.05
+
+_SCORE = "difference of means (group minus reference), oriented so that positive = group is more sensitive"
+_NOTES = {
+    "cells": "p-values describe how well the cells are separated. Cells of a patient are not independent replicates, "
+    "so nothing follows about patients: name the column of donors as `sample_key` for that.",
+    "samples": "Samples are the replicates: each contributes the mean of its cells.",
+}
+
+
+def rank_drugs(
+    adata: AnnData,
+    groupby: str,
+    *,
+    groups: str | Sequence[str] = "all",
+    reference: str = "rest",
+    sample_key: str | None = None,
+    use: str = "percentile",
+    key: str = KEYS.PREDICTED,
+    method: str = "auto",
+    min_cells: int = 10,
+    key_added: str = KEYS.RANKED,
+    copy: bool = False,
+) -> AnnData | None:
+    """Rank drugs by how selectively each group of cells is predicted to respond to them.
+
+    Each group is compared with all other cells or with a named group (e.g. the normal cells). Rank 1 is the drug
+    whose mean differs most towards *more sensitive*; p-values and false discovery rates say how certain that is.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.predict_response`.
+    groupby
+        Column of `obs` with the groups, e.g. clusters, clones or cell types. Cells without label are left out.
+    groups
+        Groups to rank drugs for; ``"all"`` but the reference by default.
+    reference
+        ``"rest"`` for all other cells, or the name of a group.
+    sample_key
+        Column of `obs` with the donor of each cell. With it, donors are the replicates: every donor contributes one
+        mean per group, and donors with both group and reference are paired. Without it, cells are tested, and the
+        p-values are about these cells only.
+    use
+        ``"percentile"`` (comparable between drugs), or ``"response"`` in the unit of the reference (e.g. ln IC50).
+    key
+        Where :func:`scdrug.tl.predict_response` stored its results.
+    method
+        ``"t-test"`` (Welch, or paired), ``"wilcoxon"`` (rank sum, or signed rank), or ``"auto"``: Wilcoxon for cells,
+        because percentiles have ties at 0 and 1, and t for samples, because few of them give no small rank p-values.
+    min_cells
+        Least number of cells of a group; with `sample_key`, of each donor's share of a group or reference.
+    key_added
+        Key of `uns` for the result.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or a copy of `adata`, with
+
+    ``adata.uns["rank_drugs" | key_added]["table"]`` : DataFrame
+        One row per group and drug, best first within each group:
+
+        - `group`, `rank`, `drug` (id), `name`;
+        - `score`: what the drugs are ranked by, `effect` turned so that **positive = group is more sensitive**;
+        - `direction`: ``"sensitive"`` if the group is more sensitive than the reference, ``"resistant"`` if less,
+          ``"none"``;
+        - `effect`: mean of the group minus mean of the reference, in the unit of `use` (negative ln IC50 difference
+          = more sensitive; positive percentile difference = more sensitive);
+        - `effect_size`: Cohen's d (of the differences if paired) or rank-biserial correlation, and `statistic` (t; z; over
+          samples, U minus its expectation or W+ minus W-), both with the sign of `score`;
+        - `p_value` (two-sided), `fdr` (Benjamini-Hochberg over the drugs of a group);
+        - `percentile`, `percentile_reference`, `response`, `response_reference`: means of the two sides;
+        - `n_cells`, `n_cells_reference`, `n_samples`, `n_samples_reference` (0 without `sample_key`);
+        - `reliability`: median over the group's cells; `test`: what was computed; `targets`, `pathway`.
+    ``adata.uns["rank_drugs" | key_added]["params"]`` : dict
+        Arguments, unit, direction, and what the p-values mean.
+
+    Raises
+    ------
+    KeyError
+        If there are no predictions, or a column or group does not exist; the nearest one is offered.
+    ValueError
+        If there is only one group, or too few cells.
+
+    Warns
+    -----
+    UserWarning
+        If p-values are over cells or cannot be computed, groups or cells are left out, or predictions are unreliable.
+
+    See Also
+    --------
+    scdrug.get.rank_drugs_df : the table, filtered.
+    scdrug.pl.rank_drugs : the best drugs of each group as a figure.
+
+    Notes
+    -----
+    With `sample_key`, a test is paired if at least 3 donors, and at least half of them all, have both sides; otherwise
+    it compares the donors of the two sides. With fewer than 3 a side there is no p-value (NaN); cells are never used
+    in their place. Clusters that were found in the same expression data differ by construction: their p-values order
+    drugs, but are no tests of a hypothesis.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> scdrug.tl.rank_drugs(cells, groupby="clone", reference="normal", sample_key="sample")
+    >>> best = scdrug.get.rank_drugs_df(cells, direction="sensitive").groupby("group", observed=True).head(1)
+    >>> best["rank"].tolist()
+    [1, 1, 1]
+    """
+    check_use(use)
+    check_choice("method", method, ("auto", "t-test", "wilcoxon"))
+    if min_cells < 2:
+        raise ValueError(f"`min_cells` must be at least 2, or there is no variance; found {min_cells}.")
+    predictions = read_predictions(adata, key)
+    _check_key_added(adata, key_added)
+    design = read_design(adata, groupby, groups, reference, sample_key)
+    design = design.leave_out_small(min_cells)
+    method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
+
+    compare = compare_over_cells if sample_key is None else compare_over_samples
+    results = compare(predictions, design, use=use, method=method, min_cells=min_cells)
+    table = ranked_table(results, predictions, design, use)
+    _warn(table, predictions, design)
+
+    params = {
+        "groupby": groupby,
+        "groups": [design.names[group] for group, _ in results],
+        "reference": reference,
+        "sample_key": sample_key,
+        "use": use,
+        "unit": predictions.label(use),
+        "more_sensitive_is": "higher" if predictions.sign(use) > 0 else "lower",
+        "key": key,
+        "method": method,
+        "min_cells": int(min_cells),
+        "replicates": "cells" if sample_key is None else "samples",
+        "score": _SCORE,
+        "note": _NOTES["cells" if sample_key is None else "samples"],
+    }
+    if copy:
+        adata = adata.to_memory() if adata.isbacked else adata.copy()
+    # assigning the whole of `uns` also makes a view an object of its own, which writing a single key does with a warning
+    adata.uns = {**adata.uns, key_added: {"params": plain(params), "table": table}}
+    return adata if copy else None
+
+
+def _check_key_added(adata: AnnData, key_added: str) -> None:
+    if key_added in adata.uns and not is_ranking(adata.uns[key_added]):
+        raise ValueError(
+            f"`adata.uns[{key_added!r}]` holds something that scdrug.tl.rank_drugs did not make. Choose another "
+            "`key_added`, or delete it first."
+        )
+
+
+def _warn(table: pd.DataFrame, predictions: Predictions, design: Design) -> None:
+    """Say what the reader of the table must not overlook."""
+    by_group = table.groupby("group", observed=True)
+    if predictions.verdict != "ok":
+        warnings.warn(predictions.verdict, UserWarning, stacklevel=3)
+    else:
+        unreliable = by_group["reliability"].first()
+        unreliable = unreliable.index[unreliable < MIN_RELIABILITY]
+        if len(unreliable):
+            warnings.warn(
+                f"Predictions are unreliable (median below {MIN_RELIABILITY}) in {examples(unreliable)}: do not read "
+                "these groups' rankings.",
+                UserWarning,
+                stacklevel=3,
+            )
+    if design.samples is None:
+        warnings.warn(_NOTES["cells"], UserWarning, stacklevel=3)
+        return
+    untested = table.loc[table["test"].astype(str).str.startswith("none"), "group"].unique()
+    if len(untested):
+        warnings.warn(
+            f"No p-values for {examples(untested)}: fewer than {MIN_SAMPLES} samples with enough cells on one side. "
+            "Effects are given without them; cells are not used as replicates instead.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,311 @@
+"""One contract for all models: what a user may rely on whatever the model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from scdrug import datasets, model, pp, tl
+
+MODELS = {
+    "AdditiveMean": (model.AdditiveMean, {}),
+    "SoftImpute": (model.SoftImpute, {}),
+    "KernelRidge-linear": (model.KernelRidge, {}),
+    "KernelRidge-rbf": (model.KernelRidge, {"kernel": "rbf"}),
+    "KernelRidge-mean": (model.KernelRidge, {"kernel": "mean"}),
+    "KernelRidge-tanimoto": (model.KernelRidge, {"drug_kernel": "tanimoto"}),
+}
+
+
+@pytest.fixture(scope="module")
+def reference() -> ad.AnnData:
+    return datasets.toy(n_lines=60)
+
+
+@pytest.fixture(scope="module")
+def cells() -> ad.AnnData:
+    return datasets.toy_cells(n_cells=80)
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def trained(request, reference: ad.AnnData):
+    model_class, options = MODELS[request.param]
+    adata = reference.copy()
+    model_class.setup_anndata(adata)
+    trained = model_class(adata, **options)
+    trained.train(max_epochs=2)
+    return trained
+
+
+def test_every_model_class_is_in_the_contract() -> None:
+    assert {name.split("-")[0] for name in MODELS} == set(model.MODEL_CLASSES)
+
+
+def test_predictions_have_the_reference_s_names_and_no_nan(trained, reference: ad.AnnData) -> None:
+    table = trained.predict(reference.copy(), key_added=None)
+    assert list(table.index) == list(reference.obs_names)
+    assert list(table.columns) == list(reference.obsm["response"].columns)
+    assert np.isfinite(table.to_numpy()).all()
+
+
+def test_predicting_nothing_means_the_training_reference(trained, reference: ad.AnnData) -> None:
+    pd.testing.assert_frame_equal(trained.predict(key_added=None), trained.predict(reference.copy(), key_added=None))
+
+
+def test_prediction_is_invariant_to_gene_order_cell_order_and_block_size(trained, reference: ad.AnnData) -> None:
+    expected = trained.predict(reference.copy(), key_added=None)
+    rng = np.random.default_rng(0)
+    shuffled = reference[rng.permutation(reference.n_obs)][:, rng.permutation(reference.n_vars)].copy()
+    got = trained.predict(shuffled, batch_size=7, key_added=None)
+    np.testing.assert_allclose(got.loc[expected.index], expected, atol=1e-3)
+
+
+def test_a_selection_of_drugs_predicts_the_same_numbers(trained, reference: ad.AnnData) -> None:
+    everything = trained.predict(reference.copy(), key_added=None)
+    chosen = list(trained.drugs["name"].iloc[[4, 1]])
+    some = trained.predict(reference.copy(), drugs=chosen, key_added=None)
+    np.testing.assert_allclose(some, everything.iloc[:, [4, 1]], atol=1e-5)
+
+
+def test_an_unknown_drug_is_named_with_its_neighbours(trained, reference: ad.AnnData) -> None:
+    name = trained.drugs["name"].iloc[0]
+    with pytest.raises(KeyError, match=name):
+        trained.predict(reference.copy(), drugs=[f"{name}x"])
+
+
+def test_saved_and_loaded_models_predict_the_same(trained, reference: ad.AnnData, tmp_path) -> None:
+    trained.save(tmp_path / "model")
+    again = model.load_pretrained(tmp_path / "model")
+    assert type(again) is type(trained)
+    expected = trained.predict(reference.copy(), key_added=None)
+    pd.testing.assert_frame_equal(again.predict(reference.copy(), key_added=None), expected)
+    pd.testing.assert_frame_equal(again.drugs, trained.drugs, check_names=False)
+
+
+def test_a_model_that_was_saved_twice_has_the_same_bytes(trained, tmp_path) -> None:
+    trained.save(tmp_path / "a")
+    trained.save(tmp_path / "b")
+    for name in ("model.safetensors", "model.json", "CARD.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_saving_never_overwrites_unasked_and_leaves_no_half_folder(trained, tmp_path, monkeypatch) -> None:
+    trained.save(tmp_path / "model")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        trained.save(tmp_path / "model")
+    trained.save(tmp_path / "model", overwrite=True)
+
+    def full_disk(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        trained.save(tmp_path / "model", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert model.load_pretrained(tmp_path / "model").is_trained
+
+
+def test_loaded_models_know_only_their_own_class(trained, tmp_path) -> None:
+    trained.save(tmp_path / "model")
+    other = model.SoftImpute if not isinstance(trained, model.SoftImpute) else model.AdditiveMean
+    with pytest.raises(ValueError, match="load_pretrained"):
+        other.load(tmp_path / "model")
+
+
+def test_latent_space_has_one_row_a_sample(trained, reference: ad.AnnData) -> None:
+    latent = trained.get_latent_representation(reference.copy())
+    assert latent.shape[0] == reference.n_obs
+    assert np.isfinite(latent).all()
+
+
+def test_results_are_stored_only_when_asked(trained, reference: ad.AnnData) -> None:
+    adata = reference.copy()
+    before = set(adata.obsm), set(adata.uns), set(adata.obs)
+    trained.predict(adata, key_added=None)
+    assert (set(adata.obsm), set(adata.uns), set(adata.obs)) == before
+    table = trained.predict(adata, key_added="mine")
+    pd.testing.assert_frame_equal(adata.obsm["mine"], table)
+    assert adata.uns["mine"]["direction"] == "lower is more sensitive"
+
+
+def test_prediction_of_cells_registers_nothing_with_scvi(trained, cells: ad.AnnData) -> None:
+    adata = cells.copy()
+    tl.predict_response(adata, trained)
+    assert not [key for key in adata.uns if key.startswith("_scvi")]
+    assert np.isfinite(adata.obsm["predicted_response"].to_numpy()).all()
+    percentile = adata.obsm["response_percentile"].to_numpy()
+    assert percentile.min() >= 0
+    assert percentile.max() <= 1
+
+
+def test_missing_responses_do_not_change_what_other_drugs_predict(trained, reference: ad.AnnData) -> None:
+    if not isinstance(trained, model.KernelRidge) or trained.drug_kernel is not None:
+        pytest.skip("drugs share parameters in this model")
+    adata = reference.copy()
+    adata.obsm["response"].iloc[:20, 0] = np.nan
+    type(trained).setup_anndata(adata)
+    other = type(trained)(adata, kernel=trained.kernel)
+    other.train()
+    np.testing.assert_allclose(
+        other.predict(reference.copy(), key_added=None).iloc[:, 1:],
+        trained.predict(reference.copy(), key_added=None).iloc[:, 1:],
+        atol=1e-4,
+    )
+
+
+def test_training_arguments_are_checked(trained, reference: ad.AnnData) -> None:
+    with pytest.raises(TypeError, match="unexpected"):
+        trained.train(learning_rat=1)
+
+
+def test_untrained_models_refuse_to_predict(trained, reference: ad.AnnData) -> None:
+    adata = reference.copy()
+    type(trained).setup_anndata(adata)
+    fresh = type(trained)(adata)
+    with pytest.raises(RuntimeError):
+        fresh.predict(adata)
+    with pytest.raises(RuntimeError):
+        tl.predict_response(adata, fresh)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda a: a.obsm.pop("response"), "build_reference"),
+        (lambda a: a.obsm.__setitem__("response", a.obsm["response"].to_numpy()), "must be a DataFrame"),
+        (lambda a: a.obsm["response"].__setitem__(a.obsm["response"].columns[0], np.nan), "without any measured"),
+        (lambda a: a.obsm["response"].__setitem__(a.obsm["response"].columns[0], np.inf), "infinite"),
+        (lambda a: setattr(a, "var_names", ["A"] * a.n_vars), "unique"),
+        (lambda a: a.X.__setitem__((0, 0), np.nan), "NaN"),
+    ],
+)
+def test_references_that_break_the_contract_are_refused_with_the_reason(reference, damage, message) -> None:
+    adata = reference.copy()
+    damage(adata)
+    with pytest.raises((KeyError, TypeError, ValueError), match=message):
+        model.KernelRidge.setup_anndata(adata)
+
+
+def test_files_that_are_no_models_are_refused_with_the_reason(reference: ad.AnnData, tmp_path) -> None:
+    with pytest.raises(ValueError, match="Did you mean 'gdsc2-ridge'"):
+        model.load_pretrained("gdsc2-rigde")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        model.load_pretrained(tmp_path / "empty")
+    adata = reference.copy()
+    model.AdditiveMean.setup_anndata(adata)
+    trained = model.AdditiveMean(adata)
+    trained.train()
+    trained.save(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        model.load_pretrained(tmp_path / "model")
+    weights.write_bytes(content)
+    config = json.loads((tmp_path / "model" / "model.json").read_text())
+    (tmp_path / "model" / "model.json").write_text(json.dumps({**config, "class": "Pickle"}))
+    with pytest.raises(ValueError, match="does not have"):
+        model.load_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "model.json").write_text(json.dumps({**config, "format": 99}))
+    with pytest.raises(ValueError, match="format 99"):
+        model.load_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_models_in_fewer_bits_predict_nearly_the_same(dtype: str, reference: ad.AnnData, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("scdrug.model._storage._MIN_QUANTISED", 100)
+    adata = reference.copy()
+    model.KernelRidge.setup_anndata(adata)
+    trained = model.KernelRidge(adata)
+    trained.train()
+    trained.save(tmp_path / "model", dtype=dtype)
+    got = model.load_pretrained(tmp_path / "model").predict(reference.copy(), key_added=None)
+    expected = trained.predict(reference.copy(), key_added=None)
+    spread = expected.to_numpy().std(axis=0).mean()
+    assert np.abs(got - expected).to_numpy().max() < 0.05 * spread
+
+
+def test_a_reference_can_be_attached_and_another_is_refused(reference: ad.AnnData, tmp_path) -> None:
+    adata = reference.copy()
+    model.KernelRidge.setup_anndata(adata)
+    trained = model.KernelRidge(adata, ridge=0.7)
+    trained.train()
+    trained.save(tmp_path / "model")
+    again = model.KernelRidge.load(tmp_path / "model", adata=reference.copy())
+    assert again.ridge == 0.7
+    again.train()
+    with pytest.raises(ValueError, match="other genes or drugs"):
+        model.KernelRidge.load(tmp_path / "model", adata=reference[:, :100].copy())
+    with pytest.raises(RuntimeError, match="without its training data"):
+        model.load_pretrained(tmp_path / "model").train()
+
+
+def test_training_on_sparse_layers_equals_dense(reference: ad.AnnData) -> None:
+    adata = reference.copy()
+    adata.layers["log"] = sp.csr_matrix(adata.X)
+    adata.X = np.zeros_like(adata.X)
+    model.KernelRidge.setup_anndata(adata, layer="log")
+    trained = model.KernelRidge(adata)
+    trained.train()
+    dense = reference.copy()
+    model.KernelRidge.setup_anndata(dense)
+    expected = model.KernelRidge(dense)
+    expected.train()
+    np.testing.assert_allclose(trained.predict(key_added=None), expected.predict(key_added=None), atol=1e-4)
+
+
+def test_listed_models_say_what_they_can_do() -> None:
+    table = model.list_models()
+    assert set(model.MODEL_CLASSES) <= set(table.index)
+    assert table.loc["gdsc2-ridge", "kind"] == "pretrained"
+    assert not table.loc["AdditiveMean", "unseen_drugs"]
+
+
+def test_unused_imports_of_this_package_stay_lazy() -> None:
+    code = "import sys, scdrug; assert not {'torch', 'scvi'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_percentile_is_the_share_of_reference_lines_less_sensitive(reference: ad.AnnData) -> None:
+    adata = reference.copy()
+    model.KernelRidge.setup_anndata(adata)
+    trained = model.KernelRidge(adata)
+    trained.train()
+    predicted, held_out = trained._reference_predictions(*trained._training_arrays())
+    assert held_out
+    ranks = trained.calibration.percentile(predicted, np.arange(predicted.shape[1]), lower_is_sensitive=True)
+    for drug in range(predicted.shape[1]):
+        less_sensitive = (predicted[:, None, drug] < predicted[None, :, drug]).mean(axis=1)
+        np.testing.assert_allclose(ranks[:, drug], less_sensitive, atol=0.03)
+
+
+def test_conformal_intervals_cover_what_they_promise() -> None:
+    from scdrug.model._data import Calibration
+
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(300):
+        observed, predicted = rng.standard_t(3, size=(60, 1)), np.zeros((60, 1))
+        width = Calibration.fit(predicted[:59], observed[:59], held_out=True).half_width[0]
+        covered.append(abs(observed[59, 0]) <= width)
+    assert 0.86 <= np.mean(covered) <= 0.96
+    assert np.isnan(Calibration.fit(predicted, observed, held_out=False).half_width).all()
+
+
+def test_harmonized_cells_can_be_predicted_in_two_steps(reference: ad.AnnData, cells: ad.AnnData) -> None:
+    adata = reference.copy()
+    model.KernelRidge.setup_anndata(adata)
+    trained = model.KernelRidge(adata)
+    trained.train()
+    one = cells.copy()
+    tl.predict_response(one, trained)
+    two = trained.predict(pp.harmonize(cells, trained.profile), key_added=None)
+    np.testing.assert_allclose(two, one.obsm["predicted_response"], atol=2e-3)

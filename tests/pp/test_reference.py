@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import logging
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from scdrug.pp import build_reference
+
+LINES = ["A549", "HCC827", "H838"]
+
+
+@pytest.fixture
+def expression() -> pd.DataFrame:
+    return pd.DataFrame(np.arange(12.0).reshape(3, 4), index=LINES, columns=["TP53", "EGFR", "KRAS", "MYC"])
+
+
+@pytest.fixture
+def wide() -> pd.DataFrame:
+    return pd.DataFrame({"Trametinib": [1.0, np.nan, -1.0], "5-FU / leucovorin": [2.0, 3.0, np.nan]}, index=LINES)
+
+
+@pytest.fixture
+def long(wide) -> pd.DataFrame:
+    pairs = wide.rename_axis("cell_line").reset_index().melt("cell_line", var_name="drug", value_name="ln_IC50")
+    return pairs.dropna()
+
+
+def same(one: anndata.AnnData, other: anndata.AnnData) -> None:
+    pd.testing.assert_frame_equal(one.obsm["response"], other.obsm["response"])
+    pd.testing.assert_frame_equal(one.uns["drugs"], other.uns["drugs"])
+    np.testing.assert_array_equal(one.X, other.X)
+    assert list(one.obs_names) == list(other.obs_names)
+
+
+def test_reference_follows_the_data_contract(expression, wide):
+    adata = build_reference(expression, wide)
+    response = adata.obsm["response"]
+    assert adata.X.dtype == np.float32
+    assert list(adata.obs_names) == LINES
+    assert list(response.columns) == ["5-fu-leucovorin", "trametinib"]
+    assert (response.dtypes == np.float32).all()
+    np.testing.assert_array_equal(response["trametinib"], [1.0, np.nan, -1.0])
+    assert adata.uns["response"] == {
+        "measure": "ln_IC50",
+        "unit": "ln(µM)",
+        "direction": "lower is more sensitive",
+        "negated": False,
+        "n_pairs": 4,
+        "n_replicates_averaged": 0,
+    }
+    assert list(adata.uns["drugs"].columns) == ["name", "smiles", "pubchem_cid", "targets", "pathway"]
+    assert adata.uns["drugs"].loc["5-fu-leucovorin"].tolist() == ["5-FU / leucovorin", "", "", "", ""]
+    assert adata.uns["expression"] == {"scale": "log"}
+
+
+def test_long_and_wide_responses_give_the_same(expression, wide, long):
+    same(build_reference(expression, wide), build_reference(expression, long))
+
+
+def test_order_of_the_rows_does_not_matter(expression, long):
+    shuffled = long.sample(frac=1.0, random_state=0)
+    same(build_reference(expression, long), build_reference(expression, shuffled))
+
+
+def test_the_result_can_be_fed_back(expression, wide):
+    adata = build_reference(expression, wide)
+    again = build_reference(adata, adata.obsm["response"])
+    pd.testing.assert_frame_equal(again.obsm["response"], adata.obsm["response"])
+
+
+def test_categorical_columns_with_unused_categories_add_nothing(expression, long):
+    long = long.astype({"cell_line": pd.CategoricalDtype([*LINES, "HELA"]), "drug": "category"})
+    long["drug"] = long["drug"].cat.add_categories(["Aspirin"])
+    adata = build_reference(expression, long)
+    assert adata.obsm["response"].shape == (3, 2)
+
+
+def test_replicates_are_averaged_and_counted(expression, long):
+    extra = pd.DataFrame({"cell_line": "A549", "drug": "Trametinib", "ln_IC50": [2.0, 6.0, np.nan]})
+    adata = build_reference(expression, pd.concat([long, extra]))
+    assert adata.obsm["response"].loc["A549", "trametinib"] == pytest.approx(3.0)
+    assert adata.uns["response"]["n_pairs"] == 4
+    assert adata.uns["response"]["n_replicates_averaged"] == 2
+
+
+def test_lines_are_matched_by_name_and_the_dropped_ones_logged(expression, wide, caplog):
+    wide = wide.loc[["H838", "A549"]].rename(index={"H838": "HELA"})
+    with caplog.at_level(logging.INFO, logger="scdrug"):
+        adata = build_reference(expression, wide)
+    assert list(adata.obs_names) == ["A549"]
+    assert "1 lines with response but without expression: 'HELA'" in caplog.text
+    assert "2 lines without any response" in caplog.text
+
+
+def test_unmeasured_lines_are_kept_when_asked(expression, wide):
+    adata = build_reference(expression, wide.loc[["A549"]], keep_unmeasured=True)
+    assert list(adata.obs_names) == LINES
+    assert adata.obsm["response"].loc["H838"].isna().all()
+    np.testing.assert_array_equal(adata.X, expression.to_numpy())
+
+
+def test_drugs_without_a_value_are_dropped(expression, wide):
+    adata = build_reference(expression, wide.assign(Aspirin=np.nan))
+    assert list(adata.obsm["response"].columns) == ["5-fu-leucovorin", "trametinib"]
+
+
+def test_higher_is_sensitive_is_stored_negated(expression, wide):
+    adata = build_reference(expression, wide, measure="AAC", unit="fraction", lower_is_sensitive=False)
+    assert adata.obsm["response"].loc["A549", "trametinib"] == -1.0
+    assert adata.uns["response"]["measure"] == "-AAC"
+    assert adata.uns["response"]["negated"]
+    assert adata.uns["response"]["direction"] == "lower is more sensitive"
+
+
+def test_no_shared_line_is_an_error_that_shows_both_sides(expression, wide):
+    with pytest.raises(ValueError, match="'A549'.*'906826'"):
+        build_reference(expression, wide.set_axis([906826, 906827, 906828]))
+
+
+def test_ids_read_as_floats_match_ids_read_as_integers(expression, wide):
+    adata = build_reference(expression.set_axis([1.0, 2.0, 3.0]), wide.set_axis([3, 2, 1]))
+    assert list(adata.obs_names) == ["1", "2", "3"]
+    assert adata.obsm["response"].loc["1", "trametinib"] == -1.0
+
+
+def test_names_with_the_same_slug_stay_apart(expression):
+    wide = pd.DataFrame({"5-FU": [1.0, 1, 1], "5 FU": [2.0, 2, 2]}, index=LINES)
+    adata = build_reference(expression, wide)
+    assert adata.uns["drugs"]["name"].to_dict() == {"5-fu": "5 FU", "5-fu-2": "5-FU"}
+    assert adata.obsm["response"].iloc[0].to_dict() == {"5-fu": 2.0, "5-fu-2": 1.0}
+
+
+def test_drug_table_is_joined_by_name_whatever_its_spelling(expression, wide):
+    drugs = pd.DataFrame(
+        {"name": ["TRAMETINIB", "Other"], "smiles": ["CC", "C"], "pubchem_cid": [11707110.0, np.nan], "phase": [4, 4]}
+    )
+    table = build_reference(expression, wide, drugs=drugs).uns["drugs"]
+    assert table.loc["trametinib"].tolist() == ["Trametinib", "CC", "11707110", "", ""]
+    assert "phase" not in table
+
+
+def test_line_table_is_joined_and_made_storable(expression, wide):
+    lines = pd.DataFrame(
+        {"tissue": ["lung", None], "cosmic_id": [905949.0, np.nan], "doubling": [1.5, 2.5], "a/b": ["x", "y"]},
+        index=["A549", "H838"],
+    )
+    obs = build_reference(expression, wide, lines=lines).obs
+    assert obs["tissue"].tolist() == ["lung", "", ""]
+    assert obs["cosmic_id"].tolist() == ["905949", "", ""]
+    np.testing.assert_array_equal(obs["doubling"], [1.5, np.nan, 2.5])
+    assert obs["a|b"].tolist() == ["x", "", "y"]
+
+
+def test_expression_as_anndata_keeps_its_annotation(expression, wide):
+    from scipy.sparse import csr_matrix
+
+    cells = anndata.AnnData(csr_matrix(expression.to_numpy()), obs=pd.DataFrame({"tissue": "lung"}, index=LINES))
+    cells.var_names = list(expression.columns)
+    cells.var["chromosome"] = "1"
+    adata = build_reference(cells, wide)
+    assert adata.obs["tissue"].tolist() == ["lung"] * 3
+    assert "chromosome" in adata.var
+    assert isinstance(adata.X, np.ndarray)
+
+
+def test_inputs_are_not_altered(expression, wide, long):
+    before = expression.copy(), wide.copy(), long.copy()
+    build_reference(expression, wide)
+    build_reference(expression, long)
+    for old, new in zip(before, (expression, wide, long)):
+        pd.testing.assert_frame_equal(old, new)
+
+
+def test_columns_can_be_named(expression, long):
+    renamed = long.rename(columns={"cell_line": "line", "drug": "compound", "ln_IC50": "y"}).assign(dose=1.0)
+    adata = build_reference(expression, renamed, line_column="line", drug_column="compound", value_column="y")
+    same(adata, build_reference(expression, long))
+
+
+def test_a_missing_column_is_named(expression, long):
+    with pytest.raises(KeyError, match="cell_line"):
+        build_reference(expression, long.rename(columns={"cell_line": "line"}))
+    with pytest.raises(KeyError, match="value_column"):
+        build_reference(expression, long.rename(columns={"ln_IC50": "y"}).assign(dose=1.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_expression_that_is_not_finite_is_refused(expression, wide, value):
+    expression.loc["HCC827", "KRAS"] = value
+    with pytest.raises(ValueError, match="'KRAS'.*'HCC827'"):
+        build_reference(expression, wide)
+
+
+def test_infinite_responses_are_refused(expression, wide):
+    wide.iloc[0, 0] = np.inf
+    with pytest.raises(ValueError, match="infinite.*'Trametinib'"):
+        build_reference(expression, wide)
+
+
+def test_text_in_the_expression_is_refused(expression, wide):
+    with pytest.raises(ValueError, match="'tissue'"):
+        build_reference(expression.assign(tissue="lung"), wide)
+
+
+def test_text_in_a_wide_response_is_refused(expression, wide):
+    with pytest.raises(ValueError, match="'tissue'"):
+        build_reference(expression, wide.assign(tissue="lung"))
+
+
+def test_duplicated_genes_and_lines_are_refused(expression, wide):
+    with pytest.raises(ValueError, match="genes.*'TP53'"):
+        build_reference(expression.set_axis(["TP53", "TP53", "KRAS", "MYC"], axis=1), wide)
+    with pytest.raises(ValueError, match="lines.*'A549'"):
+        build_reference(expression.set_axis(["A549", "A549", "H838"]), wide)
+    with pytest.raises(ValueError, match="wide `response`.*'A549'"):
+        build_reference(expression, wide.set_axis(["A549", "A549", "H838"]))
+
+
+def test_missing_names_are_refused(expression, wide):
+    with pytest.raises(ValueError, match="needs a name"):
+        build_reference(expression.set_axis(["A549", None, "H838"]), wide)
+
+
+def test_a_linear_scale_is_refused(expression, wide):
+    with pytest.raises(ValueError, match=r"log2\(x \+ 1\)"):
+        build_reference(expression * 1000, wide)
+    with pytest.raises(ValueError, match="'log', 'scaled'"):
+        build_reference(expression, wide, expression_scale="counts")
+
+
+def test_wrong_types_are_refused(expression, wide):
+    with pytest.raises(TypeError, match="expression"):
+        build_reference(expression.to_numpy(), wide)
+    with pytest.raises(TypeError, match="response"):
+        build_reference(expression, wide.to_numpy())
+
+
+def test_a_response_without_values_is_refused(expression, wide):
+    with pytest.raises(ValueError, match="no value"):
+        build_reference(expression, wide * np.nan)

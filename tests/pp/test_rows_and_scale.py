@@ -1,0 +1,114 @@
+"""Reading rows from any storage, and telling the scale of values."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from scdrug.pp._rows import iter_row_blocks
+from scdrug.pp._scale import check_scale, detect_scale
+
+
+def _counts(n_obs: int = 53, n_vars: int = 31) -> sp.csr_matrix:
+    return sp.random(n_obs, n_vars, density=0.3, format="csr", rng=1, dtype=np.float32).multiply(10).ceil().tocsr()
+
+
+def _stack(adata: ad.AnnData, **kwargs) -> np.ndarray:
+    parts = [(rows, block.toarray()) for rows, block in iter_row_blocks(adata, **kwargs)]
+    assert [rows.start for rows, _ in parts] == [0, *[rows.stop for rows, _ in parts[:-1]]]
+    return np.vstack([block for _, block in parts])
+
+
+@pytest.mark.parametrize("storage", ["dense", "csr", "csr_array", "csc", "float64", "view", "dask", "h5ad", "zarr"])
+@pytest.mark.parametrize("chunk_size", [1, 7, 1000])
+def test_rows_are_the_same_from_any_storage(storage: str, chunk_size: int, tmp_path) -> None:
+    counts = _counts()
+    expected = counts.toarray()
+    adata = ad.AnnData(counts.copy())
+    if storage == "dense":
+        adata.X = expected.copy()
+    elif storage == "csr_array":
+        adata.X = sp.csr_array(counts)
+    elif storage == "csc":
+        adata.X = counts.tocsc()
+    elif storage == "float64":
+        adata.X = counts.astype(np.float64)
+    elif storage == "view":
+        order = np.random.default_rng(0).permutation(adata.n_obs)[:20]
+        adata, expected = adata[order, 3:20], expected[order, 3:20]
+    elif storage == "dask":
+        da = pytest.importorskip("dask.array")
+        adata.X = da.from_array(expected, chunks=(10, -1)).map_blocks(sp.csr_matrix)
+    elif storage == "h5ad":
+        adata.write_h5ad(tmp_path / "x.h5ad")
+        adata = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
+    elif storage == "zarr":
+        adata.write_zarr(tmp_path / "x.zarr")
+        adata = ad.read_zarr(tmp_path / "x.zarr")
+    np.testing.assert_array_equal(_stack(adata, chunk_size=chunk_size), expected)
+
+
+def test_reading_rows_does_not_alter_the_matrix() -> None:
+    adata = ad.AnnData(_counts())
+    before = adata.X.copy()
+    for _, block in iter_row_blocks(adata, chunk_size=5):
+        assert block.has_sorted_indices in (True, False)
+    assert (adata.X != before).nnz == 0
+
+
+def test_layers_are_read_by_name_and_unknown_ones_named() -> None:
+    adata = ad.AnnData(_counts())
+    adata.layers["counts"] = adata.X * 2
+    np.testing.assert_array_equal(_stack(adata, layer="counts"), adata.X.toarray() * 2)
+    with pytest.raises(KeyError, match="Did you mean 'counts'"):
+        _stack(adata, layer="count")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_an_error_that_says_where(bad: float) -> None:
+    values = _counts().toarray()
+    values[40, 2] = bad
+    with pytest.raises(ValueError, match="1 NaN or infinite values in rows 40-"):
+        _stack(ad.AnnData(values), chunk_size=10)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (np.array([[0, 1, 5000], [2, 0, 3]]), "counts"),
+        (np.array([[0, 1.5, 5000], [2, 0, 3]]), "linear"),
+        (np.array([[0, 1.5, 9.2], [2, 0, 3]]), "log"),
+        (np.array([[0, -1.5, 2.2], [2, 0, 3]]), "scaled"),
+    ],
+)
+def test_scales_are_told_apart(values: np.ndarray, scale: str) -> None:
+    assert detect_scale(sp.csr_matrix(values.astype(float))) == scale
+    assert check_scale(ad.AnnData(values.astype(np.float32)), scale=scale) == scale
+
+
+def test_log_where_counts_are_stated_is_an_error() -> None:
+    adata = ad.AnnData(np.log1p(_counts().toarray()))
+    with pytest.raises(ValueError, match="scale='counts'.*fractions"):
+        check_scale(adata, scale="counts")
+
+
+def test_counts_where_log_is_stated_is_an_error() -> None:
+    adata = ad.AnnData(_counts() * 100)
+    with pytest.raises(ValueError, match="scale='log'.*non-negative integers"):
+        check_scale(adata, scale="log")
+
+
+def test_centred_values_must_be_announced() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    with pytest.raises(ValueError, match="negative values.*scale='scaled'"):
+        check_scale(ad.AnnData(values))
+    assert check_scale(ad.AnnData(values), scale="scaled") == "scaled"
+
+
+def test_nothing_but_zeros_is_an_error() -> None:
+    empty = ad.AnnData(sp.csr_matrix((4, 3), dtype=np.float32), obs=pd.DataFrame(index=list("abcd")))
+    with pytest.raises(ValueError, match="nothing but zeros"):
+        check_scale(empty)

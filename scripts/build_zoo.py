@@ -19,13 +19,14 @@ import scdrug
 from scdrug.metrics import per_drug_pearson, pearson, rmse, transfer_correlation
 
 FIVE = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
-RIDGE = 0.5
+#: Chosen on held-out lines: denoised targets lower the error at every ridge tried (0.2, 0.5, 1).
+RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
 
 
 def train(reference) -> scdrug.model.KernelRidge:
     reference = reference.copy()
     scdrug.model.KernelRidge.setup_anndata(reference)
-    model = scdrug.model.KernelRidge(reference, kernel="linear", ridge=RIDGE)
+    model = scdrug.model.KernelRidge(reference, **RECIPE)
     model.train()
     return model
 
@@ -40,8 +41,8 @@ def line_split(reference, n_folds: int = 5, seed: int = 0) -> list[str]:
         mean = np.broadcast_to(np.nanmean(train_lines.obsm["response"], axis=0), observed.shape)
         predicted = train(train_lines).predict(test, key_added=None).to_numpy(dtype=float)
         for name, values in (("drug mean", mean), ("gdsc2-ridge", predicted)):
-            per_drug = 0.0 if name == "drug mean" else per_drug_pearson(observed, values)
-            figures[name].append((rmse(observed, values), pearson(observed, values), per_drug))
+            per_drug = 0.0 if name == "drug mean" else per_drug_pearson(values, observed)
+            figures[name].append((rmse(values, observed), pearson(values, observed), per_drug))
     rows = []
     for name, values in figures.items():
         m, s = np.mean(values, axis=0), np.std(values, axis=0, ddof=1)
@@ -82,7 +83,9 @@ def gdsc2_ridge(data: Path, out: Path) -> None:
         "training_data": files,
         "card": "\n".join(
             [
-                f"- Ridge {RIDGE} on per-gene z scores; genes that cells lack are filled by a factor model of the lines",
+                f"- Ridge {RECIPE['ridge']} on per-gene z scores; each measured response is replaced by its soft-impute fit "
+                "before the regression, fitted on training lines only",
+                "- Genes that cells lack are filled by a factor model of the lines; matrices are stored in 8 bits",
                 "",
                 "## Training data",
                 "",

@@ -22,6 +22,8 @@ from anndata import AnnData
 import scdrug
 from scdrug.metrics import transfer_correlation
 
+#: What the bundled model is trained with, see build_zoo.py.
+RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
 #: Name of each line in the cells' annotation, and in the reference.
 FIVE = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
 
@@ -63,7 +65,7 @@ def main() -> None:
     response = reference.obsm["response"]
     train, held_out = reference[~out].copy(), reference[out].copy()
     scdrug.model.KernelRidge.setup_anndata(train)
-    model = scdrug.model.KernelRidge(train)
+    model = scdrug.model.KernelRidge(train, **RECIPE)
     model.train()
 
     cells = scdrug.datasets.sc_mixology(path=arguments.data / "sc" / "sc_mixology")
@@ -94,19 +96,17 @@ def main() -> None:
     scdrug.tl.predict_response(cells, model)
     default = cells.obsm["predicted_response"]
     print(f"\ndefault: 95 % interval over drugs and lines: {interval(default, lines, *truth, draws=arguments.draws)}")
-    sensitive = {
-        drug: default[drug].groupby(lines.to_numpy()).mean().idxmin()
-        for drug in ("gefitinib", "afatinib")
-        if drug in default
-    }
-    print(f"most sensitive line: {sensitive}   reliability {cells.obs['response_reliability'].median():.2f}\n")
+    by_line = default[["gefitinib", "afatinib"]].groupby(lines.to_numpy()).mean()
+    bulk_by_line = model.predict(held_out, drugs=["gefitinib", "afatinib"], key_added=None)
+    print(f"most sensitive line, bulk profiles: {bulk_by_line.idxmin().to_dict()}, cells: {by_line.idxmin().to_dict()}")
+    print(f"median reliability of the cells {cells.obs['response_reliability'].median():.2f}\n")
 
     rng = np.random.default_rng(0)
     for share in (0.3, 0.1, 0.03):
         shallow = cells.copy()
         shallow.X = sp.csr_matrix(rng.binomial(cells.X.toarray().astype(int), share).astype(np.float32))
         scdrug.tl.predict_response(shallow, model)
-        depth, trust = np.median(shallow.X.sum(axis=1)), shallow.obs["response_reliability"].median()
+        depth, trust = float(np.median(np.asarray(shallow.X.sum(axis=1)))), shallow.obs["response_reliability"].median()
         show(f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})", shallow.obsm["predicted_response"], lines)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -34,6 +35,9 @@ def run(path: Path, *, write: bool) -> bool:
         notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
+            for output in cell.get("outputs", []):
+                if output.get("name") == "stderr":  # a path of the machine that ran it says nothing to a reader
+                    output["text"] = re.sub(r"\S*ipykernel_\d+\S*?: ", "", output["text"])
         nbformat.write(notebook, path)
     return True
 

@@ -39,7 +39,12 @@ def _fingerprint(adata: ad.AnnData) -> str:
     """Hash of everything a failed call could have altered."""
     matrix = sp.csr_matrix(adata.X)
     parts = [matrix.data.tobytes(), matrix.indices.tobytes(), sorted(map(str, adata.uns)), sorted(adata.obsm)]
-    parts += [list(adata.obs.columns), list(adata.var_names), list(map(str, adata.obs_names)), sorted(adata.layers.keys(), key=str)]
+    parts += [
+        list(adata.obs.columns),
+        list(adata.var_names),
+        list(map(str, adata.obs_names)),
+        sorted(adata.layers.keys(), key=str),
+    ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

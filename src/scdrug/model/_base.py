@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -89,7 +91,8 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         check_reference(adata, layer=layer, response_key=response_key)
         fields = [LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False), ObsmField(KEYS.RESPONSE, response_key)]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, **kwargs)
+        with _quiet_scvi():
+            manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
     def _setup_arg(self, name: str) -> Any:
@@ -522,6 +525,18 @@ class RowPredictor:
         both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
         predicted, scores = both[:, : len(self._drugs)], both[:, len(self._drugs) :]
         return predicted, similarity, self._model.profile.typicality(scores)
+
+
+@contextmanager
+def _quiet_scvi() -> Iterator[None]:
+    """Keep scvi-tools from announcing each registration; its warnings still come through."""
+    scvi_logger = logging.getLogger("scvi")
+    level = scvi_logger.level
+    scvi_logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        scvi_logger.setLevel(level)
 
 
 def _to_plain(value: Any) -> Any:

@@ -61,7 +61,7 @@ def heatmap(
     figsize
         Width and height of a new figure in inches.
     ax
-        Where to plot.
+        Where to plot; best in a figure with ``layout="constrained"``.
 
     Returns
     -------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +65,7 @@ def rank_drugs(
     figsize
         Width and height of the figure in inches.
     ax
-        Where to plot; for one group only.
+        Where to plot, for one group only; best in a figure with ``layout="constrained"``.
 
     Returns
     -------
@@ -188,8 +187,9 @@ def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[
         fontsize=SMALL,
         color=TEXT,
     )
-    reference = "other cells" if params["reference"] == "rest" else shorten(str(params["reference"]), 24)
-    label = textwrap.fill(f"Δ {params['unit']} vs {reference}", 34, break_long_words=False)
+    reference = "other cells" if params["reference"] == "rest" else shorten(str(params["reference"]), 34)
+    label = [f"Δ {params['unit']}", f"vs {reference}"]
+    label = (" " if sum(map(len, label)) < 40 else "\n").join(label)
     ax.set_xlabel(f"{label}\n{arrows(params['more_sensitive_is'] == 'higher')}", fontsize=FONT)
     despine(ax)
 

@@ -53,7 +53,7 @@ def response(
     figsize
         Width and height of a new figure in inches.
     ax
-        Where to plot.
+        Where to plot; best in a figure with ``layout="constrained"``.
 
     Returns
     -------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .._constants import KEYS
 
+#: Median reliability below which no ranking should be read.
+MIN_RELIABILITY = 0.05
+
 
 def derived_keys(key: str) -> tuple[str, str]:
     """Return the keys of percentile (`obsm`) and reliability (`obs`) of the predictions stored under `key`."""

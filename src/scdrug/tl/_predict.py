@@ -17,7 +17,7 @@ from ..pp._checks import check_cells
 from ..pp._genes import check_coverage, match_genes
 from ..pp._harmonize import Harmonization, cell_groups, fit_harmonization
 from ..pp._rows import iter_row_blocks
-from ._keys import derived_keys
+from ._keys import MIN_RELIABILITY, derived_keys
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 #: Single cells of good depth correlate half as well with the reference as its own lines do.
 _FULL_SIMILARITY = 0.5
-#: Median reliability below which no ranking should be read.
-MIN_RELIABILITY = 0.05
 
 
 def predict_response(

@@ -13,13 +13,12 @@ from .._validate import check_choice, examples, plain
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES
+from ._keys import MIN_RELIABILITY
 from ._stored import Predictions, check_use, is_ranking, read_predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-#: Median reliability of a group below which its ranking should not be read.
-MIN_RELIABILITY = 0.05
 
 _SCORE = "difference of means (group minus reference), oriented so that positive = group is more sensitive"
 _NOTES = {

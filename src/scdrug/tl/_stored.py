@@ -157,6 +157,8 @@ def group_labels(adata: AnnData, groupby: str, *, argument: str = "groupby") -> 
         column = column.cat.remove_unused_categories()
         order = column.cat.categories
     else:
+        if column.dtype == object:  # may mix types, which cannot be sorted
+            column = column.astype(str).where(column.notna())
         order = np.sort(column.dropna().unique())
         if pd.api.types.is_float_dtype(column) and (order % 1 != 0).any():
             raise ValueError(
@@ -165,7 +167,9 @@ def group_labels(adata: AnnData, groupby: str, *, argument: str = "groupby") -> 
             )
     names = [str(int(name)) if isinstance(name, float) and name.is_integer() else str(name) for name in order]
     codes = pd.Categorical(column, categories=order).codes
-    return pd.Categorical.from_codes(codes, categories=names)
+    unique = {name: position for position, name in enumerate(dict.fromkeys(names))}
+    merged = np.array([unique[name] for name in names] + [-1])  # the last one is for missing labels
+    return pd.Categorical.from_codes(merged[codes], categories=list(unique))
 
 
 def _as_frame(value: Any, key: str) -> pd.DataFrame:

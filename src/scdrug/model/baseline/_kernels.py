@@ -84,7 +84,9 @@ def fit_gene_scaler(expression: np.ndarray) -> GeneScaler:
     """
     expression = np.asarray(expression)
     if expression.ndim != 2 or not np.isfinite(expression).all():
-        raise ValueError(f"Expected a matrix of finite values, lines × genes; found shape {expression.shape} with NaN or infinite values.")
+        raise ValueError(
+            f"Expected a matrix of finite values, lines × genes; found shape {expression.shape} with NaN or infinite values."
+        )
     mean = expression.mean(axis=0, dtype=np.float64)
     scale = expression.std(axis=0, dtype=np.float64)
     # A constant gene has a deviation of rounding size, not of zero.
@@ -204,9 +206,7 @@ def fit_kernel(
     gene_order = np.argsort(-np.asarray(expression).std(axis=0, dtype=np.float64), kind="stable")
     unfitted = ExpressionKernel(specs, scaler, gene_order, (np.nan,) * len(specs))
     similarity = _similarities(unfitted, expression, None)
-    medians = tuple(
-        median_distance(similarity[_view(spec)]) if spec.kind == "rbf" else float("nan") for spec in specs
-    )
+    medians = tuple(median_distance(similarity[_view(spec)]) if spec.kind == "rbf" else float("nan") for spec in specs)
     kernel = unfitted._replace(medians=medians)
     return kernel, _mean_kernel(kernel, similarity)
 
@@ -251,9 +251,7 @@ def _similarities(
     return result
 
 
-def _mean_kernel(
-    kernel: ExpressionKernel, similarity: dict[tuple[str, bool, int | None], np.ndarray]
-) -> np.ndarray:
+def _mean_kernel(kernel: ExpressionKernel, similarity: dict[tuple[str, bool, int | None], np.ndarray]) -> np.ndarray:
     total = np.zeros(next(iter(similarity.values())).shape)
     for spec, median in zip(kernel.specs, kernel.medians, strict=True):
         values = similarity[_view(spec)]

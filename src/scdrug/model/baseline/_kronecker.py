@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ._additive import AdditiveEffects, check_response, fit_additive
-from ._ridge import KernelDecomposition, RidgeFit, decompose_kernel, solve_ridge
+from ._decomposition import KernelDecomposition, decompose_kernel
+from ._ridge import RidgeFit, solve_ridge
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,9 @@ def predict_unseen_drugs(
     if cross_lines is None:
         return fit.effects.line[:, None] + drug[None, :] + fit.line_residual.predict(cross_drugs).T
     if fit.line_effect is None or fit.residual is None:
-        raise ValueError("This fit has no line kernel, so new lines cannot be predicted. Pass `kernel_lines` to the fit.")
+        raise ValueError(
+            "This fit has no line kernel, so new lines cannot be predicted. Pass `kernel_lines` to the fit."
+        )
     return fit.line_effect.predict(cross_lines) + drug[None, :] + cross_lines @ fit.residual @ cross_drugs.T
 
 
@@ -222,7 +225,9 @@ def _check_kronecker(
     response = np.asarray(response, dtype=np.float64)
     expected = (len(lines.kernel), len(drugs.kernel))
     if response.shape != expected:
-        raise ValueError(f"The kernels compare {expected[0]} lines and {expected[1]} drugs; the response has shape {response.shape}.")
+        raise ValueError(
+            f"The kernels compare {expected[0]} lines and {expected[1]} drugs; the response has shape {response.shape}."
+        )
     if not ridge > 0:
         raise ValueError(f"`ridge` must be positive; found {ridge}.")
     if np.isinf(response).any() or np.isnan(response).all():

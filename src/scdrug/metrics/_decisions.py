@@ -1,0 +1,147 @@
+"""How often sensitive and resistant cells or lines are called right; 1 = sensitive, 0 = resistant, NaN = unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._arrays import known_labels
+
+
+def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
+    """Share of known entries that are called right.
+
+    Parameters
+    ----------
+    decisions
+        1 = called sensitive, 0 = called resistant; any shape.
+    labels
+        1 = sensitive, 0 = resistant, NaN = unknown, in the same shape.
+
+    Returns
+    -------
+    Share between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a value is neither 0 nor 1, a decision is missing, or no label is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> accuracy(np.array([1, 1, 0, 0]), np.array([1, 0, 0, np.nan])).__round__(3)
+    0.667
+    """
+    true_positive, false_positive, false_negative, true_negative = _counts(decisions, labels)
+    return (true_positive + true_negative) / (true_positive + false_positive + false_negative + true_negative)
+
+
+def balanced_accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of the shares of sensitive and of resistant entries that are called right.
+
+    Parameters
+    ----------
+    decisions, labels
+        As for :func:`accuracy`.
+
+    Returns
+    -------
+    Between 0 and 1; 0.5 for a constant call. With one class only, the share of that class that is called right.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`accuracy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> balanced_accuracy(np.array([1, 1, 1, 1]), np.array([1, 1, 1, 0]))
+    0.5
+    """
+    true_positive, false_positive, false_negative, true_negative = _counts(decisions, labels)
+    shares = [
+        right / (right + wrong)
+        for right, wrong in ((true_positive, false_negative), (true_negative, false_positive))
+        if right + wrong
+    ]
+    return sum(shares) / len(shares)
+
+
+def f1(decisions: np.ndarray, labels: np.ndarray) -> float:
+    """Harmonic mean of precision and recall of the sensitive class.
+
+    Parameters
+    ----------
+    decisions, labels
+        As for :func:`accuracy`.
+
+    Returns
+    -------
+    Between 0 and 1; zero if no entry is both sensitive and called so. Calling everything sensitive gives
+    ``2p / (1 + p)`` at prevalence ``p``: 0.84 at 73 %.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`accuracy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f1(np.array([1, 1, 0]), np.array([1, 0, 1]))
+    0.5
+    """
+    true_positive, false_positive, false_negative, _ = _counts(decisions, labels)
+    return 2 * true_positive / (2 * true_positive + false_positive + false_negative) if true_positive else 0.0
+
+
+def mcc(decisions: np.ndarray, labels: np.ndarray) -> float:
+    """Matthews correlation coefficient.
+
+    Parameters
+    ----------
+    decisions, labels
+        As for :func:`accuracy`.
+
+    Returns
+    -------
+    Between −1 and 1; zero for a constant call or a single class.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`accuracy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mcc(np.array([1, 1, 1]), np.array([1, 0, 1]))
+    0.0
+    """
+    true_positive, false_positive, false_negative, true_negative = _counts(decisions, labels)
+    margins = (
+        (true_positive + false_positive)
+        * (true_positive + false_negative)
+        * (true_negative + false_positive)
+        * (true_negative + false_negative)
+    )
+    if margins == 0:
+        return 0.0
+    return (true_positive * true_negative - false_positive * false_negative) / margins**0.5
+
+
+def _counts(decisions: np.ndarray, labels: np.ndarray) -> tuple[int, int, int, int]:
+    """True positive, false positive, false negative, true negative."""
+    decisions, labels = known_labels(decisions, labels)
+    if not np.isin(decisions, (0.0, 1.0)).all():
+        raise ValueError(
+            f"Decisions must be 0 or 1; found {np.unique(decisions)[:5].tolist()}. Compare scores with a threshold first."
+        )
+    call, truth = decisions == 1, labels == 1
+    return (
+        int((call & truth).sum()),
+        int((call & ~truth).sum()),
+        int((~call & truth).sum()),
+        int((~call & ~truth).sum()),
+    )

@@ -318,3 +318,44 @@ def test_drugs_that_were_never_screened_are_predicted_from_their_structure(cells
     assert ((percentile >= 0) & (percentile <= 1)).all()
     with pytest.raises(ValueError, match="cannot be read as SMILES"):
         tl.predict_response(cells, with_drugs, drugs={"x": "C1CC(("})
+
+
+def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data) -> None:
+    """The recipe of the bundled model, trained without the five assayed lines, through the public API."""
+    from scdrug.metrics import transfer_correlation
+
+    five = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
+    reference = datasets.gdsc(release="GDSC2", path=shared_data / "gdsc")
+    out = reference.obs_names.isin(five.values())
+    response = reference.obsm["response"]
+    train = reference[~out].copy()
+    model.KernelRidge.setup_anndata(train)
+    trained = model.KernelRidge(train, ridge=0.5, denoise=1.0)
+    trained.train()
+    cells = datasets.sc_mixology(path=shared_data / "sc" / "sc_mixology")
+    cells = cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
+    tl.predict_response(cells, trained)
+    by_line = cells.obsm["predicted_response"].groupby(cells.obs["cell_line"].astype(str).to_numpy()).mean()
+    seen = response[~out].to_numpy(dtype=float)
+    observed = response.loc[list(five.values())].to_numpy(dtype=float)
+    score = transfer_correlation(
+        by_line.loc[list(five)].to_numpy(), observed, np.nanmean(seen, axis=0), np.nanstd(seen, axis=0)
+    )
+    assert cells.n_obs == 571
+    assert score.flat >= 0.44
+    assert score.contrast >= 0.38
+    assert cells.obs["response_reliability"].median() > 0.5
+    assert cells.uns["predicted_response"]["verdict"] == "ok"
+
+
+def test_the_bundled_model_is_what_its_recipe_gives(shared_data) -> None:
+    reference = datasets.gdsc(release="GDSC2", path=shared_data / "gdsc")
+    model.KernelRidge.setup_anndata(reference)
+    rebuilt = model.KernelRidge(reference, ridge=0.5, denoise=1.0)
+    rebuilt.train()
+    some = reference[:40].copy()
+    bundled = model.load_pretrained("gdsc2-ridge").predict(some, key_added=None)
+    expected = rebuilt.predict(some, key_added=None)
+    assert list(bundled.columns) == list(expected.columns)
+    spread = expected.to_numpy().std(axis=0).mean()
+    assert np.abs(bundled - expected).to_numpy().max() < 0.05 * spread

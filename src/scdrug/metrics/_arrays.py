@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
+#: Differences below this share of the values are rounding: models predict in single precision.
+ROUNDING = 1e-6
+
 
 def paired(predicted: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both arrays in double precision after checking that every observed entry has a prediction.
@@ -119,4 +122,4 @@ def mean_of(values: np.ndarray) -> float:
 
 
 def _constant(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) <= 1e-10 * np.abs(values).max())
+    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from .._validate import check_choice
-from ._arrays import by_column, correlation, matrices, mean_of, paired, rank_correlation
+from ._arrays import ROUNDING, by_column, correlation, matrices, mean_of, paired, rank_correlation
 
 #: Fewer measured lines (or drugs) than this do not make a correlation.
 MIN_COUNT = 3
@@ -233,7 +233,7 @@ def per_line_pearson_centered(
         predicted, observed = center_drugs(np.where(np.isnan(observed), np.nan, predicted)), center_drugs(observed)
     else:
         drug_mean = _check_drug_mean(drug_mean, observed)
-        predicted, observed = predicted - drug_mean, observed - drug_mean
+        predicted, observed = center_drugs(predicted, drug_mean), center_drugs(observed, drug_mean)
     return mean_of(by_column(correlation, predicted.T, observed.T, min_count=MIN_COUNT))
 
 
@@ -271,11 +271,18 @@ def skill(predicted: np.ndarray, observed: np.ndarray, drug_mean: np.ndarray) ->
     return 1.0 - rmse(predicted, observed) / reference
 
 
-def center_drugs(values: np.ndarray) -> np.ndarray:
-    """Subtract each column's mean over its known entries."""
+def center_drugs(values: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+    """Subtract each column's mean, over its known entries if none is given.
+
+    What is left of a constant column is rounding, in single precision up to a millionth; it must not be correlated with
+    anything, so it becomes zero.
+    """
     known = ~np.isnan(values)
-    count = np.maximum(known.sum(axis=0), 1)
-    return values - np.where(known, values, 0.0).sum(axis=0) / count
+    if mean is None:
+        mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    centred = values - mean
+    size = np.max(np.abs(values), axis=0, initial=0.0, where=known)
+    return np.where(np.abs(centred) <= ROUNDING * size, 0.0, centred)
 
 
 def _check_drug_mean(drug_mean: np.ndarray, observed: np.ndarray) -> np.ndarray:

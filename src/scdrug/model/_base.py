@@ -503,7 +503,7 @@ class RowPredictor:
     """
 
     def __init__(self, model: DrugResponseModel, harmonization: Harmonization, drugs: np.ndarray) -> None:
-        self._model, self._harmonization, self._drugs = model, harmonization, drugs
+        self._model, self.harmonization, self._drugs = model, harmonization, drugs
         self._buffer: np.ndarray | None = None
         self._product: torch.Tensor | None = None
         linear = model._linear_weights(drugs)
@@ -518,9 +518,9 @@ class RowPredictor:
         if self._buffer is None or len(self._buffer) < block.shape[0]:
             self._buffer = np.empty((block.shape[0], len(self._model.genes)), dtype=np.float32)
         if self._product is None:
-            rows = self._harmonization.transform(block, group, out=self._buffer)
+            rows = self.harmonization.transform(block, group, out=self._buffer)
             return self._model._predict_rows(rows.values, self._drugs), rows.similarity, rows.typicality
-        values, similarity = self._harmonization.place(block, group, out=self._buffer)
+        values, similarity = self.harmonization.place(block, group, out=self._buffer)
         # torch's threads and numba's are the same pool; numpy's would fight for the cores
         both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
         predicted, scores = both[:, : len(self._drugs)], both[:, len(self._drugs) :]

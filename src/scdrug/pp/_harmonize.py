@@ -72,6 +72,11 @@ class Harmonization:
         """Share of the panel that the query measures."""
         return float(1 - self.unmeasured.mean())
 
+    @property
+    def is_unfitted(self) -> bool:
+        """Whether it was made without a pass over the cells."""
+        return self.method == "none" or self.anchor == "none"
+
     @cached_property
     def _cumulated(self) -> np.ndarray:
         return target_cumulated(self.profile.quantiles, int((~self.unmeasured).sum()))

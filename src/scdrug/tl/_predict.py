@@ -186,7 +186,8 @@ def _predict_blocks(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
     similarity, typicality = np.empty((2, adata.n_obs))
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
+    check = predictor.harmonization.is_unfitted  # a fitted one has seen all rows
+    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, check=check):
         values[rows], similarity[rows], typicality[rows] = predictor(block, None if codes is None else codes[rows])
     if not np.isfinite(values).all():
         raise RuntimeError(

@@ -22,7 +22,7 @@ SOURCE = ROOT / "src" / "scdrug"
 NAMESPACES = ("datasets", "get", "metrics", "model", "pl", "pp", "tl")
 LIGHT = ("scdrug", "scdrug.cli", "scdrug.datasets", "scdrug.get", "scdrug.metrics", "scdrug.pl", "scdrug.pp")
 #: A room may import itself and those of a lower ring.
-RINGS = {"": 0, "metrics": 0, "nn": 0, "pp": 1, "datasets": 1, "model": 2, "tl": 3, "benchmark": 3, "pl": 4, "get": 4, "cli": 5}
+RINGS = {"": -1, "metrics": 0, "nn": 0, "pp": 1, "datasets": 1, "model": 2, "tl": 3, "benchmark": 3, "pl": 4, "get": 4, "cli": 5}
 
 
 def _public() -> list:

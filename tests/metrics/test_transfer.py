@@ -55,6 +55,8 @@ def test_unit_of_a_drug_does_not_matter() -> None:
 def test_training_mean_scores_zero() -> None:
     _, observed, mean, sd = _five_lines()
     assert transfer_correlation(np.broadcast_to(mean, observed.shape), observed, mean, sd) == (0.0, 0.0)
+    single = np.tile(mean.astype(np.float32), (5, 1))
+    assert transfer_correlation(single, observed, mean, sd) == (0.0, 0.0)
 
 
 def test_drugs_without_truth_need_no_training_statistics() -> None:

@@ -17,8 +17,8 @@ from ._regression import (
 from ._transfer import TransferScore, transfer_correlation
 
 __all__ = [
-    "METRICS",
     "Interval",
+    "METRICS",
     "Metric",
     "PairedTest",
     "TransferScore",

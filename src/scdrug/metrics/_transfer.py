@@ -70,8 +70,8 @@ def transfer_correlation(
             "`train_mean` and `train_sd` must be finite, and the latter positive, for every drug that was observed. "
             "Leave drugs out that were not measured in at least two different training lines."
         )
-    truth = (observed[:, needed] - mean[needed]) / spread[needed]
-    guess = np.where(np.isnan(truth), np.nan, (predicted[:, needed] - mean[needed]) / spread[needed])
+    truth = center_drugs(observed[:, needed], mean[needed]) / spread[needed]
+    guess = center_drugs(np.where(np.isnan(truth), np.nan, predicted[:, needed]), mean[needed]) / spread[needed]
     known = ~np.isnan(truth)
     compared = known & (known.sum(axis=0) > 1)
     flat = correlation(guess[known], truth[known])

@@ -148,7 +148,7 @@ class Calibration:
         """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32)."""
         quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)
         rank = _rank_in_quantiles(np.ascontiguousarray(predicted, dtype=np.float32), quantiles)
-        return 1 - rank if lower_is_sensitive else rank
+        return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank
 
 
 def dense_expression(adata: AnnData, layer: str | None) -> np.ndarray:

@@ -189,7 +189,7 @@ def _predict_blocks(
     check = predictor.harmonization.is_unfitted  # a fitted one has seen all rows
     for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, check=check):
         values[rows], similarity[rows], typicality[rows] = predictor(block, None if codes is None else codes[rows])
-    if not np.isfinite(values).all():
+    if not np.isfinite(values.sum(dtype=np.float64)):  # one sum instead of a mask as large as a quarter of the values
         raise RuntimeError(
             "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "
             "name and, if possible, a few of the cells."

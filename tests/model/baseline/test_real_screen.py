@@ -1,4 +1,4 @@
-"""One fold of each split of GDSC2 ln IC50, against the figures of the evaluation protocol."""
+"""One fold of each split of GDSC2 ln IC50: RMSE, pooled and mean per-drug correlation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import scdrug
-from scdrug.metrics import per_drug_pearson, rmse
+from scdrug.metrics import pearson, per_drug_pearson, rmse
 from scdrug.model.baseline._additive import fit_additive
 from scdrug.model.baseline._complete import complete_response
 from scdrug.model.baseline._decomposition import decompose_kernel
@@ -16,9 +16,6 @@ from scdrug.model.baseline._kernels import FIVE_KERNELS, RBF, apply_kernel, fit_
 from scdrug.model.baseline._kronecker import fit_unseen_drugs, predict_unseen_drugs
 from scdrug.model.baseline._ridge import solve_ridge
 from scdrug.pp._molecules import featurize_smiles, tanimoto_kernel
-
-# A single fold strays from the mean over folds by about this much (twice the spread between folds).
-ONE_PAIR_FOLD, ONE_LINE_FOLD, ONE_DRUG_FOLD = 0.012, 0.045, 0.45
 
 
 @pytest.fixture(scope="module")
@@ -30,38 +27,42 @@ def screen(shared_data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.asarray(reference.X, dtype=float), response.to_numpy(dtype=float), tanimoto_kernel(bits)
 
 
-def test_held_out_pairs_reach_the_stated_figures(screen) -> None:
+def _assert_scores(predicted: np.ndarray, truth: np.ndarray, expected: tuple[float, float, float]) -> None:
+    found = rmse(predicted, truth), pearson(predicted, truth), per_drug_pearson(predicted, truth)
+    np.testing.assert_allclose(found, expected, atol=0.005)
+
+
+def test_held_out_pairs(screen) -> None:
+    """Means over folds: see scripts/check_baselines.py, which prints them beside the protocol's."""
     expression, response, _ = screen
     observed = np.argwhere(~np.isnan(response))
     held = tuple(observed[np.random.default_rng(0).permutation(len(observed)) % 5 == 0].T)
     train, truth = response.copy(), np.full_like(response, np.nan)
     truth[held], train[held] = response[held], np.nan
     kernel = decompose_kernel(fit_kernel(expression, RBF)[1])
-    for fitted, error, correlation in (
-        (fit_additive(train).matrix, 1.196, 0.642),
-        (complete_response(train, threshold=25, scale="none").fitted, 0.893, 0.790),
-        (complete_response(train).fitted, 0.850, 0.811),
-        (complete_response(train, kernel=kernel, ridge=0.2).fitted, 0.842, 0.814),
-        (complete_response(train, kernel=kernel).fitted, 0.828, 0.818),
-    ):
-        assert rmse(fitted, truth) == pytest.approx(error, abs=ONE_PAIR_FOLD)
-        assert per_drug_pearson(fitted, truth) == pytest.approx(correlation, abs=ONE_PAIR_FOLD)
+    _assert_scores(fit_additive(train).matrix, truth, (1.186, 0.906, 0.637))
+    _assert_scores(complete_response(train, threshold=25, scale="none").fitted, truth, (0.891, 0.948, 0.784))
+    _assert_scores(complete_response(train).fitted, truth, (0.848, 0.953, 0.804))
+    _assert_scores(complete_response(train, kernel=kernel, ridge=0.2).fitted, truth, (0.837, 0.954, 0.811))
+    _assert_scores(complete_response(train, kernel=kernel).fitted, truth, (0.824, 0.956, 0.815))
 
 
-def test_held_out_lines_reach_the_stated_figures(screen) -> None:
+def test_held_out_lines(screen) -> None:
+    """Folds spread by 0.02 in RMSE, means over folds by 0.002."""
     expression, response, _ = screen
     held = np.random.default_rng(0).permutation(len(response)) % 5 == 0
     train, truth = response[~held], response[held]
     half = complete_response(train, threshold=25, scale="none").denoised()
-    for specs, target, error, correlation in ((RBF, train, 1.201, 0.563), (FIVE_KERNELS, half, 1.199, 0.577)):
-        kernel, matrix = fit_kernel(expression[~held], specs)
-        cross = apply_kernel(kernel, expression[held], expression[~held])
-        predicted = solve_ridge(matrix, target).predict(cross)
-        assert rmse(predicted, truth) == pytest.approx(error, abs=ONE_LINE_FOLD)
-        assert per_drug_pearson(predicted, truth) == pytest.approx(correlation, abs=ONE_LINE_FOLD)
+    kernel, matrix = fit_kernel(expression[~held], RBF)
+    cross = apply_kernel(kernel, expression[held], expression[~held])
+    _assert_scores(solve_ridge(matrix, train).predict(cross), truth, (1.178, 0.907, 0.577))
+    kernel, matrix = fit_kernel(expression[~held], FIVE_KERNELS)
+    cross = apply_kernel(kernel, expression[held], expression[~held])
+    _assert_scores(solve_ridge(matrix, half).predict(cross), truth, (1.174, 0.908, 0.594))
 
 
-def test_held_out_drugs_gain_from_similar_structures(screen) -> None:
+def test_held_out_drugs_in_known_and_new_lines(screen) -> None:
+    """Drugs are few and differ much: folds spread by 0.2 in RMSE, means over folds by 0.02."""
     expression, response, tanimoto = screen
     rng = np.random.default_rng(1)
     new_drugs, new_lines = rng.permutation(228) % 10 == 0, rng.permutation(938) % 10 == 0
@@ -69,12 +70,9 @@ def test_held_out_drugs_gain_from_similar_structures(screen) -> None:
     kernel, matrix = fit_kernel(expression[~new_lines], RBF)
     fit = fit_unseen_drugs(train, tanimoto[np.ix_(~new_drugs, ~new_drugs)], matrix)
     cross = tanimoto[np.ix_(new_drugs, ~new_drugs)]
-    known = response[np.ix_(~new_lines, new_drugs)]
+    known, fresh = response[np.ix_(~new_lines, new_drugs)], response[np.ix_(new_lines, new_drugs)]
     line_mean = np.broadcast_to(fit.effects.matrix.mean(axis=1)[:, None], known.shape)
-    predicted = predict_unseen_drugs(fit, cross)
-    assert rmse(predicted, known) == pytest.approx(2.311, abs=ONE_DRUG_FOLD)
-    assert per_drug_pearson(predicted, known) > per_drug_pearson(line_mean, known) + 0.01
-    fresh = response[np.ix_(new_lines, new_drugs)]
-    predicted = predict_unseen_drugs(fit, cross, apply_kernel(kernel, expression[new_lines], expression[~new_lines]))
-    assert rmse(predicted, fresh) == pytest.approx(2.406, abs=ONE_DRUG_FOLD)
-    assert per_drug_pearson(predicted, fresh) == pytest.approx(0.512, abs=0.1)
+    _assert_scores(line_mean, known, (2.866, 0.310, 0.622))
+    _assert_scores(predict_unseen_drugs(fit, cross), known, (2.735, 0.425, 0.634))
+    cross_lines = apply_kernel(kernel, expression[new_lines], expression[~new_lines])
+    _assert_scores(predict_unseen_drugs(fit, cross, cross_lines), fresh, (2.784, 0.356, 0.500))

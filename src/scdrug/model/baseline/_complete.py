@@ -78,8 +78,8 @@ def complete_response(
     Notes
     -----
     RMSE and mean per-drug correlation on held-out pairs of GDSC2 ln IC50 (five folds): raw residuals, threshold 25,
-    0.893 and 0.787; per drug, threshold 9, 0.851 and 0.807; with an RBF kernel 0.841 and 0.814 at ridge 0.2, and 0.827
-    and 0.818 at ridge 1. The kernel may only see features of lines, so no response leaks through it.
+    0.893 and 0.787; per drug, threshold 9, 0.853 and 0.806; with an RBF kernel 0.842 and 0.813 at ridge 0.2, and 0.829
+    and 0.817 at ridge 1. The kernel may only see features of lines, so no response leaks through it.
 
     Examples
     --------

@@ -1,0 +1,41 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def to_table(
+    frame: pd.DataFrame, columns: Sequence[str], *, title: str | None = None, whole: Sequence[str] = ()
+) -> Table:
+    """Show columns of a DataFrame; numbers with three digits, right-aligned; columns in `whole` are never broken."""
+    table = Table(title=title, title_justify="left", header_style="bold", row_styles=["", "dim"], box=SIMPLE_HEAD)
+    for column in columns:
+        numeric = frame[column].dtype.kind in "fiu"
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric or column in whole)
+    for row in frame[list(columns)].itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def ranking_table(frame: pd.DataFrame, title: str) -> Table:
+    """Show ranked drugs."""
+    names = {"rank": "#", "name": "drug ", "score": "Δ", "percentile": "pctl", "fdr": "FDR"}
+    shown = frame.drop(columns="drug").rename(columns=names)
+    return to_table(shown, ["#", "drug ", "Δ", "pctl", "FDR", "targets", "pathway"], title=title, whole=["drug "])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        if value != value:
+            return "–"
+        return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    return escape(str(value))

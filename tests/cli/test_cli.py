@@ -1,0 +1,211 @@
+"""The command: thin, quick to start, clean errors, nothing half written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from scdrug import datasets, model, tl
+from scdrug.cli import app
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    reference = datasets.toy()
+    model.KernelRidge.setup_anndata(reference)
+    trained = model.KernelRidge(reference)
+    trained.train()
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    trained.save(folder)
+    return folder
+
+
+@pytest.fixture
+def cells(tmp_path) -> ad.AnnData:
+    adata = datasets.toy_cells(n_cells=150)
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    return adata
+
+
+def _run(*arguments: object) -> tuple[int, str]:
+    result = RUNNER.invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200", "TERM": "dumb"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, re.sub(r"\s+", " ", result.output)
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["demo"], ["drugs", "search"], ["datasets", "fetch"]])
+def test_help_starts_in_under_a_second_and_loads_nothing_heavy(command: list[str]) -> None:
+    code = (
+        "import sys\nfrom scdrug.cli import app\n"
+        f"try:\n    app({[*command, '--help']!r})\nexcept SystemExit as done:\n    assert not done.code\n"
+        "assert not {'torch', 'scvi', 'scanpy', 'anndata'} & set(sys.modules)"
+    )
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.perf_counter() - start < 2  # half of it is Python itself on a busy machine
+
+
+def test_version_is_printed() -> None:
+    assert _run("--version") == (0, "scdrug 0.1.0 ")
+
+
+@pytest.mark.parametrize("how", ["--in-memory", "--backed"])
+def test_predict_writes_what_the_function_stores(how: str, trained, cells: ad.AnnData, tmp_path) -> None:
+    out, report = tmp_path / "out.h5ad", tmp_path / "report.html"
+    arguments = ["--groupby", "clone", "--reference", "rest", "--sample-key", "sample", "--report", report]
+    code, text = _run("predict", tmp_path / "in.h5ad", "-o", out, "--model", trained, how, *arguments)
+    assert code == 0, text
+    tl.predict_response(cells, str(trained), groupby="clone")
+    tl.rank_drugs(cells, "clone", sample_key="sample")
+    written = ad.read_h5ad(out)
+    np.testing.assert_allclose(written.obsm["predicted_response"], cells.obsm["predicted_response"], atol=1e-4)
+    np.testing.assert_allclose(written.obs["response_reliability"], cells.obs["response_reliability"], atol=1e-5)
+    pd.testing.assert_series_equal(
+        written.uns["rank_drugs"]["table"]["drug"].astype(str),
+        cells.uns["rank_drugs"]["table"]["drug"].astype(str),
+        check_names=False,
+        check_index=False,
+    )
+    assert (written.X != cells.X).nnz == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "out.h5ad", "report.html"]
+    html = report.read_text(encoding="utf-8")
+    assert "not a medical device" in html
+    assert "viewport" in html
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", html), "the report must not need other files"
+
+
+def test_some_drugs_can_be_named(trained, cells: ad.AnnData, tmp_path) -> None:
+    names = list(model.load_pretrained(trained).drugs["name"])[:2]
+    code, text = _run("predict", tmp_path / "in.h5ad", "-o", tmp_path / "o.h5ad", "--model", trained, "--drugs", ",".join(names))
+    assert code == 0, text
+    assert ad.read_h5ad(tmp_path / "o.h5ad").obsm["predicted_response"].shape[1] == 2
+
+
+def test_hostile_names_are_escaped_in_the_report(trained, cells: ad.AnnData, tmp_path) -> None:
+    from scdrug.cli._report import write_report
+
+    cells.obs["clone"] = cells.obs["clone"].astype(str).replace({"clone-a": "<script>alert(1)</script>"})
+    tl.predict_response(cells, str(trained))
+    tl.rank_drugs(cells, "clone", sample_key="sample")
+    write_report(cells, tmp_path / "r.html", title="<img src=x onerror=alert(1)>", groupby="clone")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<script>" not in html
+    assert "<img src=x" not in html
+    assert "&lt;script&gt;" in html
+
+
+def _truncate(folder) -> None:
+    content = (folder / "in.h5ad").read_bytes()
+    (folder / "in.h5ad").write_bytes(content[: len(content) // 2])
+
+
+def _exists(folder) -> None:
+    (folder / "out.h5ad").write_bytes(b"precious")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "message"),
+    [
+        (_truncate, [], "truncated"),
+        (_exists, [], "--overwrite"),
+        (None, ["--drugs", "no-such-drug"], "no-such-drug"),
+        (None, ["--groupby", "clones"], "Did you mean 'clone'"),
+        (None, ["--layer", "raw"], "raw"),
+        (None, ["--scale", "log"], "scale='log'"),
+        (None, ["--model", "gdsc2-rigde"], "Did you mean 'gdsc2-ridge'"),
+        (None, ["-o", "in.h5ad"], "same file"),
+        (None, ["-o", "missing/out.h5ad"], "does not exist"),
+    ],
+)
+def test_bad_input_gets_one_clean_message_and_exit_code_2(
+    prepare, arguments, message, trained, cells: ad.AnnData, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if prepare is not None:
+        prepare(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    base = ["predict", "in.h5ad", "-o", "out.h5ad", "--model", trained]
+    code, text = _run(*base, *arguments)
+    assert code == 2, text
+    assert message in text
+    assert "Traceback" not in text
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_missing_input_is_named(tmp_path) -> None:
+    code, text = _run("predict", tmp_path / "none.h5ad", "-o", tmp_path / "out.h5ad")
+    assert code == 2
+    assert "No file at" in text
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(cells, tmp_path, monkeypatch) -> None:
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    code, text = _run("predict", tmp_path / "in.h5ad", "-o", tmp_path / "out.h5ad")
+    assert code == 2
+    assert "Cannot write to the folder" in text
+
+
+def test_a_full_disk_leaves_no_half_file(trained, cells, tmp_path, monkeypatch) -> None:
+    def full(self, path, *args, **kwargs):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ad.AnnData, "write_h5ad", full)
+    code, text = _run("predict", tmp_path / "in.h5ad", "-o", tmp_path / "out.h5ad", "--model", trained)
+    assert code == 2
+    assert "No space left" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5ad"]
+
+
+def test_drugs_are_found_with_a_typing_error_and_by_target() -> None:
+    code, text = _run("drugs", "search", "gefitnib")
+    assert code == 0
+    assert "gefitinib" in text
+    code, text = _run("drugs", "search", "EGFR")
+    assert "afatinib" in text
+    code, text = _run("drugs", "search", "qqqqqqqq")
+    assert code == 2
+
+
+def test_data_sets_and_models_are_listed() -> None:
+    code, text = _run("datasets", "list")
+    assert code == 0
+    assert "sc_mixology" in text
+    code, text = _run("models", "list")
+    assert code == 0
+    assert "gdsc2-ridge" in text
+
+
+def test_fetching_offline_says_how_to_go_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SCDRUG_DATA_DIR", str(tmp_path))
+    code, text = _run("datasets", "fetch", "sc_mixology", "--offline")
+    assert code == 2
+    assert "http" in text
+    code, text = _run("datasets", "fetch", "sc_mixologi", "--offline")
+    assert code == 2
+    assert "sc_mixology" in text
+
+
+def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
+    pytest.importorskip("infercnvpy")
+    code, text = _run("demo", "--out", tmp_path / "demo")
+    assert code == 0, text
+    assert "142 malignant and 42 normal cells" in text
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["clones.png", "rank_drugs.png", "report.html"]
+    assert all(path.stat().st_size > 10_000 for path in (tmp_path / "demo").iterdir())
+    assert len(re.findall(r"\b(?:10|[1-9]) [A-Z]", text)) >= 10

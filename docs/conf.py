@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+import warnings
 from pathlib import Path
+
+# sphinx-autodoc-typehints warns of its own call to Sphinx at every signature
+warnings.filterwarnings("ignore", message=".*set_application.*")
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))

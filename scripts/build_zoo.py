@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import scdrug
-from scdrug.metrics import per_drug_pearson, pearson, rmse, transfer_correlation
+from scdrug.metrics import pearson, per_drug_pearson, rmse, transfer_correlation
 
 FIVE = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
 #: Chosen on held-out lines: denoised targets lower the error at every ridge tried (0.2, 0.5, 1).

@@ -28,7 +28,9 @@ RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
 FIVE = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
 
 
-def score(predicted: pd.DataFrame, lines: pd.Series, held_out: pd.DataFrame, train: pd.DataFrame) -> tuple[float, float]:
+def score(
+    predicted: pd.DataFrame, lines: pd.Series, held_out: pd.DataFrame, train: pd.DataFrame
+) -> tuple[float, float]:
     """Average predictions by line and compare them with the lines' measured responses."""
     by_line = predicted.groupby(lines.to_numpy()).mean().loc[list(FIVE)]
     observed = held_out.loc[list(FIVE.values())].to_numpy(dtype=float)
@@ -89,7 +91,9 @@ def main() -> None:
     scdrug.tl.predict_response(cells, model, groupby="cell_line")
     show("cells, quantile, shift averaged over lines", cells.obsm["predicted_response"], lines)
     sums = [np.asarray(cells.X[(lines == line).to_numpy()].sum(axis=0)).ravel() for line in FIVE]
-    pseudobulk = AnnData(sp.csr_matrix(np.array(sums, dtype=np.float32)), var=cells.var, obs=pd.DataFrame(index=list(FIVE)))
+    pseudobulk = AnnData(
+        sp.csr_matrix(np.array(sums, dtype=np.float32)), var=cells.var, obs=pd.DataFrame(index=list(FIVE))
+    )
     scdrug.tl.predict_response(pseudobulk, model)
     show("pseudobulk, quantile", pseudobulk.obsm["predicted_response"], pd.Series(list(FIVE)))
 
@@ -107,7 +111,11 @@ def main() -> None:
         shallow.X = sp.csr_matrix(rng.binomial(cells.X.toarray().astype(int), share).astype(np.float32))
         scdrug.tl.predict_response(shallow, model)
         depth, trust = float(np.median(np.asarray(shallow.X.sum(axis=1)))), shallow.obs["response_reliability"].median()
-        show(f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})", shallow.obsm["predicted_response"], lines)
+        show(
+            f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})",
+            shallow.obsm["predicted_response"],
+            lines,
+        )
 
 
 if __name__ == "__main__":

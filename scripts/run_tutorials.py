@@ -1,6 +1,6 @@
 """Execute the tutorials from top to bottom; with ``--write`` keep their outputs.
 
-    python scripts/run_tutorials.py [--write] [NOTEBOOK ...]
+python scripts/run_tutorials.py [--write] [NOTEBOOK ...]
 """
 
 from __future__ import annotations

@@ -20,9 +20,21 @@ import scdrug
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "scdrug"
 NAMESPACES = ("datasets", "get", "metrics", "model", "pl", "pp", "tl")
-LIGHT = ("scdrug", "scdrug.cli", "scdrug.datasets", "scdrug.get", "scdrug.metrics", "scdrug.pl", "scdrug.pp")
+LIGHT = ("scdrug", *(f"scdrug.{name}" for name in ("cli", *NAMESPACES)))
 #: A room may import itself and those of a lower ring.
-RINGS = {"": -1, "metrics": 0, "nn": 0, "pp": 1, "datasets": 1, "model": 2, "tl": 3, "benchmark": 3, "pl": 4, "get": 4, "cli": 5}
+RINGS = {
+    "": -1,
+    "metrics": 0,
+    "nn": 0,
+    "pp": 1,
+    "datasets": 1,
+    "model": 2,
+    "tl": 3,
+    "benchmark": 3,
+    "pl": 4,
+    "get": 4,
+    "cli": 5,
+}
 
 
 def _public() -> list:
@@ -143,10 +155,10 @@ def test_versions_agree() -> None:
 
 
 def test_api_pages_cover_every_namespace() -> None:
-    conf = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    pages = (ROOT / "docs" / "_ext" / "generated_pages.py").read_text(encoding="utf-8")
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for namespace in NAMESPACES:
-        assert f'"{namespace}"' in conf
+        assert f'"{namespace}"' in pages
         assert f"api/{namespace}" in index
 
 

@@ -1,8 +1,7 @@
 """Sphinx extension: write what can be read off the package, so that no page can drift from it.
 
-- ``docs/api/_<namespace>.inc``: an autosummary of the namespace's ``__all__``, included by
-  ``docs/api/<namespace>.md``;
-- ``docs/api/_cli.inc``: the help of every command, included by ``docs/api/cli.md``;
+- ``docs/api/<namespace>.md``: an autosummary of the namespace's ``__all__``;
+- ``docs/api/cli.md``: the help of every command;
 - ``docs/tutorials/*.ipynb``: copies of the executed notebooks in ``tutorials/``.
 """
 
@@ -13,62 +12,69 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sphinx.util import logging
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import click
     from sphinx.application import Sphinx
     from sphinx.config import Config
 
-logger = logging.getLogger(__name__)
 DOCS = Path(__file__).parents[1]
-NAMESPACES = ("datasets", "get", "metrics", "model", "pl", "pp", "tl")
-#: One autosummary reads the names from here; the stubs land in docs/api/generated.
-_AUTOSUMMARY = ".. autosummary::\n   :toctree: generated\n   :nosignatures:\n\n{names}\n"
+#: Namespace -> sentence at the head of its page.
+NAMESPACES = {
+    "datasets": "Data sets with verified hashes, and synthetic ones that need no network.",
+    "get": "Tidy tables from what `tl` stored.",
+    "metrics": "Scores of predictions: arrays in, numbers out, missing values left out.",
+    "model": "Models to load and to train. The first class that is used loads torch and scvi-tools.",
+    "pl": "One plot for each result; all return matplotlib axes and never call `show`.",
+    "pp": "Preparation of cells, bulk references, responses and drugs.",
+    "tl": "What you came for: predicted responses and ranked drugs.",
+}
+_PAGE = """# `scdrug.{namespace}`
+
+{sentence}
+
+```{{eval-rst}}
+.. currentmodule:: scdrug.{namespace}
+
+.. autosummary::
+   :toctree: generated
+   :nosignatures:
+
+{names}
+```
+"""
 
 
-def write_namespace_lists(app: Sphinx, config: Config) -> None:
+def write_namespace_pages(app: Sphinx, config: Config) -> None:
     """List the public names of each namespace, and have autosummary make their pages."""
-    lists = []
-    for namespace in NAMESPACES:
-        try:
-            module = importlib.import_module(f"scdrug.{namespace}")
-            names = [f"   scdrug.{namespace}.{name}" for name in module.__all__]
-        except Exception as error:  # noqa: BLE001 - whatever the reason, the page says it and the build fails
-            logger.warning("scdrug.%s cannot be documented: %r", namespace, error)
-            names = []
-        path = DOCS / "api" / f"_{namespace}.inc"
-        _write(path, _AUTOSUMMARY.format(names="\n".join(names)) if names else "")
-        lists.append(str(path))
-    config.autosummary_generate = lists
+    for namespace, sentence in NAMESPACES.items():
+        module = importlib.import_module(f"scdrug.{namespace}")
+        names = "\n".join(f"   {name}" for name in module.__all__)
+        page = _PAGE.format(namespace=namespace, sentence=sentence, names=names)
+        _write(DOCS / "api" / f"{namespace}.md", page)
 
 
 def write_command_help(app: Sphinx, config: Config) -> None:
     """Write the help of every command as it is printed in a terminal."""
-    try:
-        import typer.main
+    import typer.main
 
-        from scdrug.cli import app as commands
+    from scdrug.cli import app as commands
 
-        root = typer.main.get_command(commands)
-    except Exception as error:  # noqa: BLE001
-        logger.warning("scdrug.cli cannot be documented: %r", error)
-        _write(DOCS / "api" / "_cli.inc", "")
-        return
-    _write(DOCS / "api" / "_cli.inc", "\n".join(_help(root, "scdrug")))
+    root = typer.main.get_command(commands)
+    page = ["# Command line", "", "```{eval-rst}", *_help(root, "scdrug"), "```", ""]
+    _write(DOCS / "api" / "cli.md", "\n".join(page))
 
 
-def _help(command: click.Command, path: str) -> Iterator[str]:
-    import click
+def _help(command: Any, path: str) -> Iterator[str]:
+    """Help of a command and of those below it, as it is printed in a terminal without colours."""
+    from typer.testing import CliRunner
 
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
-    # click's own formatting: typer's draws boxes with terminal colours
-    formatter = context.make_formatter()
-    click.Command.format_help(command, context, formatter)
+    from scdrug.cli import app as commands
+
+    arguments = [*path.split()[1:], "--help"]
+    shown = CliRunner().invoke(commands, arguments, env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
     yield f"{path}\n{'-' * len(path)}\n\n.. code-block:: text\n"
-    yield from (f"   {line}".rstrip() for line in formatter.getvalue().splitlines())
+    yield from (f"   {line}".rstrip() for line in shown.output.splitlines())
     yield ""
     for name, child in sorted(getattr(command, "commands", {}).items()):
         yield from _help(child, f"{path} {name}")
@@ -77,6 +83,7 @@ def _help(command: click.Command, path: str) -> Iterator[str]:
 def copy_tutorials(app: Sphinx, config: Config) -> None:
     """Bring the executed notebooks into the source folder."""
     target = DOCS / "tutorials"
+    target.mkdir(exist_ok=True)
     for old in target.glob("*.ipynb"):
         old.unlink()
     for notebook in sorted((DOCS.parent / "tutorials").glob("*.ipynb")):
@@ -85,12 +92,13 @@ def copy_tutorials(app: Sphinx, config: Config) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write only what changed, so that an incremental build stays incremental."""
+    path.parent.mkdir(exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Run before sphinx looks for source files."""
-    for step in (write_namespace_lists, write_command_help, copy_tutorials):
+    for step in (write_namespace_pages, write_command_help, copy_tutorials):
         app.connect("config-inited", step)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -87,7 +88,9 @@ def test_predict_writes_what_the_function_stores(how: str, trained, cells: ad.An
 
 def test_some_drugs_can_be_named(trained, cells: ad.AnnData, tmp_path) -> None:
     names = list(model.load_pretrained(trained).drugs["name"])[:2]
-    code, text = _run("predict", tmp_path / "in.h5ad", "-o", tmp_path / "o.h5ad", "--model", trained, "--drugs", ",".join(names))
+    code, text = _run(
+        "predict", tmp_path / "in.h5ad", "-o", tmp_path / "o.h5ad", "--model", trained, "--drugs", ",".join(names)
+    )
     assert code == 0, text
     assert ad.read_h5ad(tmp_path / "o.h5ad").obsm["predicted_response"].shape[1] == 2
 
@@ -161,8 +164,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(cells, tmp_p
 
 def test_a_full_disk_leaves_no_half_file(trained, cells, tmp_path, monkeypatch) -> None:
     def full(self, path, *args, **kwargs):
-        with open(path, "wb") as file:
-            file.write(b"half")
+        Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ad.AnnData, "write_h5ad", full)
@@ -206,6 +208,10 @@ def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
     code, text = _run("demo", "--out", tmp_path / "demo")
     assert code == 0, text
     assert "142 malignant and 42 normal cells" in text
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["clones.png", "rank_drugs.png", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
+        "clones.png",
+        "rank_drugs.png",
+        "report.html",
+    ]
     assert all(path.stat().st_size > 10_000 for path in (tmp_path / "demo").iterdir())
     assert len(re.findall(r"\b(?:10|[1-9]) [A-Z]", text)) >= 10

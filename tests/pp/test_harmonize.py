@@ -217,7 +217,9 @@ def test_similarity_falls_with_depth_and_vanishes_for_shuffled_genes(reference: 
 
 
 def test_centred_values_are_placed_by_gene(reference: ad.AnnData) -> None:
-    scaled = ad.AnnData(np.random.default_rng(0).normal(size=(50, 60)).astype(np.float32), var=pd.DataFrame(index=GENES))
+    scaled = ad.AnnData(
+        np.random.default_rng(0).normal(size=(50, 60)).astype(np.float32), var=pd.DataFrame(index=GENES)
+    )
     with pytest.raises(ValueError, match="scale='scaled'"):
         pp.harmonize(scaled, reference)
     placed = pp.harmonize(scaled, reference, scale="scaled", anchor="mean")

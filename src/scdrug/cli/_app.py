@@ -42,7 +42,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     _state["debug"] = debug
@@ -64,17 +66,25 @@ def demo(
 @app.command()
 def predict(
     cells: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells × genes: counts, CPM/TPM or logarithms.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.h5ad", help="Where to write the cells with results.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.h5ad", help="Where to write the cells with results.")
+    ],
     model: Annotated[str, typer.Option(help="Bundled model, or folder of a saved one.")] = "default",
     drugs: Annotated[str | None, typer.Option(help="Drugs by name or id, separated by commas; all if omitted.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer to read; X if omitted.")] = None,
     scale: Annotated[str, typer.Option(help="counts, linear, log, scaled, or auto.")] = "auto",
     groupby: Annotated[str | None, typer.Option(help="Column of obs to rank drugs by, e.g. clones.")] = None,
-    reference: Annotated[str, typer.Option(help="Group to compare with, e.g. normal cells; 'rest' for all others.")] = "rest",
+    reference: Annotated[
+        str, typer.Option(help="Group to compare with, e.g. normal cells; 'rest' for all others.")
+    ] = "rest",
     sample_key: Annotated[str | None, typer.Option(help="Column of obs that names donors, the replicates.")] = None,
-    fit_on: Annotated[str | None, typer.Option(help="Boolean column of obs: cells that decide the platform offset.")] = None,
+    fit_on: Annotated[
+        str | None, typer.Option(help="Boolean column of obs: cells that decide the platform offset.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(metavar="REPORT.html", help="Write a report.")] = None,
-    backed: Annotated[bool | None, typer.Option("--backed/--in-memory", help="Read cells block by block; by size if omitted.")] = None,
+    backed: Annotated[
+        bool | None, typer.Option("--backed/--in-memory", help="Read cells block by block; by size if omitted.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")] = False,
 ) -> None:
     """Predict the response of each cell to each drug, and rank drugs by group."""
@@ -102,12 +112,12 @@ def predict(
 @datasets_app.command("list")
 def datasets_list() -> None:
     """Show all data sets with size and licence."""
-    from ..datasets import list as list_datasets
+    from ._datasets import datasets_table
     from ._tables import to_table
 
     with clean_errors(debug=_state["debug"]):
-        table = list_datasets().reset_index()
-        console.print(to_table(table, list(table.columns)))
+        table = datasets_table()
+        console.print(to_table(table, list(table.columns), whole=["data set", "size"]))
 
 
 @datasets_app.command("fetch")
@@ -159,5 +169,3 @@ def main() -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped; nothing was left half written.")
         sys.exit(130)
-
-

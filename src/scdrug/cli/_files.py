@@ -20,7 +20,9 @@ BACKED_ABOVE = 2_000_000_000
 def check_output(target: Path, source: Path | None = None, *, overwrite: bool) -> None:
     """Raise unless `target` can be written, before anything is computed."""
     if source is not None and target.exists() and target.resolve() == source.resolve():
-        raise ValueError(f"Output and input are the same file, {target}. Choose another output: the input is never changed.")
+        raise ValueError(
+            f"Output and input are the same file, {target}. Choose another output: the input is never changed."
+        )
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists. Choose another name, or pass --overwrite to replace it.")
     folder = target.parent
@@ -30,7 +32,9 @@ def check_output(target: Path, source: Path | None = None, *, overwrite: bool) -
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise PermissionError(f"Cannot write to the folder {folder} ({error.strerror}). Choose another output.") from error
+        raise PermissionError(
+            f"Cannot write to the folder {folder} ({error.strerror}). Choose another output."
+        ) from error
 
 
 @contextmanager
@@ -56,7 +60,7 @@ def read_cells(path: Path, *, backed: bool | None) -> AnnData:
     on_disk = path.stat().st_size > BACKED_ABOVE if backed is None else backed
     try:
         return anndata.read_h5ad(path, backed="r" if on_disk else None)
-    except Exception as error:  # noqa: BLE001 - h5py and anndata raise many types for damaged files
+    except Exception as error:
         raise ValueError(
             f"{path} cannot be read as an .h5ad file; it may be truncated or of another format ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no details'}). Copy or download it again."

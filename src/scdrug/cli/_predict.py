@@ -38,9 +38,7 @@ def run_predict(
     with console.status("Loading the model"):
         from .. import get, tl
     with console.status(f"Predicting {adata.n_obs:,} cells"):
-        tl.predict_response(
-            adata, model, drugs=drugs, layer=layer, scale=scale, groupby=groupby, fit_on=fit_on
-        )
+        tl.predict_response(adata, model, drugs=drugs, layer=layer, scale=scale, groupby=groupby, fit_on=fit_on)
     result = adata.uns[KEYS.PREDICTED]
     shape = adata.obsm[KEYS.PREDICTED].shape
     console.print(
@@ -59,9 +57,7 @@ def run_predict(
             best = table[table["group"].astype(str) == group].head(5)
             console.print(ranking_table(best, f"{escape(group)}: more sensitive than {escape(reference)}"))
     with console.status("Writing"):
-        write_cells(
-            adata, output, cells, obs=[KEYS.RELIABILITY], obsm=[KEYS.PREDICTED, KEYS.PERCENTILE], uns=uns
-        )
+        write_cells(adata, output, cells, obs=[KEYS.RELIABILITY], obsm=[KEYS.PREDICTED, KEYS.PERCENTILE], uns=uns)
         if report is not None:
             from ._report import write_report
 

@@ -59,9 +59,7 @@ def write_report(
         part.write_text(html, encoding="utf-8")
 
 
-def _content(
-    adata: AnnData, *, title: str, groupby: str | None, ranked: str | None, n_drugs: int
-) -> dict[str, Any]:
+def _content(adata: AnnData, *, title: str, groupby: str | None, ranked: str | None, n_drugs: int) -> dict[str, Any]:
     from .. import pl
 
     result = adata.uns[KEYS.PREDICTED]

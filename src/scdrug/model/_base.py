@@ -33,7 +33,15 @@ from ._storage import read_arrays, read_config, write_model
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["ArrayModule", "BaseModuleClass", "ClosedFormModel", "DrugResponseModel", "LossOutput", "REGISTRY_KEYS", "auto_move_data"]
+__all__ = [
+    "ArrayModule",
+    "BaseModuleClass",
+    "ClosedFormModel",
+    "DrugResponseModel",
+    "LossOutput",
+    "REGISTRY_KEYS",
+    "auto_move_data",
+]
 
 
 class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
@@ -150,9 +158,7 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
     # ------------------------------------------------------------------ prediction
 
     @abstractmethod
-    def _predict_rows(
-        self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None
-    ) -> np.ndarray:
+    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         """Predict from expression on the reference's scale (rows × genes) for drugs by position (rows × drugs).
 
         `names` are the names of samples, for models that complete what is missing for lines that they know; rows
@@ -241,7 +247,9 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
             raise RuntimeError("The model was not trained: call train() first.")
         return self.calibration_
 
-    def select_drugs(self, drugs: Sequence[str] | Mapping[str, str] | None) -> tuple[DrugResponseModel, list[str], np.ndarray]:
+    def select_drugs(
+        self, drugs: Sequence[str] | Mapping[str, str] | None
+    ) -> tuple[DrugResponseModel, list[str], np.ndarray]:
         """Find drugs by name or id.
 
         Parameters
@@ -414,8 +422,9 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         if adata is not None:
             cls.setup_anndata(adata, **{k: registry["setup_args"][k] for k in ("layer", "response_key")})
             model = cls(adata, **init)
-            if list(model.genes) != config["reference"]["genes"] or list(model.drugs.index) != (
-                config["reference"]["drugs"]["id"]
+            if (
+                list(model.genes) != config["reference"]["genes"]
+                or list(model.drugs.index) != (config["reference"]["drugs"]["id"])
             ):
                 raise ValueError(
                     "The reference passed as `adata` has other genes or drugs than the model was trained on. "

@@ -118,9 +118,7 @@ class Calibration:
     held_out: bool
 
     @classmethod
-    def fit(
-        cls, predicted: np.ndarray, observed: np.ndarray, *, held_out: bool, level: float = 0.9
-    ) -> Calibration:
+    def fit(cls, predicted: np.ndarray, observed: np.ndarray, *, held_out: bool, level: float = 0.9) -> Calibration:
         """Describe predictions for the lines of a reference.
 
         Parameters

@@ -176,9 +176,7 @@ class Harmonization:
             values[rows], similarity[rows] = self._affine(block[rows], int(index))
         return values, similarity
 
-    def _affine(
-        self, block: sp.csr_matrix, index: int, out: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _affine(self, block: sp.csr_matrix, index: int, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         return transform_rows(
             block,
             position=self.position,

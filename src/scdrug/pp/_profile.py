@@ -71,9 +71,9 @@ class ReferenceProfile:
             genes=np.asarray(genes, dtype=object),
             mean=mean.astype(np.float32),
             sd=sd.astype(np.float32),
-            quantiles=np.interp(
-                grid, (np.arange(n_genes) + 0.5) / n_genes, np.sort(x, axis=1).mean(axis=0)
-            ).astype(np.float32),
+            quantiles=np.interp(grid, (np.arange(n_genes) + 0.5) / n_genes, np.sort(x, axis=1).mean(axis=0)).astype(
+                np.float32
+            ),
             loadings=loadings.astype(np.float32),
             noise=float(max((z**2).mean() - (loadings**2).sum() / n_genes, _MIN_NOISE)),
             similarity=float(similarity),

@@ -67,9 +67,15 @@ def predict_response(
         Layer to read; `X` if omitted.
     scale
         Scale of the input: ``"counts"``, ``"linear"`` (CPM, TPM), ``"log"``, ``"scaled"``, or ``"auto"`` to find out.
-    method, anchor, groupby, shift_by_group, fit_on
-        How cells are brought onto the reference's scale, see :func:`scdrug.pp.harmonize`. With malignant and normal
-        cells mixed, name their column as `groupby`, or the malignant ones as `fit_on`.
+    method, anchor
+        How cells are brought onto the reference's scale, see :func:`scdrug.pp.harmonize`.
+    groupby
+        Column of `obs` to estimate the platform's shift in, averaged over groups; recommended when malignant and normal
+        cells are mixed.
+    shift_by_group
+        Give each group of `groupby` its own shift, for groups from different platforms.
+    fit_on
+        Boolean column of `obs`: the cells to estimate the shift from, for example the malignant ones.
     min_coverage
         Least share of the model's genes that must be measured.
     chunk_size

@@ -10,10 +10,10 @@ import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_choice, examples, plain
+from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES
-from ._keys import MIN_RELIABILITY
 from ._stored import Predictions, check_use, is_ranking, read_predictions
 
 if TYPE_CHECKING:

@@ -32,9 +32,7 @@ class _CompletionModel(ClosedFormModel):
             self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
         super().train(max_epochs, **trainer_kwargs)
 
-    def _predict_rows(
-        self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None
-    ) -> np.ndarray:
+    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         out = np.tile(self.module.array("drug")[drugs], (len(expression), 1))
         if names is not None:
             known = np.array([self._lines.get(str(name), -1) for name in names])

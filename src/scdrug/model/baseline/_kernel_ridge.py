@@ -162,9 +162,7 @@ class KernelRidge(ClosedFormModel):
     def _expression_kernel(self) -> ExpressionKernel:
         return fit_kernel(self.module.array("lines"), _SPECS[self.kernel])[0]
 
-    def _predict_rows(
-        self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None
-    ) -> np.ndarray:
+    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         linear = self._linear_weights(drugs)
         if linear is not None:
             predicted = expression @ linear[0] + linear[1]

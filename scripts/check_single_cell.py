@@ -88,6 +88,9 @@ def main() -> None:
             show(f"cells, {method}, anchor {anchor}", cells.obsm["predicted_response"], lines)
     nearest = scdrug.pp.harmonize(cells, train, anchor="nearest")
     show("cells, quantile, mean of the 30 nearest lines", model.predict(nearest, key_added=None), lines)
+    for method in ("quantile", "zscore"):
+        pooled = scdrug.pp.harmonize(cells, model.profile, method=method, n_pool=15)
+        show(f"cells pooled over 15 neighbours, {method}", model.predict(pooled, key_added=None), lines)
     scdrug.tl.predict_response(cells, model, groupby="cell_line")
     show("cells, quantile, shift averaged over lines", cells.obsm["predicted_response"], lines)
     sums = [np.asarray(cells.X[(lines == line).to_numpy()].sum(axis=0)).ravel() for line in FIVE]

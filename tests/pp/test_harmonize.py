@@ -248,3 +248,17 @@ def test_unknown_options_and_columns_are_named(reference: ad.AnnData, cells: ad.
     cells.obs["holes"] = [None, *["a"] * 89]
     with pytest.raises(ValueError, match="1 missing labels"):
         pp.harmonize(cells, reference, groupby="holes")
+
+
+def test_pooling_adds_up_each_cell_and_its_nearest_neighbours(reference: ad.AnnData, cells: ad.AnnData) -> None:
+    from scdrug.pp._pool import pool_neighbors
+
+    everyone = pool_neighbors(cells, cells.n_obs)
+    np.testing.assert_allclose(everyone.X.toarray(), np.tile(cells.X.sum(axis=0), (cells.n_obs, 1)), rtol=1e-5)
+    alone = pool_neighbors(cells, 1)
+    np.testing.assert_allclose(alone.X.toarray(), cells.X.toarray())
+    np.testing.assert_allclose(
+        pp.harmonize(cells, reference, n_pool=5).X, pp.harmonize(pool_neighbors(cells, 5), reference).X, atol=1e-5
+    )
+    with pytest.raises(ValueError, match="number of cells, 90"):
+        pp.harmonize(cells, reference, n_pool=91)

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from .._constants import KEYS
 from .._validate import check_choice, check_key, plain
+from ._pool import pool_neighbors
 from ._profile import N_TYPICAL, ReferenceProfile
 from ._rows import iter_row_blocks
 from ._scale import check_scale
@@ -349,6 +350,7 @@ def harmonize(
     shift_by_group: bool = False,
     fit_on: str | None = None,
     n_lines: int = 30,
+    n_pool: int = 1,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
 ) -> AnnData:
@@ -388,6 +390,8 @@ def harmonize(
         Boolean column of `obs`: the cells to estimate the shift from, for example the malignant ones.
     n_lines
         Lines averaged by ``anchor="nearest"``.
+    n_pool
+        Cells to pool, each with its nearest neighbours, before anything else; 1 for none. For counts or linear values.
     min_coverage
         Least share of the reference's genes that must be measured.
     chunk_size
@@ -427,6 +431,8 @@ def harmonize(
     match = match_genes(adata.var_names, profile.genes)
     check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
     groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
+    if n_pool != 1:
+        adata, layer = pool_neighbors(adata, n_pool, layer=layer), None
     fitted = fit_harmonization(
         adata,
         profile,

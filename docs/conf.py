@@ -42,7 +42,7 @@ default_role = "literal"
 suppress_warnings = ["toc.empty_glob"]
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints = "none"  # sphinx-autodoc-typehints writes them, once
 autosummary_imported_members = True
 napoleon_google_docstring = False
 napoleon_use_rtype = True
@@ -87,4 +87,5 @@ html_theme_options = {
     "path_to_docs": "docs",
     "show_toc_level": 2,
     "home_page_in_toc": False,
+    "navbar_persistent": [],  # the side bar has the search already
 }

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def _parse_returns_section(self: NumpyDocstring, section: str) -> list[str]:
     lines = self._dedent(self._consume_to_next_section())
+    if (
+        lines and lines[0].strip() == ":"
+    ):  # sphinx-autodoc-typehints marks the absent type so, for napoleon's own parser
+        lines = lines[1:]
     return [*self._format_block(":returns: ", lines), ""]
 
 

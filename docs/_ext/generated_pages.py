@@ -1,7 +1,7 @@
 """Sphinx extension: write what can be read off the package, so that no page can drift from it.
 
 - ``docs/api/<namespace>.md``: an autosummary of the namespace's ``__all__``;
-- ``docs/api/cli.md``: the help of every command;
+- ``docs/api/cli.md``: the help of every command; ``docs/api/settings.md``;
 - ``docs/tutorials/*.ipynb``: copies of the executed notebooks in ``tutorials/``.
 """
 
@@ -43,6 +43,18 @@ _PAGE = """# `scdrug.{namespace}`
 {names}
 ```
 """
+_SETTINGS = """# `scdrug.settings`
+
+One object for the whole package, e.g. `scdrug.settings.data_dir = "data"`.
+
+```{eval-rst}
+.. currentmodule:: scdrug._settings
+
+.. autoattribute:: Settings.chunk_size
+.. autoattribute:: Settings.progress
+.. autoproperty:: Settings.data_dir
+```
+"""
 
 
 def write_namespace_pages(app: Sphinx, config: Config) -> None:
@@ -80,6 +92,11 @@ def _help(command: Any, path: str) -> Iterator[str]:
         yield from _help(child, f"{path} {name}")
 
 
+def write_settings_page(app: Sphinx, config: Config) -> None:
+    """Document `scdrug.settings`, which is an object and not a namespace."""
+    _write(DOCS / "api" / "settings.md", _SETTINGS)
+
+
 def copy_tutorials(app: Sphinx, config: Config) -> None:
     """Bring the executed notebooks into the source folder."""
     target = DOCS / "tutorials"
@@ -99,6 +116,6 @@ def _write(path: Path, text: str) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Run before sphinx looks for source files."""
-    for step in (write_namespace_pages, write_command_help, copy_tutorials):
+    for step in (write_namespace_pages, write_settings_page, write_command_help, copy_tutorials):
         app.connect("config-inited", step)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

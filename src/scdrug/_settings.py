@@ -22,7 +22,7 @@ class Settings:
 
     @property
     def data_dir(self) -> Path:
-        """Folder of fetched data sets: set here, else ``$SCDRUG_DATA_DIR``, else the user's cache folder."""
+        """Folder of fetched data sets (set here, else ``$SCDRUG_DATA_DIR``, else the user's cache folder)."""
         if self._data_dir is not None:
             return self._data_dir
         if os.environ.get("SCDRUG_DATA_DIR"):

@@ -267,6 +267,8 @@ def test_listed_models_say_what_they_can_do() -> None:
     assert set(model.MODEL_CLASSES) <= set(table.index)
     assert table.loc["gdsc2-ridge", "kind"] == "pretrained"
     assert not table.loc["AdditiveMean", "unseen_drugs"]
+    assert table.loc["KernelRidge", "unseen_drugs"]
+    assert not table.loc["gdsc2-ridge", "unseen_drugs"], "it was trained without a drug kernel"
 
 
 def test_unused_imports_of_this_package_stay_lazy() -> None:

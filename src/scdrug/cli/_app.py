@@ -147,7 +147,7 @@ def drugs_search(
         found = search_drugs(name, model)
         if found.empty:
             raise KeyError(f"No drug, target or pathway like {name!r} in the model {model!r}.")
-        console.print(to_table(found, ["id", "name", "targets", "pathway"]))
+        console.print(to_table(found, ["id", "name", "targets", "pathway"], whole=["id"]))
 
 
 @models_app.command("list")
@@ -159,7 +159,8 @@ def models_list() -> None:
         from ..model import list_models
 
         table = list_models().reset_index()
-    console.print(to_table(table, ["name", "kind", "unseen_cells", "unseen_drugs", "completes", "summary"]))
+    columns = ["name", "kind", "unseen_cells", "unseen_drugs", "completes", "summary"]
+    console.print(to_table(table, columns, whole=["name", "kind"]))
 
 
 def main() -> None:

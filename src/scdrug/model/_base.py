@@ -23,7 +23,7 @@ from .._constants import KEYS
 from .._validate import plain
 from ..pp._drugs import resolve_drugs
 from ..pp._genes import check_coverage, match_genes
-from ..pp._harmonize import Harmonization, fit_harmonization
+from ..pp._harmonization import fit_harmonization
 from ..pp._profile import ReferenceProfile
 from ..pp._rows import iter_row_blocks
 from ._card import MethodCard
@@ -33,15 +33,7 @@ from ._storage import read_arrays, read_config, write_model
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = [
-    "ArrayModule",
-    "BaseModuleClass",
-    "ClosedFormModel",
-    "DrugResponseModel",
-    "LossOutput",
-    "REGISTRY_KEYS",
-    "auto_move_data",
-]
+__all__ = ["REGISTRY_KEYS", "BaseModuleClass", "DrugResponseModel", "LossOutput", "auto_move_data"]
 
 
 class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
@@ -144,6 +136,11 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         self.calibration_ = Calibration.fit(predicted, response, held_out=held_out)
         if self.train_indices_ is None:
             self.train_indices_ = np.arange(len(expression))
+
+    @property
+    def _takes_unseen_drugs(self) -> bool:
+        """Whether this model, as it was set up, predicts drugs from their structure."""
+        return self.card.unseen_drugs
 
     #: Whether the arrays hold the expression or responses of single training lines.
     _holds_lines: bool = False
@@ -271,10 +268,6 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         ids = resolve_drugs([drugs] if isinstance(drugs, str) else list(drugs), self.drugs)
         return self, ids, self.drugs.index.get_indexer(ids)
 
-    def predictor(self, harmonization: Harmonization, drugs: np.ndarray) -> RowPredictor:
-        """Return a function object that predicts raw query rows through a fitted harmonization."""
-        return RowPredictor(self, harmonization, drugs)
-
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
     ) -> np.ndarray:
@@ -374,6 +367,7 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
             "init": {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]},
             "reference": self.reference.to_json(),
             "calibration": {"level": self.calibration_.level, "held_out": self.calibration_.held_out},
+            "unseen_drugs": self._takes_unseen_drugs,
             "notes": self.notes_,
             "state": self._state(),
             "registry": _to_plain(self.registry_),
@@ -447,93 +441,6 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         self._load_module_arrays(part("module."))
         self.module.eval()
         self.is_trained_ = True
-
-
-class ArrayModule(BaseModuleClass):
-    """Module of a model that is fitted in closed form: named arrays, no gradients."""
-
-    def set_arrays(self, **arrays: np.ndarray) -> None:
-        """Replace the arrays of the module."""
-        for name, value in arrays.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
-
-    def array(self, name: str) -> np.ndarray:
-        """Return one array."""
-        return self.get_buffer(name).numpy()
-
-
-class ClosedFormModel(DrugResponseModel):
-    """Base of models that are fitted exactly instead of by gradient descent.
-
-    A subclass brings :meth:`_fit`, which returns the arrays that :meth:`_predict_rows` needs.
-    """
-
-    def __init__(self, adata: AnnData | None = None, registry: dict[str, Any] | None = None) -> None:
-        super().__init__(adata, registry)
-        self.module = ArrayModule()
-
-    @abstractmethod
-    def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
-        """Fit to expression (lines × genes) and responses (lines × drugs, NaN = not measured)."""
-
-    def train(self, max_epochs: int | None = None, **trainer_kwargs: Any) -> None:
-        """Fit the model in closed form.
-
-        Parameters
-        ----------
-        max_epochs, **trainer_kwargs
-            Accepted so that all models are called alike (`accelerator`, `batch_size`, `early_stopping`, …); an exact
-            fit has no epochs, batches or validation loss, so they have no effect.
-        """
-        unknown = sorted(set(trainer_kwargs) - _TRAINER_KEYS)
-        if unknown:
-            raise TypeError(f"train() got unexpected arguments {unknown}. Known: {sorted(_TRAINER_KEYS)}.")
-        expression, response = self._training_arrays()
-        self.module.set_arrays(**self._fit(expression, response))
-        self._finish_training(expression, response)
-        self.history_ = {}
-
-    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self.module.set_arrays(**arrays)
-
-
-#: Arguments of `train` that every model takes.
-_TRAINER_KEYS = {
-    "accelerator", "batch_size", "datasplitter_kwargs", "devices", "early_stopping", "plan_kwargs",
-    "shuffle_set_split", "train_size", "validation_size",
-}  # fmt: skip
-
-
-class RowPredictor:
-    """Predict raw query rows: harmonize a block, then evaluate the model on it.
-
-    For a linear model the genes that the query lacks are folded into the weights of the measured ones, and the scores
-    that tell how typical a row is are computed in the same product; the result is the same.
-    """
-
-    def __init__(self, model: DrugResponseModel, harmonization: Harmonization, drugs: np.ndarray) -> None:
-        self._model, self.harmonization, self._drugs = model, harmonization, drugs
-        self._buffer: np.ndarray | None = None
-        self._product: torch.Tensor | None = None
-        linear = model._linear_weights(drugs)
-        if linear is not None:
-            weights, intercept = harmonization.fold(*linear)
-            to_scores, offset = harmonization.leading_scores
-            self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
-            self._offset = np.concatenate([intercept, -offset]).astype(np.float32)
-
-    def __call__(self, block: Any, group: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return predictions (rows × drugs), similarity and typicality (rows)."""
-        if self._buffer is None or len(self._buffer) < block.shape[0]:
-            self._buffer = np.empty((block.shape[0], len(self._model.genes)), dtype=np.float32)
-        if self._product is None:
-            rows = self.harmonization.transform(block, group, out=self._buffer)
-            return self._model._predict_rows(rows.values, self._drugs), rows.similarity, rows.typicality
-        values, similarity = self.harmonization.place(block, group, out=self._buffer)
-        # torch's threads and numba's are the same pool; numpy's would fight for the cores
-        both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
-        predicted, scores = both[:, : len(self._drugs)], both[:, len(self._drugs) :]
-        return predicted, similarity, self._model.profile.typicality(scores)
 
 
 @contextmanager

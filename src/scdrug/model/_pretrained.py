@@ -114,6 +114,8 @@ def list_models() -> pd.DataFrame:
         config = read_config(zoo_directory() / name)
         card = getattr(models, config["class"]).card
         summary = config["notes"].get("summary", card.summary)
-        rows.append((name, "pretrained", card.unseen_cells, card.unseen_drugs, card.completes, summary, card.source))
+        rows.append(
+            (name, "pretrained", card.unseen_cells, bool(config["unseen_drugs"]), card.completes, summary, card.source)
+        )
     columns = ["name", "kind", "unseen_cells", "unseen_drugs", "completes", "summary", "source"]
     return pd.DataFrame(rows, columns=columns).set_index("name")

@@ -15,7 +15,7 @@ from .._constants import KEYS
 from .._validate import plain
 from ..pp._checks import check_cells
 from ..pp._genes import check_coverage, match_genes
-from ..pp._harmonize import Harmonization, cell_groups, fit_harmonization
+from ..pp._harmonization import Harmonization, cell_groups, fit_harmonization
 from ..pp._rows import iter_row_blocks
 from ._keys import MIN_RELIABILITY, derived_keys
 
@@ -155,9 +155,11 @@ def predict_response(
         fit_mask=mask,
         chunk_size=chunk_size,
     )
+    from ..model._predictor import RowPredictor  # loads torch
+
     codes = None if groups is None else np.asarray(groups.codes)
     values, similarity, typicality = _predict_blocks(
-        adata, predictor_model.predictor(fitted, columns), len(ids), codes, layer=layer, chunk_size=chunk_size
+        adata, RowPredictor(predictor_model, fitted, columns), len(ids), codes, layer=layer, chunk_size=chunk_size
     )
     reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity)
     verdict = _verdict(reliability, fitted.coverage)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._validate import check_choice
-from .._base import ClosedFormModel
 from .._card import MethodCard
+from .._closed_form import ClosedFormModel
 from ._additive import fit_additive
 from ._complete import complete_response
 from ._kernels import RBF, fit_kernel

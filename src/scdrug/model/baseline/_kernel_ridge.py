@@ -14,8 +14,8 @@ from scipy.special import ndtri
 from ..._validate import check_choice, unique_slugs
 from ...pp._drugs import resolve_drugs
 from ...pp._molecules import canonical_smiles, featurize_smiles, tanimoto_kernel
-from .._base import ClosedFormModel
 from .._card import MethodCard
+from .._closed_form import ClosedFormModel
 from .._data import DRUG_COLUMNS, Calibration
 from ._complete import complete_response
 from ._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
@@ -255,6 +255,10 @@ class KernelRidge(ClosedFormModel):
     calibration_probabilities = np.linspace(0, 1, 101)
 
     # ------------------------------------------------------------------ files
+
+    @property
+    def _takes_unseen_drugs(self) -> bool:
+        return self.drug_kernel is not None
 
     @property
     def _holds_lines(self) -> bool:  # type: ignore[override]

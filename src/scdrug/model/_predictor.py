@@ -1,0 +1,44 @@
+"""Predict raw query rows: harmonization and model together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from ..pp._harmonization import Harmonization
+    from ._base import DrugResponseModel
+
+
+class RowPredictor:
+    """Predict raw query rows: harmonize a block, then evaluate the model on it.
+
+    For a linear model the genes that the query lacks are folded into the weights of the measured ones, and the scores
+    that tell how typical a row is are computed in the same product; the result is the same.
+    """
+
+    def __init__(self, model: DrugResponseModel, harmonization: Harmonization, drugs: np.ndarray) -> None:
+        self._model, self.harmonization, self._drugs = model, harmonization, drugs
+        self._buffer: np.ndarray | None = None
+        self._product: torch.Tensor | None = None
+        linear = model._linear_weights(drugs)
+        if linear is not None:
+            weights, intercept = harmonization.fold(*linear)
+            to_scores, offset = harmonization.leading_scores
+            self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
+            self._offset = np.concatenate([intercept, -offset]).astype(np.float32)
+
+    def __call__(self, block: Any, group: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return predictions (rows × drugs), similarity and typicality (rows)."""
+        if self._buffer is None or len(self._buffer) < block.shape[0]:
+            self._buffer = np.empty((block.shape[0], len(self._model.genes)), dtype=np.float32)
+        if self._product is None:
+            rows = self.harmonization.transform(block, group, out=self._buffer)
+            return self._model._predict_rows(rows.values, self._drugs), rows.similarity, rows.typicality
+        values, similarity = self.harmonization.place(block, group, out=self._buffer)
+        # torch's threads and numba's are the same pool; numpy's would fight for the cores
+        both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
+        predicted, scores = both[:, : len(self._drugs)], both[:, len(self._drugs) :]
+        return predicted, similarity, self._model.profile.typicality(scores)

@@ -1,0 +1,95 @@
+"""Files around the package say the same as the package: pins, declared dependencies, workflows, changelog."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "scdrug"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def _name(requirement: str) -> str:
+    """Name of a distribution in the spelling that all its spellings share."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement).group()).lower()
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {_name(requirement) for requirement in requirements} - {"scdrug"}
+
+
+def _constraints() -> dict[str, list[str]]:
+    """Pins by distribution; several where they depend on the Python version."""
+    pins: dict[str, list[str]] = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pins.setdefault(_name(line), []).append(line)
+    return pins
+
+
+@pytest.mark.parametrize("extra", ["", *EXTRAS])
+def test_constraints_pin_every_direct_dependency(extra: str) -> None:
+    needed = _names(EXTRAS[extra] if extra else PROJECT["dependencies"])
+    assert needed
+    assert not needed - set(_constraints())
+
+
+def test_constraints_are_exact_and_cover_each_python_once() -> None:
+    for name, lines in _constraints().items():
+        assert all(re.match(r"[\w.-]+==[\w.!+]+( ; python_version [<>=]+ \"3\.\d+\")?$", line) for line in lines), lines
+        markers = sorted(line.partition(" ; ")[2] for line in lines)
+        assert markers in ([""], ['python_version < "3.12"', 'python_version >= "3.12"']), name
+
+
+def _third_party() -> set[str]:
+    """Top-level modules that the package imports from elsewhere."""
+    modules = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                modules.add(node.module.split(".")[0])
+    return modules - set(sys.stdlib_module_names) - {"scdrug"}
+
+
+def test_what_the_package_imports_is_declared() -> None:
+    modules = _third_party()
+    assert {"anndata", "scvi", "torch"} <= modules
+    declared = _names(PROJECT["dependencies"]).union(*map(_names, EXTRAS.values()))
+    providers = packages_distributions()
+    undeclared = {
+        module for module in modules if not {_name(dist) for dist in providers.get(module, [module])} & declared
+    }
+    assert not undeclared
+
+
+def test_ci_finds_exactly_one_test_command_in_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    pattern = re.search(r'grep -m 1 -E "([^"]+)" README\.md', script).group(1)
+    lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if re.search(pattern, line)]
+    assert [line.strip() for line in lines] == ["pip install -c constraints.txt -e '.[test]' && pytest"]
+
+
+def test_workflows_test_each_python_that_the_classifiers_name() -> None:
+    named = {text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d+$", text)}
+    workflow = (ROOT / ".github" / "workflows" / "test.yaml").read_text(encoding="utf-8")
+    matrix = re.search(r"python: \[([^\]]+)\]", workflow).group(1)
+    assert {text.strip(' "') for text in matrix.split(",")} == named
+    for path in (ROOT / ".github" / "workflows").glob("*.yaml"):
+        assert "permissions: { contents: read }" in path.read_text(encoding="utf-8"), path.name
+
+
+def test_changelog_has_a_section_for_this_version_or_for_what_is_not_released() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[([^\]]+)\]", text, flags=re.M)
+    assert headings
+    assert headings[0] in ("Unreleased", PROJECT["version"])

@@ -101,6 +101,7 @@ def test_saving_never_overwrites_unasked_and_leaves_no_half_folder(trained, tmp_
     with pytest.raises(FileExistsError, match="overwrite=True"):
         trained.save(tmp_path / "model")
     trained.save(tmp_path / "model", overwrite=True)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()} == {0o644}
 
     def full_disk(*args, **kwargs):
         raise OSError(28, "No space left on device")

@@ -81,6 +81,8 @@ def write_model(
         (staging / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (staging / CARD).write_text(card, encoding="utf-8")
         staging.chmod(0o755)
+        for path in staging.iterdir():  # some writers leave files that only their owner can read
+            path.chmod(0o644)
         if target.exists():
             retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / target.name
             target.replace(retired)

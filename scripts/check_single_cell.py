@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import scdrug
-from scdrug.metrics import transfer_correlation
+from scdrug.metrics import auroc, transfer_correlation
 
 #: What the bundled model is trained with, see build_zoo.py.
 RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
@@ -119,6 +119,26 @@ def main() -> None:
             shallow.obsm["predicted_response"],
             lines,
         )
+    check_a375(arguments.data)
+
+
+def check_a375(data: Path) -> None:
+    """Print how well predicted PLX-4720 response tells parental from treated A375 cells, on all and on shared genes."""
+    cells = scdrug.datasets.a375_plx4720(path=data / "sc" / "a375" / "scad_A375_plx4720.h5ad")
+    sensitive = cells.obs["sensitive"].to_numpy(dtype=float)[:, None]
+    print("\nA375, centred by gene: AUROC of predicted PLX-4720 response, A375 out of training")
+    for measure in ("AUC", "ln_IC50"):
+        reference = scdrug.datasets.gdsc(release="GDSC2", measure=measure, path=data / "gdsc")
+        lines = reference.obs_names != "A375"
+        shared = reference.var_names.isin(cells.var_names)
+        for name, genes in (("all genes, unmeasured ones filled", shared | True), ("shared genes only", shared)):
+            train = reference[lines, genes].copy()
+            scdrug.model.KernelRidge.setup_anndata(train)
+            model = scdrug.model.KernelRidge(train)
+            model.train()
+            scdrug.tl.predict_response(cells, model, scale="scaled", drugs=["PLX-4720"], min_coverage=0.2)
+            predicted = cells.obsm["predicted_response"].iloc[:, [0]].to_numpy()
+            print(f"{measure:<8} {name:<34} {train.n_vars:>5} genes   AUROC {auroc(-predicted, sensitive):.3f}")
 
 
 if __name__ == "__main__":

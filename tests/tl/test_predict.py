@@ -359,3 +359,30 @@ def test_the_bundled_model_is_what_its_recipe_gives(shared_data) -> None:
     assert list(bundled.columns) == list(expected.columns)
     spread = expected.to_numpy().std(axis=0).mean()
     assert np.abs(bundled - expected).to_numpy().max() < 0.05 * spread
+
+
+def test_centred_cells_are_not_called_unlike_the_reference(trained, cells: ad.AnnData) -> None:
+    logged = np.log1p(cells.X.toarray())
+    cells.X = ((logged - logged.mean(axis=0)) / np.maximum(logged.std(axis=0), 1e-6)).astype(np.float32)
+    tl.predict_response(cells, trained, scale="scaled")
+    assert cells.uns["predicted_response"]["verdict"] == "ok"
+    assert cells.uns["predicted_response"]["harmonization"]["method"] == "gene_zscore"
+    assert cells.obs["response_reliability"].median() > 0.2
+
+
+def test_melanoma_cells_that_were_never_treated_look_more_sensitive(shared_data) -> None:
+    """A375 (108 cells, centred by gene): parental cells against cells that grew in PLX-4720, A375 out of training."""
+    from scdrug.metrics import auroc
+
+    reference = datasets.gdsc(release="GDSC2", measure="AUC", path=shared_data / "gdsc")
+    cells = datasets.a375_plx4720(path=shared_data / "sc" / "a375" / "scad_A375_plx4720.h5ad")
+    shared = reference.var_names.isin(cells.var_names)
+    reference = reference[reference.obs_names != "A375", shared].copy()
+    model.KernelRidge.setup_anndata(reference)
+    trained = model.KernelRidge(reference)
+    trained.train()
+    tl.predict_response(cells, trained, scale="scaled", drugs=["PLX-4720"])
+    sensitive = cells.obs["sensitive"].to_numpy(dtype=float)
+    assert (sensitive == 1).sum() == 62
+    predicted = cells.obsm["predicted_response"].iloc[:, [0]].to_numpy()
+    assert auroc(-predicted, sensitive[:, None]) == pytest.approx(0.903, abs=0.01)

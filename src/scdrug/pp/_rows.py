@@ -97,7 +97,10 @@ def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
         return _ViewRows(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        raise ValueError("`adata.X` is empty (None): expected cells × genes expression. Name the layer with `layer=`.")
+        raise ValueError(
+            "`adata.X` is empty (None): expected cells × genes expression. Name the layer with "
+            "`layer=`, or pass `adata.raw.to_adata()`."
+        )
     if getattr(matrix, "format", None) == "csc":
         # slicing rows of CSC costs a pass over all of it for each block; one conversion is cheaper than dozens
         matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix

@@ -118,7 +118,8 @@ def predict_response(
     Reliability is a product of three shares: genes of the model that are measured; correlation of the cell's profile
     with reference lines like it before any shift, relative to half of what reference lines reach (deep single cells do);
     reference lines at least as far from the average line as the cell. It falls with sequencing depth and vanishes for
-    data that do not resemble human expression. It does not know whether a drug's mechanism is visible in expression:
+    data that do not resemble human expression. Values that are centred already hold no profile to compare, so that for
+    ``scale="scaled"`` similarity is left out. Reliability does not know whether a drug's mechanism is visible in expression:
     see the model's card for that.
 
     Examples
@@ -207,6 +208,9 @@ def _predict_blocks(
 
 def _reliability(fitted: Harmonization, similarity: np.ndarray, typicality: np.ndarray, of_lines: float) -> np.ndarray:
     """Product of coverage, similarity relative to the reference's own lines, and typicality (cells, 0-1)."""
+    if fitted.scale == "scaled" and fitted.method != "none":
+        similarity = np.ones_like(similarity)  # centred values hold no profile that could be compared
+        of_lines = 1 / _FULL_SIMILARITY
     relative = np.clip(similarity / max(_FULL_SIMILARITY * of_lines, 1e-6), 0, 1)
     return (fitted.coverage * relative * np.clip(typicality, 0, 1)).astype(np.float32)
 

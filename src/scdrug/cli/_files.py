@@ -85,6 +85,6 @@ def write_cells(adata: AnnData, target: Path, source: Path, *, obs: list[str], o
             if obs:
                 write_elem(file, "obs", adata.obs)
             for key in obsm:
-                write_elem(file, f"obsm/{key}", adata.obsm[key])
+                write_elem(file.require_group("obsm"), key, adata.obsm[key])
             for key in uns:
-                write_elem(file, f"uns/{key}", adata.uns[key])
+                write_elem(file.require_group("uns"), key, adata.uns[key])

@@ -94,7 +94,7 @@ def harmonize(
     Notes
     -----
     The anchor ``"similar"`` is described in :meth:`scdrug.pp.ReferenceProfile.anchor`; on single cells of five assayed
-    lines it did better than averaging named lines and needs no training data (see the page *Harmonization*).
+    lines it did no worse than averaging named lines, and it needs no training data (see the page *Harmonization*).
 
     Examples
     --------

@@ -19,7 +19,7 @@ import scdrug
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "scdrug"
-NAMESPACES = ("datasets", "get", "metrics", "model", "pl", "pp", "tl")
+NAMESPACES = ("benchmark", "datasets", "get", "metrics", "model", "pl", "pp", "tl")
 LIGHT = ("scdrug", *(f"scdrug.{name}" for name in ("cli", *NAMESPACES)))
 #: A room may import itself and those of a lower ring.
 RINGS = {
@@ -30,10 +30,10 @@ RINGS = {
     "datasets": 1,
     "model": 2,
     "tl": 3,
-    "benchmark": 3,
     "pl": 4,
     "get": 4,
-    "cli": 5,
+    "benchmark": 5,
+    "cli": 6,
 }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[1]
 #: Namespace -> sentence at the head of its page.
 NAMESPACES = {
+    "benchmark": "Splits, runner, audit and report: how models are judged.",
     "datasets": "Data sets with verified hashes, and synthetic ones that need no network.",
     "get": "Tidy tables from what `tl` stored.",
     "metrics": "Scores of predictions: arrays in, numbers out, missing values left out.",

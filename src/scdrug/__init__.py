@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ._settings import settings
 
 if TYPE_CHECKING:
-    from . import datasets, get, metrics, model, pl, pp, tl
+    from . import benchmark, datasets, get, metrics, model, pl, pp, tl
 
 __version__ = "0.1.0"
 
-_NAMESPACES = ("datasets", "get", "metrics", "model", "pl", "pp", "tl")
-__all__ = ["__version__", "datasets", "get", "metrics", "model", "pl", "pp", "settings", "tl"]
+_NAMESPACES = ("benchmark", "datasets", "get", "metrics", "model", "pl", "pp", "tl")
+__all__ = ["__version__", "benchmark", "datasets", "get", "metrics", "model", "pl", "pp", "settings", "tl"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from scdrug import datasets, model, pp, tl
 
 MODELS = {
     "AdditiveMean": (model.AdditiveMean, {}),
+    "AdditiveMean-tanimoto": (model.AdditiveMean, {"drug_kernel": "tanimoto"}),
     "SoftImpute": (model.SoftImpute, {}),
     "KernelRidge-linear": (model.KernelRidge, {}),
     "KernelRidge-rbf": (model.KernelRidge, {"kernel": "rbf"}),
@@ -78,6 +79,67 @@ def test_an_unknown_drug_is_named_with_its_neighbours(trained, reference: ad.Ann
     name = trained.drugs["name"].iloc[0]
     with pytest.raises(KeyError, match=name):
         trained.predict(reference.copy(), drugs=[f"{name}x"])
+
+
+ASPIRIN, IBUPROFEN = "CC(=O)Oc1ccccc1C(=O)O", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"
+
+
+def test_structures_are_predicted_under_their_own_ids_in_order(trained, reference: ad.AnnData) -> None:
+    known = trained.drugs["smiles"].iloc[0]
+    asked = {"my/drug": ASPIRIN, "My drug": IBUPROFEN, "known": known, "salt": ASPIRIN + ".Cl"}
+    if not trained._takes_unseen_drugs:
+        with pytest.raises(ValueError, match=r"cannot predict drugs from their structure.*AdditiveMean, KernelRidge"):
+            trained.predict(reference.copy(), drugs=asked, key_added=None)
+        return
+    table = trained.predict(reference.copy(), drugs=asked, key_added=None)
+    assert list(table.columns) == ["my-drug", "my-drug-2", "known", "salt"]
+    assert np.isfinite(table.to_numpy()).all()
+    np.testing.assert_allclose(table["salt"], table["my-drug"], atol=1e-5)
+    alone = trained.predict(reference.copy(), drugs={"known": known}, key_added=None)
+    np.testing.assert_allclose(alone["known"], table["known"], atol=1e-5)
+
+
+def test_known_drugs_and_smiles_may_be_asked_for_together(trained, reference: ad.AnnData, cells: ad.AnnData) -> None:
+    known = list(trained.drugs["name"].iloc[[5, 2]])
+    asked = [ASPIRIN, known[0], trained.drugs["smiles"].iloc[2], IBUPROFEN]
+    if not trained._takes_unseen_drugs:
+        with pytest.raises(ValueError, match="cannot predict drugs from their structure"):
+            trained.predict(reference.copy(), drugs=asked, key_added=None)
+        return
+    table = trained.predict(reference.copy(), drugs=asked, key_added=None)
+    expected = trained.predict(reference.copy(), drugs=known, key_added=None)
+    unseen = trained.predict(reference.copy(), drugs={"a": ASPIRIN, "b": IBUPROFEN}, key_added=None)
+    np.testing.assert_allclose(table.iloc[:, [1, 2]], expected, atol=1e-5)
+    np.testing.assert_allclose(table.iloc[:, [0, 3]], unseen, atol=1e-5)
+    assert list(table.columns[[1, 2]]) == list(expected.columns)
+    with pytest.raises(KeyError, match=known[0]):
+        trained.predict(reference.copy(), drugs=[ASPIRIN, f"{known[0]}x"], key_added=None)
+    both = cells.copy()
+    tl.predict_response(both, trained, drugs=asked)
+    tl.predict_response(cells := cells.copy(), trained, drugs=known)
+    np.testing.assert_allclose(
+        both.obsm["predicted_response"].iloc[:, [1, 2]], cells.obsm["predicted_response"], atol=1e-3
+    )
+    assert list(both.uns["predicted_response"]["drugs"]["name"])[1:3] == known
+
+
+def test_structures_that_cannot_be_read_are_named(trained, reference: ad.AnnData) -> None:
+    with pytest.raises(ValueError, match="cannot be read as SMILES"):
+        trained.predict(reference.copy(), drugs={"x": "C1CC(("}, key_added=None)
+
+
+def test_models_of_unseen_drugs_are_the_same_after_loading(trained, reference: ad.AnnData, tmp_path) -> None:
+    if not trained._takes_unseen_drugs:
+        pytest.skip("takes no unseen drugs")
+    asked = {"a": ASPIRIN, "b": IBUPROFEN}
+    expected = trained.predict(reference.copy(), drugs=asked, key_added=None)
+    trained.save(tmp_path / "model")
+    again = model.load_pretrained(tmp_path / "model")
+    np.testing.assert_allclose(again.predict(reference.copy(), drugs=asked, key_added=None), expected, atol=1e-4)
+    again.select_drugs(asked)[0].save(tmp_path / "unseen")
+    unseen = model.load_pretrained(tmp_path / "unseen")
+    np.testing.assert_allclose(unseen.predict(reference.copy(), key_added=None), expected, atol=1e-4)
+    assert "Training lines inside the file: yes" in (tmp_path / "unseen" / "CARD.md").read_text()
 
 
 def test_saved_and_loaded_models_predict_the_same(trained, reference: ad.AnnData, tmp_path) -> None:
@@ -267,7 +329,8 @@ def test_listed_models_say_what_they_can_do() -> None:
     table = model.list_models()
     assert set(model.MODEL_CLASSES) <= set(table.index)
     assert table.loc["gdsc2-ridge", "kind"] == "pretrained"
-    assert not table.loc["AdditiveMean", "unseen_drugs"]
+    assert not table.loc["SoftImpute", "unseen_drugs"]
+    assert table.loc["AdditiveMean", "unseen_drugs"]
     assert table.loc["KernelRidge", "unseen_drugs"]
     assert not table.loc["gdsc2-ridge", "unseen_drugs"], "it was trained without a drug kernel"
 

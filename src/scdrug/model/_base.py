@@ -7,6 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,16 +20,17 @@ from scvi.model.base import BaseModelClass, UnsupervisedTrainingMixin
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 
 from .. import __version__
+from .._audit import check_unseen
 from .._constants import KEYS
-from .._validate import plain
-from ..pp._drugs import resolve_drugs
+from .._validate import plain, unique_slugs
 from ..pp._genes import check_coverage, match_genes
 from ..pp._harmonization import fit_harmonization
 from ..pp._profile import ReferenceProfile
 from ..pp._rows import iter_row_blocks
 from ._card import MethodCard
-from ._data import Calibration, ReferenceInfo, check_reference, dense_expression
+from ._data import DRUG_COLUMNS, Calibration, ReferenceInfo, check_reference, dense_expression
 from ._storage import read_arrays, read_config, write_model
+from ._unseen import JoinedModel, choose_drugs
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,8 +127,9 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
                 "Call setup_anndata on a reference and create a new model."
             )
         expression = dense_expression(self.adata, self._setup_arg("layer"))
-        response = self.adata.obsm[self._setup_arg("response_key")].to_numpy(dtype=np.float64)
-        return expression, response
+        response = self.adata.obsm[self._setup_arg("response_key")]
+        check_unseen(self.adata.obs_names, response, where=f"{type(self).__name__}.train")
+        return expression, response.to_numpy(dtype=np.float64)
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         """Summarise the reference and calibrate: every model calls this at the end of training."""
@@ -189,7 +192,7 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
             Samples × genes; genes are matched by name. The training reference if omitted.
         drugs
             Names or ids of drugs; all if omitted. Models whose card says `unseen_drugs` also take SMILES, or a mapping of
-            names to SMILES.
+            names to SMILES, which are then predicted from structure.
         layer
             Layer to read; `X` if omitted.
         batch_size
@@ -246,27 +249,48 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
 
     def select_drugs(
         self, drugs: Sequence[str] | Mapping[str, str] | None
-    ) -> tuple[DrugResponseModel, list[str], np.ndarray]:
-        """Find drugs by name or id.
+    ) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
+        """Find drugs by name or id, and predict others from their structure.
 
         Parameters
         ----------
         drugs
-            Names or ids; all of the model if omitted.
+            Names, ids or SMILES; all drugs of the model if omitted. A mapping of names to SMILES asks for prediction from
+            structure, for drugs of the training too; its keys, as slugs, are the ids of the result.
 
         Returns
         -------
-        The model that predicts them (another one only if drugs were not in training), their ids, and their columns.
+        The model that predicts them (another one only where drugs are predicted from structure), their ids in the order
+        of the query, and their columns in the model.
 
         Raises
         ------
         KeyError
-            If a drug is not known; the nearest names are offered.
+            If a name is not known; the nearest names are offered.
+        ValueError
+            If a structure cannot be read, or the model cannot predict drugs that were not in training; the message says
+            which models can.
         """
         if drugs is None:
             return self, list(self.drugs.index), np.arange(len(self.drugs))
-        ids = resolve_drugs([drugs] if isinstance(drugs, str) else list(drugs), self.drugs)
-        return self, ids, self.drugs.index.get_indexer(ids)
+        return choose_drugs(self, drugs)
+
+    def _for_unseen(self, smiles: dict[str, str]) -> DrugResponseModel:
+        """Return a trained model of drugs that were not in training, given as name → canonical SMILES, in this order.
+
+        A subclass whose card says `unseen_drugs` brings this; :meth:`_hand_over` does what all of them need.
+        """
+        raise NotImplementedError(
+            f"The card of {type(self).__name__} says that it predicts unseen drugs, but it has no `_for_unseen`."
+        )
+
+    def _hand_over(self, other: DrugResponseModel, smiles: dict[str, str]) -> None:
+        """Give a model of unseen drugs this model's genes, profile and notes, and the table of its own drugs."""
+        table = pd.DataFrame(
+            {"name": list(smiles), "smiles": list(smiles.values())}, index=pd.Index(unique_slugs(smiles), dtype=object)
+        ).reindex(columns=list(DRUG_COLUMNS), fill_value="")
+        other.reference_ = replace(self.reference, drugs=table)
+        other.profile_, other.notes_, other.is_trained_ = self.profile_, self.notes_, True
 
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._audit import check_unseen
 from .._constants import KEYS
 from .._validate import check_key
 
@@ -182,6 +183,7 @@ def check_reference(adata: AnnData, *, layer: str | None, response_key: str) -> 
         raise ValueError(f"`adata.obsm[{response_key!r}]` holds infinite responses. Use NaN for what is not measured.")
     if not np.isfinite(values).any():
         raise ValueError(f"`adata.obsm[{response_key!r}]` holds no measured response at all.")
+    check_unseen(adata.obs_names, response, where="setup_anndata")
     empty = list(response.columns[~np.isfinite(values).any(axis=0)][:5])
     if empty:
         raise ValueError(f"Drugs without any measured response cannot be trained on: {empty}. Drop these columns.")

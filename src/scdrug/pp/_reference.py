@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._audit import check_unseen
 from .._constants import KEYS
 from .._validate import check_choice, examples, unique_slugs
 from ._reference_tables import as_names, drug_table, line_table, long_response
@@ -144,6 +145,7 @@ def build_reference(
     }
     adata.uns[KEYS.DRUGS] = table
     adata.uns[KEYS.EXPRESSION] = {"scale": expression_scale}
+    check_unseen(adata.obs_names, adata.obsm[KEYS.RESPONSE], where="build_reference")
     return adata
 
 

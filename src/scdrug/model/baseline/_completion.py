@@ -9,9 +9,12 @@ import numpy as np
 from ..._validate import check_choice
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
+from .._data import Calibration
 from ._additive import fit_additive
 from ._complete import complete_response
+from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, training_features
 from ._kernels import RBF, fit_kernel
+from ._ridge import solve_ridge
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -58,7 +61,8 @@ class AdditiveMean(_CompletionModel):
     """Drug mean plus line mean: what any model must beat before it has shown anything.
 
     Lines of the training reference, recognised by name, get drug and line effect; any other sample, cells included, gets
-    the drug effect alone.
+    the drug effect alone. A drug that was not in training gets the mean of all drug effects, or, with `drug_kernel`, a
+    drug effect regressed on structure.
 
     Parameters
     ----------
@@ -70,6 +74,11 @@ class AdditiveMean(_CompletionModel):
         ``"sequential"``: drug means, then line means of the residuals. ``"least_squares"``: both at once.
     shrinkage
         Pseudo-observations at zero added to each line's effect.
+    drug_kernel
+        ``"tanimoto"``: predict the effect of unseen drugs by kernel ridge regression of the drug effects on the similarity
+        of Morgan fingerprints.
+    drug_ridge
+        Ridge on drug similarity.
 
     Examples
     --------
@@ -80,6 +89,8 @@ class AdditiveMean(_CompletionModel):
     >>> model.train()
     >>> model.predict(key_added=None).shape
     (120, 12)
+    >>> model.predict(drugs={"aspirin": "CC(=O)Oc1ccccc1C(=O)O"}, key_added=None).columns.tolist()
+    ['aspirin']
     """
 
     card = MethodCard(
@@ -87,9 +98,9 @@ class AdditiveMean(_CompletionModel):
         summary="Drug mean plus line mean; the naive baseline.",
         source="two-way additive model",
         unseen_cells=True,
-        unseen_drugs=False,
+        unseen_drugs=True,
         completes=True,
-        limits="Says the same of every new sample.",
+        limits="Says the same of every new sample, and without a drug kernel the same of every new drug.",
     )
 
     def __init__(
@@ -99,18 +110,48 @@ class AdditiveMean(_CompletionModel):
         *,
         method: str = "sequential",
         shrinkage: float = 0.0,
+        drug_kernel: str | None = None,
+        drug_ridge: float = 0.3,
     ) -> None:
         super().__init__(adata, registry)
-        self.method, self.shrinkage = method, shrinkage
-        self._model_summary_string = f"AdditiveMean(method={method!r}, shrinkage={shrinkage})"
+        check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
+        self.method, self.shrinkage, self.drug_kernel, self.drug_ridge = method, shrinkage, drug_kernel, drug_ridge
+        self._model_summary_string = (
+            f"AdditiveMean(method={method!r}, shrinkage={shrinkage}, drug_kernel={drug_kernel!r})"
+        )
         self.init_params_ = self._get_init_params(locals())
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         effects = fit_additive(response, method=self.method, shrinkage=self.shrinkage)  # type: ignore[arg-type]
-        return {"drug": effects.drug.astype(np.float32), "line": effects.line.astype(np.float32)}
+        arrays = {"drug": effects.drug.astype(np.float32), "line": effects.line.astype(np.float32)}
+        if self.drug_kernel is not None:
+            features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
+            fit = solve_ridge(drug_similarity(features), effects.drug[usable, None], ridge=self.drug_ridge)
+            arrays |= features | {
+                "drug_alpha": fit.alpha[:, 0].astype(np.float32),
+                "drug_intercept": fit.intercept.astype(np.float32),
+            }
+        return arrays
 
     def _fitted(self, rows: np.ndarray) -> np.ndarray:
         return self.module.array("drug")[None, :] + self.module.array("line")[rows, None]
+
+    def _for_unseen(self, smiles: dict[str, str]) -> AdditiveMean:
+        if self.drug_kernel is None:
+            effect = np.full(len(smiles), self.module.array("drug").mean(dtype=np.float64))
+        else:
+            features, _ = drug_features(smiles.values(), self.drug_kernel)
+            cross = drug_similarity(features, {name: self.module.array(name) for name in features})
+            effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
+        other = AdditiveMean(registry=self.registry_, method=self.method, shrinkage=self.shrinkage)
+        self._hand_over(other, smiles)
+        other.module.set_arrays(drug=effect.astype(np.float32), line=self.module.array("line"))
+        other._lines = self._lines
+        predicted = np.tile(effect, (2, 1))  # as for known drugs: the same for every new sample
+        other.calibration_ = Calibration.fit(
+            predicted, np.full(predicted.shape, np.nan), held_out=False, level=self.calibration.level
+        )
+        return other
 
 
 class SoftImpute(_CompletionModel):

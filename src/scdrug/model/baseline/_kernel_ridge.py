@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import ndtri
 
-from ..._validate import check_choice, unique_slugs
-from ...pp._drugs import resolve_drugs
-from ...pp._molecules import canonical_smiles, featurize_smiles, tanimoto_kernel
+from ..._validate import check_choice
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
-from .._data import DRUG_COLUMNS, Calibration
+from .._data import Calibration
 from ._complete import complete_response
+from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, training_features
 from ._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
 from ._kronecker import fit_unseen_drugs
 from ._ridge import decompose_kernel, leave_one_out, primal_weights, solve_ridge
@@ -87,7 +83,7 @@ class KernelRidge(ClosedFormModel):
     ) -> None:
         super().__init__(adata, registry)
         check_choice("kernel", kernel, tuple(_SPECS))
-        check_choice("drug_kernel", str(drug_kernel), ("None", "tanimoto"))
+        check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
         if not 0 <= denoise <= 1:
             raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
         self.kernel, self.drug_kernel, self.denoise, self.drug_ridge = kernel, drug_kernel, denoise, drug_ridge
@@ -101,8 +97,8 @@ class KernelRidge(ClosedFormModel):
     # ------------------------------------------------------------------ fit
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
-        self.__dict__.pop("_expression_kernel", None)
-        _, matrix = fit_kernel(expression, _SPECS[self.kernel])
+        kernel, matrix = fit_kernel(expression, _SPECS[self.kernel])
+        vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines
         decomposition = decompose_kernel(matrix)
         target = response
         if self.denoise > 0:
@@ -128,15 +124,10 @@ class KernelRidge(ClosedFormModel):
 
     def _drug_arrays(self, expression: np.ndarray, response: np.ndarray, decomposition: Any) -> dict[str, np.ndarray]:
         """What is needed to predict drugs from their structure."""
-        bits, _, status = featurize_smiles(self.drugs["smiles"])
-        usable = np.isin(status, ("ok", "salt removed"))
-        if usable.sum() < 3:
-            raise ValueError(
-                f"`drug_kernel='tanimoto'` needs structures; only {int(usable.sum())} of {len(usable)} drugs in "
-                "`adata.uns['drugs']` have a SMILES that can be read. Add them, or drop `drug_kernel`."
-            )
+        features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
+        similarity = drug_similarity(features)
         fit = fit_unseen_drugs(
-            response[:, usable], tanimoto_kernel(bits), decomposition, drug_ridge=self.drug_ridge, ridge=self.ridge
+            response[:, usable], similarity, decomposition, drug_ridge=self.drug_ridge, ridge=self.ridge
         )
         assert fit.line_effect is not None
         assert fit.residual is not None
@@ -145,7 +136,7 @@ class KernelRidge(ClosedFormModel):
         constant = np.append(np.zeros(int(usable.sum())), fit.line_effect.intercept)
         self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
         return {
-            "fingerprints": bits,
+            **features,
             **self._line_arrays(expression, dual, constant, prefix="unseen_"),
             "drug_alpha": fit.drug_effect.alpha[:, 0],
             "drug_intercept": fit.drug_effect.intercept,
@@ -169,9 +160,9 @@ class KernelRidge(ClosedFormModel):
         else:
             cross = apply_kernel(self._expression_kernel, expression, self.module.array("lines"))
             predicted = cross @ self.module.array("alpha")[:, drugs] + self.module.array("intercept")[drugs]
-        if names is not None and self._known_lines is not None:
+        if names is not None and self._knows_lines:
             rows = np.array([self._lines.get(str(name), -1) for name in names])
-            predicted[rows >= 0] = self._known_lines[np.ix_(rows[rows >= 0], drugs)]
+            predicted[rows >= 0] = self.module.array("known")[np.ix_(rows[rows >= 0], drugs)]
         return predicted.astype(np.float32)
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -179,61 +170,31 @@ class KernelRidge(ClosedFormModel):
             return None
         return self.module.array("weights")[:, drugs], self.module.array("intercept")[drugs]
 
-    #: Predictions of unseen drugs for training lines (lines × drugs), in a model that :meth:`_for_unseen` made.
-    _known_lines: np.ndarray | None = None
+    @property
+    def _knows_lines(self) -> bool:
+        """Whether there are other predictions for training lines, as in a model that :meth:`_for_unseen` made."""
+        return "known" in dict(self.module.named_buffers())
 
     # ------------------------------------------------------------------ drugs that were not in training
 
-    def select_drugs(
-        self, drugs: Sequence[str] | Mapping[str, str] | None
-    ) -> tuple[KernelRidge, list[str], np.ndarray]:
-        """Find drugs by name or id, or, with a drug kernel, take them as SMILES or a mapping of names to SMILES."""
-        if self.drug_kernel is None or drugs is None:
-            return super().select_drugs(list(drugs.values()) if isinstance(drugs, Mapping) else drugs)
-        if isinstance(drugs, str):
-            drugs = [drugs]
-        queries = dict(drugs) if isinstance(drugs, Mapping) else {str(query): str(query) for query in drugs}
-        unseen: dict[str, str] = {}
-        known: list[str] = []
-        for name, query in queries.items():
-            structure = canonical_smiles(query)
-            if isinstance(drugs, Mapping) and structure is None:
-                raise ValueError(f"{query!r}, given for {name!r}, cannot be read as SMILES. Check the structure.")
-            try:
-                known += resolve_drugs([query], self.drugs)
-            except KeyError:
-                if structure is None:
-                    raise
-                unseen[name] = structure
-        if not unseen:
-            known = list(dict.fromkeys(known))
-            return self, known, self.drugs.index.get_indexer(known)
-        model = self._for_unseen(unseen)
-        return model, list(model.drugs.index), np.arange(len(model.drugs))
-
     def _for_unseen(self, smiles: dict[str, str]) -> KernelRidge:
-        """Return a model of drugs that were not in training, given as name → canonical SMILES."""
-        bits, _, _ = featurize_smiles(smiles.values())
-        cross = tanimoto_kernel(bits, self.module.array("fingerprints"))
+        features, _ = drug_features(smiles.values(), self.drug_kernel)
+        cross = drug_similarity(features, {name: self.module.array(name) for name in features})
         mix = np.column_stack([cross, np.ones(len(cross))]).T  # (drugs + 1) × new drugs
         effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
+        other = KernelRidge(registry=self.registry_, kernel=self.kernel, ridge=self.ridge)
         arrays = {"intercept": self.module.array("unseen_intercept") @ mix + effect}
         if self.kernel == "linear":
             arrays["weights"] = self.module.array("unseen_weights") @ mix
         else:
             arrays["alpha"] = self.module.array("unseen_alpha") @ mix
             arrays["lines"] = self.module.array("lines")
-        other = KernelRidge(registry=self.registry_, kernel=self.kernel, ridge=self.ridge)
-        other.module.set_arrays(**{key: value.astype(np.float32) for key, value in arrays.items()})
-        table = {column: [""] * len(smiles) for column in DRUG_COLUMNS} | {
-            "name": list(smiles),
-            "smiles": list(smiles.values()),
-        }
-        other.reference_ = replace(self.reference, drugs=pd.DataFrame(table, index=pd.Index(unique_slugs(smiles))))
-        other.profile_, other.notes_, other.is_trained_ = self.profile_, self.notes_, True
-        other._lines = self._lines
+            vars(other)["_expression_kernel"] = self._expression_kernel
         residual = (cross @ self.module.array("known_alpha")).T
-        other._known_lines = self.module.array("known_line")[:, None] + effect[None, :] + residual
+        arrays["known"] = self.module.array("known_line")[:, None] + effect[None, :] + residual
+        other.module.set_arrays(**{key: value.astype(np.float32) for key, value in arrays.items()})
+        self._hand_over(other, smiles)
+        other._lines = self._lines
         other.calibration_ = other._gaussian_calibration(self.calibration.level)
         return other
 
@@ -262,7 +223,7 @@ class KernelRidge(ClosedFormModel):
 
     @property
     def _holds_lines(self) -> bool:  # type: ignore[override]
-        return self.kernel != "linear" or self.drug_kernel is not None
+        return self.kernel != "linear" or self.drug_kernel is not None or self._knows_lines
 
     def _state(self) -> dict[str, Any]:
         return {"lines": list(self._lines)}

@@ -1,0 +1,284 @@
+"""Benchmarks as configuration files."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from .._validate import check_choice, examples, nearest, slug
+from ._results import Results
+from ._runner import Progress, run
+from ._search import Search
+from ._spec import ModelSpec
+from ._splits import KINDS, Splits, make_splits, read_splits
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_SPLIT_KEYS = ("name", "kind", "file", "n_folds", "n_repeats", "validation", "seed", "line_key", "tissue_key")
+_MODEL_KEYS = ("name", "model", "params", "train", "tune", "splits")
+_KEYS = ("name", "data", "splits", "models", "labels", "search", "seed", "single_cell")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A benchmark as it stands in a file."""
+
+    #: Title.
+    name: str
+    #: ``{"dataset": …, arguments of its loader}`` or ``{"file": reference.h5ad}``.
+    data: Mapping[str, Any]
+    #: Arguments of :func:`make_splits` by name, or ``{"file": …}``.
+    splits: Mapping[str, Mapping[str, Any]]
+    models: Sequence[ModelSpec]
+    labels: Mapping[str, Any] | None = None
+    search: Search = field(default_factory=Search)
+    seed: int = 0
+    #: Single-cell tasks: ``{"task": …}`` and what it takes.
+    single_cell: Sequence[Mapping[str, Any]] = ()
+    #: Folder that relative file names start from.
+    folder: Path = field(default_factory=Path)
+
+    @property
+    def n_folds(self) -> dict[str, int]:
+        """Folds of each split, where the file tells."""
+        return {
+            name: int(part.get("n_folds") or 0) * int(part.get("n_repeats", 1)) if "file" not in part else 0
+            for name, part in self.splits.items()
+        }
+
+    def load_data(self, data: str | os.PathLike[str] | None = None) -> AnnData:
+        """Load the reference.
+
+        Parameters
+        ----------
+        data
+            Folder that holds a folder for each data set, with files fetched by hand; by default data sets are fetched.
+        """
+        options = dict(self.data)
+        if "file" in options:
+            from anndata import read_h5ad
+
+            path = self.folder / str(options["file"])
+            if not path.is_file():
+                raise FileNotFoundError(f"No reference at {path}, which `data.file` of the configuration names.")
+            return read_h5ad(path)
+        from .. import datasets
+
+        name = options.pop("dataset")
+        loader = getattr(datasets, name)
+        if data is not None and "path" in inspect.signature(loader).parameters:
+            options.setdefault("path", Path(data) / name)
+        return loader(**options)
+
+    def make_splits(self, adata: AnnData) -> dict[str, Splits]:
+        """Make or read the splits."""
+        made = {}
+        for name, part in self.splits.items():
+            options = dict(part)
+            made[name] = (
+                read_splits(self.folder / str(options["file"]))
+                if "file" in options
+                else make_splits(adata, options.pop("kind"), **options)
+            )
+        return made
+
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """Read a configuration file and check all that can be checked without data.
+
+    Parameters
+    ----------
+    path
+        YAML file; see the user guide.
+
+    Returns
+    -------
+    The configuration.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not YAML, or holds an unknown key, model, parameter or split; the nearest name is offered.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No configuration at {path}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold the keys {', '.join(_KEYS)}; found {type(content).__name__}.")
+    _check_keys(content, _KEYS, str(path))
+    lacking = [key for key in ("data", "splits", "models") if not content.get(key)]
+    if lacking:
+        raise ValueError(f"{path} lacks {', '.join(map(repr, lacking))}. A benchmark needs data, splits and models.")
+    splits = _splits(_entries(content["splits"], "splits"))
+    models = [_model(entry, splits) for entry in _entries(content["models"], "models")]
+    search = dict(content.get("search") or {})
+    _check_keys(search, ("method", "n_trials", "select_by"), "search")
+    return Config(
+        name=str(content.get("name", path.stem)),
+        data=_data(content["data"]),
+        splits=splits,
+        models=models,
+        labels=content.get("labels"),
+        search=Search(**search),
+        seed=int(content.get("seed", 0)),
+        single_cell=[dict(entry) for entry in _entries(content.get("single_cell") or [], "single_cell")],
+        folder=path.parent,
+    )
+
+
+def run_config(
+    config: str | os.PathLike[str] | Config,
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    models: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    n_jobs: int = 1,
+    progress: bool | Progress = True,
+    overwrite: bool = False,
+) -> Results:
+    """Run the benchmark of a configuration file, or go on with one.
+
+    Parameters
+    ----------
+    config
+        File, or what :func:`read_config` returned.
+    out
+        Folder for results.
+    data
+        Folder with a folder for each data set; by default data sets are fetched.
+    models, splits
+        Names to restrict the run to.
+    n_jobs
+        Parallel processes; −1 for one a core.
+    progress
+        Show a bar, or a function that is called with finished folds, all folds, and a label.
+    overwrite
+        Delete what the folder holds of an earlier run.
+
+    Returns
+    -------
+    Results of all folds in the folder.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, RuntimeError
+        As :func:`read_config` and :func:`run`.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config)
+    for argument, names, known in (
+        ("models", models, [spec.name for spec in config.models]),
+        ("splits", splits, list(config.splits)),
+    ):
+        for name in names or ():
+            check_choice(argument, name, known)
+    adata = config.load_data(data)
+    made = {name: part for name, part in config.make_splits(adata).items() if splits is None or name in splits}
+    specs = _restricted([spec for spec in config.models if models is None or spec.name in models], list(made))
+    results = run(
+        adata,
+        made,
+        specs,
+        out=out,
+        labels=config.labels,
+        search=config.search,
+        seed=config.seed,
+        n_jobs=n_jobs,
+        name=config.name,
+        progress=progress,
+        overwrite=overwrite,
+    )
+    if config.single_cell:
+        from ._single_cell_run import run_tasks
+
+        run_tasks(config, specs, adata, out=out, data=data)
+        results = Results(out)
+    return results
+
+
+def _restricted(specs: Sequence[ModelSpec], splits: Sequence[str]) -> list[ModelSpec]:
+    """Models whose own choice of splits is cut down to those that are run."""
+    from dataclasses import replace
+
+    kept = []
+    for spec in specs:
+        if spec.splits is None:
+            kept.append(spec)
+            continue
+        left = [name for name in spec.splits if name in splits]
+        if left:
+            kept.append(replace(spec, splits=left))
+    return kept
+
+
+def _entries(value: Any, what: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise ValueError(f"`{what}` must be a list of mappings; found {type(value).__name__}.")
+    return value
+
+
+def _check_keys(entry: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    unknown = [str(key) for key in entry if key not in known]
+    if not unknown:
+        return
+    near = nearest(unknown[0], known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"Unknown key {examples(unknown)} in {where}.{hint} Known: {', '.join(known)}.")
+
+
+def _data(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict) or ("dataset" in data) == ("file" in data):
+        raise ValueError("`data` needs either `dataset`, the name of a loader of scdrug.datasets, or `file`.")
+    if "dataset" in data:
+        from .. import datasets
+
+        loaders = [name for name in ("gdsc", "ccle", "toy") if name in datasets.__all__]
+        check_choice("data.dataset", data["dataset"], loaders)
+        known = ["dataset", *inspect.signature(getattr(datasets, data["dataset"])).parameters]
+        _check_keys(data, known, "data")
+    return dict(data)
+
+
+def _splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    named: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        _check_keys(entry, _SPLIT_KEYS, "splits")
+        part = dict(entry)
+        if ("kind" in part) == ("file" in part):
+            raise ValueError(f"A split needs either `kind`, one of {', '.join(KINDS)}, or `file`; found {dict(entry)}.")
+        if "kind" in part:
+            check_choice("kind", part["kind"], KINDS)
+        name = str(part.pop("name", part.get("kind") or Path(str(part.get("file"))).name.split(".")[0]))
+        if name != slug(name) or name in named:
+            raise ValueError(
+                f"Splits need different names of lower-case letters, digits and dashes; found {name!r}"
+                f"{' twice' if name in named else ''}."
+            )
+        if "kind" in part:
+            part.setdefault("n_folds", 5)
+        named[name] = part
+    return named
+
+
+def _model(entry: Mapping[str, Any], splits: Mapping[str, Any]) -> ModelSpec:
+    _check_keys(entry, _MODEL_KEYS, "models")
+    if "model" not in entry:
+        raise ValueError(f"A model needs `model`, the name of a class; found {dict(entry)}.")
+    for name in entry.get("splits") or ():
+        check_choice(f"splits of {entry.get('name', entry['model'])!r}", name, list(splits))
+    options = {key: entry.get(key) or {} for key in ("params", "train", "tune")}
+    return ModelSpec(str(entry.get("name", entry["model"])), entry["model"], splits=entry.get("splits"), **options)

@@ -1,0 +1,164 @@
+"""What to train: a model by name, with its parameters, as plain data that a configuration file can hold."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .._validate import nearest, plain, slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from ..model._base import DrugResponseModel
+
+#: Arguments of a constructor that are not hyper-parameters.
+_NOT_PARAMETERS = ("self", "adata", "registry")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model to benchmark, with its parameters.
+
+    Parameters
+    ----------
+    name
+        Label in tables.
+    model
+        Name of a class in :data:`scdrug.model.MODEL_CLASSES`, or a class of your own that derives from
+        `DrugResponseModel`.
+    params
+        Arguments of the constructor.
+    train
+        Arguments of `train`.
+    tune
+        Values to choose from on validation data, by name of the parameter; names of arguments of `train` are written
+        ``train.name``.
+    splits
+        Names of the splits that it runs on; all that it can if omitted.
+
+    Raises
+    ------
+    ValueError
+        If the model or a parameter is not known; the nearest name is offered.
+
+    Examples
+    --------
+    >>> from scdrug.benchmark import ModelSpec
+    >>> ModelSpec("RBF ridge", "KernelRidge", params={"kernel": "rbf"}, tune={"ridge": [0.1, 0.3, 1.0]}).id
+    'rbf-ridge'
+    """
+
+    name: str
+    model: str | type[DrugResponseModel]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, Any] = field(default_factory=dict)
+    splits: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        known = _parameters(self.model_class.__init__)
+        for argument, names in (("params", self.params), ("tune", self.tune)):
+            for name in names:
+                if name.startswith("train."):
+                    continue
+                if name not in known:
+                    near = nearest(name, known, n=1)
+                    hint = f" Did you mean {near[0]!r}?" if near else ""
+                    raise ValueError(
+                        f"{self.model_name} has no parameter {name!r}, given in `{argument}` of {self.name!r}.{hint} "
+                        f"It has: {', '.join(known)}."
+                    )
+        for name, values in self.tune.items():
+            if not isinstance(values, Mapping) and (isinstance(values, str) or not len(list(values))):
+                raise ValueError(
+                    f"`tune` of {self.name!r} needs a list of values to choose from for {name!r}; found {values!r}."
+                )
+
+    @property
+    def id(self) -> str:
+        """Name of its files."""
+        return slug(self.name)
+
+    @property
+    def model_class(self) -> type[DrugResponseModel]:
+        """The class."""
+        from .. import model
+
+        if not isinstance(self.model, str):
+            return self.model
+        if self.model not in model.MODEL_CLASSES:
+            near = nearest(self.model, model.MODEL_CLASSES, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"There is no model {self.model!r}, asked for by {self.name!r}.{hint} "
+                f"There are: {', '.join(sorted(model.MODEL_CLASSES))}."
+            )
+        return getattr(model, self.model)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the class."""
+        return self.model if isinstance(self.model, str) else self.model.__name__
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that decides the result, in plain types, without the label."""
+        parts = {"model": self.model_name, "params": self.params, "train": self.train, "tune": self.tune}
+        return json.loads(json.dumps(plain(parts), sort_keys=True, default=str))
+
+    def with_values(self, values: Mapping[str, Any]) -> ModelSpec:
+        """The same with chosen values in the place of what is tuned.
+
+        Parameters
+        ----------
+        values
+            Chosen value by name, as in `tune`.
+        """
+        train = {name.removeprefix("train."): value for name, value in values.items() if name.startswith("train.")}
+        params = {name: value for name, value in values.items() if not name.startswith("train.")}
+        return replace(self, params={**self.params, **params}, train={**self.train, **train}, tune={})
+
+    def fit(self, adata: AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0) -> DrugResponseModel:
+        """Train the model.
+
+        Parameters
+        ----------
+        adata
+            Reference with nothing but what training may see. It is copied.
+        validation
+            Lines × drug ids, true where a response is for early stopping; only for models whose card says `validates`.
+        seed
+            Seed of random numbers in training.
+
+        Returns
+        -------
+        The trained model.
+        """
+        import torch
+
+        model_class = self.model_class
+        adata = adata.copy()
+        model_class.setup_anndata(adata)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            params, train = dict(self.params), dict(self.train)
+            if "seed" in _parameters(model_class.__init__):
+                params.setdefault("seed", seed)
+            trained = model_class(adata, **params)
+            if "seed" in _parameters(model_class.train):
+                train.setdefault("seed", seed)
+            if validation is not None and getattr(model_class.card, "validates", False):
+                train["validation"] = validation
+            trained.train(**train)
+        return trained
+
+
+def _parameters(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [item.name for item in parameters if item.kind in named and item.name not in _NOT_PARAMETERS]

@@ -1,0 +1,168 @@
+"""Which drugs are asked for: those of the training by name, others by structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._validate import examples
+from ..pp._drugs import resolve_drugs
+from ..pp._molecules import canonical_smiles
+from ._data import Calibration, ReferenceInfo
+
+if TYPE_CHECKING:
+    from ..pp._profile import ReferenceProfile
+    from ._base import DrugResponseModel
+
+
+def choose_drugs(
+    model: DrugResponseModel, drugs: Sequence[str] | Mapping[str, str]
+) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
+    """Find the model, the ids and the columns that answer a query, as :meth:`DrugResponseModel.select_drugs` does."""
+    if isinstance(drugs, Mapping):
+        structures = {str(name): _structure(str(name), smiles) for name, smiles in drugs.items()}
+        other = _predict_structures(model, structures)
+        return other, list(other.drugs.index), np.arange(len(other.drugs))
+    known, unseen, order = _sort_queries([drugs] if isinstance(drugs, str) else [str(item) for item in drugs], model)
+    columns = model.drugs.index.get_indexer(known)
+    if not unseen:
+        return model, known, columns
+    other = _predict_structures(model, unseen)
+    if not known:
+        return other, list(other.drugs.index), np.arange(len(other.drugs))
+    joined = JoinedModel(model, columns, other, order)
+    return joined, list(joined.drugs.index), np.arange(len(joined.drugs))
+
+
+def _structure(name: str, smiles: str) -> str:
+    structure = canonical_smiles(smiles)
+    if structure is None:
+        raise ValueError(f"{smiles!r}, given for {name!r}, cannot be read as SMILES. Check the structure.")
+    return structure
+
+
+def _predict_structures(model: DrugResponseModel, structures: dict[str, str]) -> DrugResponseModel:
+    if not model._takes_unseen_drugs:
+        from .. import model as models
+
+        able = [name for name in models.MODEL_CLASSES if getattr(models, name).card.unseen_drugs]
+        also = "; as it was set up this one has no features of drugs" if model.card.unseen_drugs else ""
+        raise ValueError(
+            f"{type(model).__name__} cannot predict drugs from their structure ({examples(structures)}){also}. Models "
+            f"that can: {', '.join(able)}, some of them only with `drug_kernel='tanimoto'`. Drugs that the model was "
+            "trained on can be asked for by name."
+        )
+    return model._for_unseen(structures)
+
+
+def _sort_queries(queries: list[str], model: DrugResponseModel) -> tuple[list[str], dict[str, str], np.ndarray]:
+    """Ids of known drugs, SMILES of the others, and the place of each in the order of the queries."""
+    by_name = model.drugs.drop(columns="smiles")
+    by_structure: dict[str, list[str]] | None = None
+    found: dict[str, str | None] = {}  # id, or SMILES as it was given → canonical SMILES of an unseen drug
+    unknown = []
+    for query in queries:
+        try:
+            ids = resolve_drugs([query], by_name)
+        except KeyError:
+            structure = canonical_smiles(query)
+            if by_structure is None:
+                by_structure = {}
+                for drug, smiles in model.drugs["smiles"].items():
+                    by_structure.setdefault(canonical_smiles(smiles) or "", []).append(str(drug))
+            ids = by_structure.get(structure or "none", [])
+            if structure is None:
+                unknown.append(query)
+            elif not ids:
+                found[query] = structure
+        found.update(dict.fromkeys(ids))
+    if unknown:
+        resolve_drugs(unknown, by_name)  # raises, with the nearest names
+    known = [name for name, structure in found.items() if structure is None]
+    unseen = {name: structure for name, structure in found.items() if structure is not None}
+    place = {name: position for position, name in enumerate([*known, *unseen])}
+    return known, unseen, np.array([place[name] for name in found], dtype=int)
+
+
+class JoinedModel:
+    """Drugs of a trained model beside drugs that another one predicts from their structure.
+
+    It answers what prediction asks of a model, and is neither trained nor saved.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    columns
+        Positions of its drugs to keep.
+    other
+        What its `_for_unseen` returned; all drugs are kept.
+    order
+        Positions in the drugs kept, those of `model` first, in the order of the result.
+    """
+
+    def __init__(
+        self, model: DrugResponseModel, columns: np.ndarray, other: DrugResponseModel, order: np.ndarray
+    ) -> None:
+        self._model, self._columns, self._other, self._order = model, columns, other, order
+        self.is_trained = True
+
+    @cached_property
+    def reference(self) -> ReferenceInfo:
+        """Genes and units of the trained model, with the joined drugs."""
+        both = pd.concat([self._model.drugs.iloc[self._columns], self._other.drugs])
+        taken: dict[str, None] = {}
+        for drug in both.index:
+            number, name = 2, str(drug)
+            while name in taken:
+                name, number = f"{drug}-{number}", number + 1
+            taken[name] = None
+        return replace(self._model.reference, drugs=both.set_axis(pd.Index(list(taken))).iloc[self._order])
+
+    @property
+    def drugs(self) -> pd.DataFrame:
+        """The joined drugs, by id."""
+        return self.reference.drugs
+
+    @property
+    def genes(self) -> np.ndarray:
+        """Gene panel of the trained model."""
+        return self._model.genes
+
+    @property
+    def profile(self) -> ReferenceProfile:
+        """Summary of the training reference's expression."""
+        return self._model.profile
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Distribution of predictions over the reference, drug by drug."""
+        ours, theirs = self._model.calibration, self._other.calibration
+        return Calibration(
+            np.hstack([ours.quantiles[:, self._columns], theirs.quantiles])[:, self._order],
+            np.concatenate([ours.half_width[self._columns], theirs.half_width])[self._order],
+            ours.level,
+            ours.held_out and theirs.held_out,
+        )
+
+    def provenance(self, **extra: Any) -> dict[str, Any]:
+        """Model, version, unit and direction of predictions."""
+        return self._model.provenance(**extra)
+
+    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        known = self._model._predict_rows(expression, self._columns, names)
+        unseen = self._other._predict_rows(expression, np.arange(len(self._other.drugs)), names)
+        return np.hstack([known, unseen])[:, self._order[drugs]]
+
+    def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        known = self._model._linear_weights(self._columns)
+        unseen = self._other._linear_weights(np.arange(len(self._other.drugs)))
+        if known is None or unseen is None:
+            return None
+        picked = self._order[drugs]
+        return np.hstack([known[0], unseen[0]])[:, picked], np.concatenate([known[1], unseen[1]])[picked]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import anndata as ad
 import numpy as np
@@ -180,6 +182,24 @@ def test_loaded_models_know_only_their_own_class(trained, tmp_path) -> None:
     other = model.SoftImpute if not isinstance(trained, model.SoftImpute) else model.AdditiveMean
     with pytest.raises(ValueError, match="load_pretrained"):
         other.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_model_that_released_its_data_predicts_and_keeps_nothing_alive(name: str, reference: ad.AnnData) -> None:
+    model_class, options = MODELS[name]
+    adata = reference.copy()
+    model_class.setup_anndata(adata)
+    model_ = model_class(adata, **options)
+    model_.train(max_epochs=2)
+    expected = model_.predict(reference.copy(), key_added=None)
+    watched = weakref.ref(adata)
+    model_.release_data()
+    del adata
+    gc.collect()
+    assert watched() is None
+    pd.testing.assert_frame_equal(model_.predict(reference.copy(), key_added=None), expected)
+    with pytest.raises(RuntimeError, match="without its training data"):
+        model_.train()
 
 
 def test_latent_space_has_one_row_a_sample(trained, reference: ad.AnnData) -> None:

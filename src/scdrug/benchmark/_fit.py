@@ -80,6 +80,7 @@ def answer(
     fitted = time.perf_counter()
     with predicting():
         predicted = ask(model, training, question)
+    model.release_data()
     response = model.reference.response
     return Answer(
         predicted=predicted,
@@ -115,6 +116,7 @@ def _validate(
         model = spec.fit(fold.training.adata, seed=seed)
     with predicting():
         predicted = ask(model, fold.training, fold.question)
+    model.release_data()
     values = check_predictions(predicted, fold.observed, name=spec.name)
     lower = str(training.adata.uns["response"]["direction"]).startswith("lower")
     response = model.reference.response

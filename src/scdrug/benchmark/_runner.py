@@ -259,7 +259,9 @@ def _takes_unseen_drugs(spec: ModelSpec, adata: AnnData, response_key: str) -> b
         return False
     small = adata.copy()
     model_class.setup_anndata(small, response_key=response_key)
-    return bool(model_class(small, **spec.params)._takes_unseen_drugs)
+    model = model_class(small, **spec.params)
+    model.release_data()
+    return bool(model._takes_unseen_drugs)
 
 
 # ---------------------------------------------------------------------- work

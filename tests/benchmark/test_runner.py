@@ -251,7 +251,7 @@ def test_the_chosen_model_is_trained_on_training_and_validation_data(screen: Ann
 
 
 def test_optuna_searches_ranges(screen: AnnData, tmp_path) -> None:
-    pytest.importorskip("optuna", reason="needs the extra `tune`")
+    pytest.importorskip("optuna", reason="needs the extra `benchmark`")
     spec = ModelSpec("tuned", "KernelRidge", tune={"ridge": {"low": 0.01, "high": 100.0, "log": True}})
     search = Search("optuna", n_trials=4)
     splits = make_splits(screen, "line", n_folds=2)

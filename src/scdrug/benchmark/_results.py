@@ -184,12 +184,15 @@ class Results:
 
     @cached_property
     def single_cell(self) -> pd.DataFrame:
-        """Transfer to single cells: task, model, seed, level, metric, value, low, high; empty if none was run."""
+        """Transfer to single cells: task, model, seed, level, metric, value, low, high, note; empty if none was run."""
         folder = self.folder / "single_cell"
-        files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
-        columns = ["task", "model", "seed", "level", "metric", "value", "low", "high"]
+        files = sorted(folder.glob("*/*.csv")) if folder.is_dir() else []
+        columns = ["task", "model", "seed", "level", "metric", "value", "low", "high", "note"]
         parts = [pd.read_csv(path) for path in files if not path.name.startswith(".")]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        if not parts:
+            return pd.DataFrame(columns=columns)
+        # the naive baseline of a task stands in the file of each model
+        return pd.concat(parts).drop_duplicates(["task", "model", "seed", "level", "metric"]).reset_index(drop=True)
 
     # ------------------------------------------------------------------ summaries
 

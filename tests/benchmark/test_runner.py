@@ -192,7 +192,7 @@ def test_predictions_do_not_depend_on_the_answers(spec: ModelSpec, kind: str, sc
     roles = splits.roles("1.2", screen)
     other = screen.copy()
     noise = np.random.default_rng(0).normal(size=roles.shape)
-    values = other.obsm["response"].to_numpy(dtype=float)
+    values = np.array(other.obsm["response"], dtype=float)
     values[roles == 3] = np.where(np.isnan(values), np.nan, noise)[roles == 3]
     other.obsm["response"] = pd.DataFrame(values, index=screen.obs_names, columns=screen.obsm["response"].columns)
     got = quiet(other, splits, spec, out=tmp_path / "b").predictions(kind, "model").query("fold == 2")

@@ -399,8 +399,8 @@ def _save(store: Store, task: _Task, fold: Fold, outcome: Answer, options: _Opti
         "versions": versions(),
     }
     content = FoldFile(
-        lines=fold.observed.index.to_numpy(dtype=str),
-        drugs=fold.observed.columns.to_numpy(dtype=str),
+        lines=np.array([str(line) for line in fold.observed.index]),
+        drugs=np.array([str(drug) for drug in fold.observed.columns]),
         row=row,
         column=column,
         predicted=predicted[row, column],

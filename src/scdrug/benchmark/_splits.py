@@ -314,7 +314,7 @@ def _axes(
 def _tissue_groups(adata: AnnData, tissue_key: str, line_key: str | None) -> np.ndarray:
     tissue = adata.obs[tissue_key].astype(str).str.strip()
     unknown = adata.obs[tissue_key].isna() | tissue.str.lower().isin(["", "nan", "unknown", "none"])
-    groups = np.where(unknown, -1, np.unique(tissue.to_numpy(dtype=str), return_inverse=True)[1])
+    groups = np.where(unknown, -1, pd.factorize(tissue, sort=True)[0])
     # a line that is annotated with two tissues would be on two sides
     by_line = line_groups(adata, line_key)
     several = pd.Series(groups).groupby(by_line).transform("nunique").to_numpy() > 1

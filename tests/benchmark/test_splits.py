@@ -79,6 +79,13 @@ def test_each_unit_is_tested_once_a_repeat(kind: str) -> None:
     assert not splits.table["1.1"].equals(splits.table["2.1"]), "repeats divide anew"
 
 
+def test_without_a_number_of_folds_each_structure_is_tested_alone() -> None:
+    adata = screen_of(20, 0)
+    splits = make_splits(adata, "drug", n_folds=None)
+    assert len(splits) == 8, "two salts and two spellings among ten drugs"
+    assert {(splits.table[fold] == "test").sum() for fold in splits} == {1, 2}
+
+
 def test_a_pair_is_measured_and_has_one_role() -> None:
     adata = screen_of(20, 1)
     splits = make_splits(adata, "pair", n_folds=4)
@@ -167,6 +174,7 @@ def test_drugs_without_structure_are_left_out_of_splits_by_drug_with_a_warning()
         ({"kind": "lines"}, "Did you mean 'line'"),
         ({"kind": "line", "n_folds": 200}, "number of lines"),
         ({"kind": "drug", "n_folds": 1}, "number of structures"),
+        ({"kind": "pair", "n_folds": None}, "one by one"),
         ({"kind": "line", "validation": 1.0}, "share between 0 and 1"),
         ({"kind": "line", "n_repeats": 0}, "at least 1"),
         ({"kind": "tissue", "tissue_key": "tisue"}, "tissue"),

@@ -223,7 +223,7 @@ def make_splits(
         What is held out: ``"pair"`` (line, drug) pairs; ``"line"`` cell lines; ``"drug"`` drugs by structure;
         ``"disjoint"`` lines and drugs at once, pairs with one seen side being dropped; ``"tissue"`` whole tissues.
     n_folds
-        Parts, each of which is tested once in a repeat. `None` with ``"tissue"`` tests each tissue alone.
+        Parts, each of which is tested once in a repeat. `None` tests each line, structure or tissue alone.
     n_repeats
         How often to divide anew.
     validation
@@ -265,6 +265,8 @@ def make_splits(
         raise ValueError(f"`n_repeats` must be at least 1; found {n_repeats}.")
     axes = _axes(adata, kind, line_key=line_key, tissue_key=tissue_key, response_key=response_key)
     counts = {axis: np.unique(groups[groups >= 0]).size for axis, _, groups in axes}
+    if n_folds is None and kind == "pair":
+        raise ValueError("Pairs cannot be tested one by one. Give `n_folds`.")
     folds = min(counts.values()) if n_folds is None else n_folds
     for axis, count in counts.items():
         what = "tissues" if kind == "tissue" else {"drug": "structures"}.get(axis, f"{axis}s")

@@ -122,6 +122,22 @@ def test_labels_are_fitted_to_training_responses(screen: AnnData, tmp_path) -> N
     assert got["accuracy"] == pytest.approx(metrics.accuracy((scores > 0).astype(float), classes), abs=1e-2)
 
 
+def test_thresholds_can_stand_in_the_table_of_drugs(screen: AnnData, tmp_path) -> None:
+    adata = screen.copy()
+    medians = adata.obsm["response"].median()
+    adata.uns["drugs"]["cut"] = medians.to_numpy()
+    adata.uns["drugs"].iloc[0, -1] = np.nan
+    splits = make_splits(adata, "drug", n_folds=3)
+    results = quiet(adata, splits, ADDITIVE, out=tmp_path, labels={"method": "threshold", "threshold": "cut"})
+    table = results.predictions("drug", "additive").query("fold == 1 and drug != @medians.index[0]")
+    scores = (table["drug"].map(medians) - table["predicted"]).to_numpy()
+    classes = (table["observed"].to_numpy() < table["drug"].map(medians).astype(np.float32).to_numpy()).astype(float)
+    got = results.scores.query("fold == 1").set_index("metric")["value"]["auroc"]
+    assert got == pytest.approx(metrics.auroc(scores[:, None], classes[:, None]), abs=0.02), "new drugs have labels too"
+    with pytest.raises(KeyError, match="Did you mean 'cut'"):
+        quiet(adata, splits, ADDITIVE, out=tmp_path / "b", labels={"method": "threshold", "threshold": "cuts"})
+
+
 # ---------------------------------------------------------------------- leaks
 
 

@@ -56,13 +56,15 @@ def drug_levels(
         options = dict(labels)
         threshold = options.pop("threshold", None)
         for j, drug in enumerate(drugs):
-            given = threshold[drug] if isinstance(threshold, Mapping) else threshold
-            if new[j] and given is None:
+            given = threshold.get(drug) if isinstance(threshold, Mapping) else threshold
+            if given is not None:  # known beforehand, so that new drugs have labels too
+                sensitive[j] = resistant[j] = float(given)
+                continue
+            if new[j] or isinstance(threshold, Mapping):
                 continue
             rule = binarize(
                 values[drug].to_numpy(dtype=float),
                 **options,
-                threshold=given,
                 lower_is_sensitive=lower_is_sensitive,
             )
             if rule.status == "ok":

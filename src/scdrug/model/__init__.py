@@ -10,24 +10,27 @@ if TYPE_CHECKING:
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, KernelRidge, SoftImpute
+    from .pathway_transfer import PathwayTransfer
 
 _MODULES = {
     "AdditiveMean": "baseline",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MethodCard": "_card",
+    "PathwayTransfer": "pathway_transfer",
     "SoftImpute": "baseline",
     "list_models": "_pretrained",
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "KernelRidge", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "KernelRidge", "PathwayTransfer", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
     "DrugResponseModel",
     "KernelRidge",
     "MethodCard",
+    "PathwayTransfer",
     "SoftImpute",
     "list_models",
     "load_pretrained",

@@ -1,0 +1,180 @@
+"""What the network is fitted to: genes it reads, pathways, targets of the head. Arrays only."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from ..._validate import examples
+from ...pp._response import binarize
+from ..baseline._complete import complete_response
+from ..baseline._kernels import fit_gene_scaler, linear_kernel
+from ..baseline._ridge import decompose_kernel, leave_one_out, primal_weights, solve_ridge
+
+#: Drugs with fewer responses cannot be learned; they are named in a warning.
+MIN_LINES = 10
+#: Responses to fewer drugs say too little of each other to be denoised by a low-rank fit.
+_MIN_DRUGS = 20
+
+
+class Nodes(NamedTuple):
+    """Connections of the pathway decoder."""
+
+    #: Genes read × nodes, bool; free nodes come last.
+    mask: np.ndarray
+    #: Names of the nodes.
+    names: list[str]
+
+
+class Targets(NamedTuple):
+    """What the head learns, in its own unit."""
+
+    #: Lines × drugs, NaN where unknown.
+    train: np.ndarray
+    validation: np.ndarray
+    #: Weights of the linear path (panel × drugs), or `None`.
+    linear: np.ndarray | None
+    #: Added to predictions, and factor of the head's output (drugs).
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+def select_genes(lines: np.ndarray, cells: np.ndarray | None, n_top_genes: int) -> np.ndarray:
+    """Positions of the most variable genes of lines and of cells, each on its own: the union, in order.
+
+    Non-negative expression is ranked by dispersion, as scanpy's default does; what was centred already by variance.
+    """
+    n_genes = lines.shape[1]
+    if not 0 < n_top_genes < n_genes:
+        return np.arange(n_genes)
+    chosen = [_most_variable(part, n_top_genes) for part in (lines, cells) if part is not None]
+    return np.unique(np.concatenate(chosen))
+
+
+def _most_variable(expression: np.ndarray, n: int) -> np.ndarray:
+    if expression.min() < 0:
+        score = expression.var(axis=0, dtype=np.float64)
+        return np.sort(np.argsort(-score, kind="stable")[:n])
+    import scanpy as sc
+    from anndata import AnnData
+
+    ranked = AnnData(np.asarray(expression, dtype=np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sc.pp.highly_variable_genes(ranked, n_top_genes=n, flavor="seurat")
+    return np.flatnonzero(ranked.var["highly_variable"].to_numpy())
+
+
+def make_nodes(
+    pathways: sp.csr_matrix, names: list[str], genes: np.ndarray, *, min_genes: int, strictly: bool, n_free: int
+) -> Nodes:
+    """Restrict pathways to the genes that the network reads, and add free nodes.
+
+    Raises
+    ------
+    ValueError
+        If no pathway is left.
+    """
+    mask = pathways[genes].toarray() > 0
+    n_genes = mask.sum(axis=0)
+    kept = np.flatnonzero(n_genes > min_genes if strictly else n_genes >= max(min_genes, 1))
+    if not len(kept):
+        raise ValueError(
+            f"No pathway has {'more than' if strictly else 'at least'} {min_genes} of the {len(genes):,} genes that the "
+            f"network reads; the fullest has {int(n_genes.max(initial=0))}. Lower `min_genes`, raise `n_top_genes`, or "
+            "choose another collection."
+        )
+    free = np.ones((len(genes), n_free), dtype=bool)
+    labels = [names[i] for i in kept] + [f"free {number}" for number in range(1, n_free + 1)]
+    return Nodes(np.hstack([mask[:, kept], free]), labels)
+
+
+def regression_targets(
+    expression: np.ndarray, train: np.ndarray, validation: np.ndarray, *, linear_ridge: float
+) -> Targets:
+    """Residuals of a linear path, or of each drug's mean, over the drug's standard deviation.
+
+    The head learns from leave-one-line-out residuals: what a ridge leaves of the lines it was fitted to is far
+    smaller than what it leaves of new ones.
+    """
+    mean = np.nanmean(train, axis=0)
+    sd = np.nanstd(train, axis=0)
+    sd = np.where(sd > 1e-6, sd, 1.0)
+    if not linear_ridge:
+        return Targets((train - mean) / sd, (validation - mean) / sd, None, mean, sd)
+    used = np.flatnonzero(np.isfinite(train).any(axis=1))
+    target = train[used]
+    if target.shape[1] >= _MIN_DRUGS:
+        target = np.where(np.isfinite(target), complete_response(target).fitted, np.nan)
+    scaler = fit_gene_scaler(expression[used])
+    z = scaler.transform(expression[used])
+    decomposition = decompose_kernel(linear_kernel(z, z))
+    fit = solve_ridge(decomposition, target, ridge=linear_ridge)
+    weights = primal_weights(z, fit.alpha) / scaler.scale[:, None]
+    intercept = fit.intercept - scaler.mean @ weights
+    alone = np.full(train.shape, np.nan)
+    alone[used] = leave_one_out(decomposition, target, ridge=linear_ridge)
+    fitted = np.full(train.shape, np.nan)
+    fitted[used] = target
+    return Targets(
+        (fitted - alone) / sd, (validation - (expression @ weights + intercept)) / sd, weights, intercept, sd
+    )
+
+
+def classification_targets(
+    train: np.ndarray, validation: np.ndarray, *, method: str, fraction: float, lower_is_sensitive: bool
+) -> Targets:
+    """Labels from responses, 1 = sensitive; thresholds are found on training responses alone."""
+    n_drugs = train.shape[1]
+    unit = np.zeros(n_drugs), np.ones(n_drugs)
+    if is_binary(train):
+        return Targets(train, validation, None, *unit)
+    labels, held_out = np.full(train.shape, np.nan), np.full(train.shape, np.nan)
+    for drug in range(n_drugs):
+        found = binarize(train[:, drug], method=method, fraction=fraction, lower_is_sensitive=lower_is_sensitive)
+        labels[:, drug] = found.labels
+        if found.status == "ok":
+            sign = 1.0 if lower_is_sensitive else -1.0
+            oriented = sign * validation[:, drug]
+            held_out[oriented < sign * found.sensitive_threshold, drug] = 1
+            held_out[oriented >= sign * found.resistant_threshold, drug] = 0
+    return Targets(labels, held_out, None, *unit)
+
+
+def is_binary(response: np.ndarray) -> bool:
+    """Whether responses are labels already: nothing but 0, 1 and NaN."""
+    known = response[np.isfinite(response)]
+    return bool(np.isin(known, (0.0, 1.0)).all())
+
+
+def check_targets(targets: Targets, drugs: pd.Index, *, task: str) -> None:
+    """Raise if no drug can be learned, and warn of those that cannot.
+
+    Raises
+    ------
+    ValueError
+        If every drug has too few lines, or in a classification one class only.
+    """
+    known = np.isfinite(targets.train)
+    few = known.sum(axis=0) < MIN_LINES
+    one_class = np.zeros(len(drugs), dtype=bool)
+    if task == "classification":
+        one_class = ~few & ((targets.train == 1).sum(axis=0) * (targets.train == 0).sum(axis=0) == 0)
+    if (few | one_class).all():
+        counts = known.sum(axis=0)
+        raise ValueError(
+            f"No drug can be learned: {int(few.sum())} of {len(drugs)} have fewer than {MIN_LINES} lines to train on "
+            f"(the most is {int(counts.max(initial=0))}), and {int(one_class.sum())} have lines of one class only. "
+            "Add lines, hold out fewer, or choose other `labels`."
+        )
+    for what, bad in ((f"fewer than {MIN_LINES} lines to train on", few), ("lines of one class only", one_class)):
+        if bad.any():
+            warnings.warn(
+                f"{int(bad.sum())} drugs have {what}, and their predictions mean little: {examples(drugs[bad])}.",
+                UserWarning,
+                stacklevel=2,
+            )

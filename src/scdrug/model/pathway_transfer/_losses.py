@@ -1,0 +1,133 @@
+"""Losses of PathwayTransfer on batches of lines and cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...nn import coral, gradient_penalty, masked_bce, masked_mse, mmd, orthogonality
+from ...nn._mlp import relative_noise
+from ._module import PathwayModule
+from ._settings import Settings
+
+
+class DomainBatches:
+    """Minibatches of lines, each with a random batch of cells of the same size.
+
+    Parameters
+    ----------
+    expression, response
+        Lines × panel; what the head is to predict, lines × drugs, NaN where unknown.
+    cells
+        Cells × panel on the same scale, or `None`.
+    batch_size
+        Largest number of lines a batch.
+    generator
+        Shuffles lines and cells anew for each epoch.
+    """
+
+    def __init__(
+        self,
+        expression: Tensor,
+        response: Tensor,
+        cells: Tensor | None,
+        batch_size: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.expression, self.response, self.cells, self.generator = expression, response, cells, generator
+        self._n_batches = max(-(-len(expression) // batch_size), 1)
+        self._queue = torch.empty(0, dtype=torch.long)
+
+    def __len__(self) -> int:
+        return self._n_batches
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        n = len(self.expression)
+        order = torch.arange(n) if self.generator is None else torch.randperm(n, generator=self.generator)
+        for rows in torch.tensor_split(order, self._n_batches):
+            batch = {"bulk": self.expression[rows], "response": self.response[rows]}
+            if self.cells is not None:
+                batch["cells"] = self.cells[self._next_cells(len(rows))]
+            yield batch
+
+    def _next_cells(self, n: int) -> Tensor:
+        """Cells in random order, each once before any comes again."""
+        assert self.cells is not None
+        while len(self._queue) < n:
+            self._queue = torch.cat([self._queue, torch.randperm(len(self.cells), generator=self.generator)])
+        chosen, self._queue = self._queue[:n], self._queue[n:]
+        return chosen
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Losses of a module under its settings."""
+
+    module: PathwayModule
+    settings: Settings
+    critic: nn.Module | None = None
+
+    def response(self, code: Tensor, response: Tensor) -> dict[str, Tensor]:
+        """Loss of the head on responses in its own unit: logits' labels, or residuals over their spread."""
+        n = torch.isfinite(response).sum()
+        predicted = self.module.head(code)
+        if self.settings.task == "classification":
+            return {"loss": masked_bce(predicted, response), "n": n}
+        return {"loss": masked_mse(predicted, response), "n": n}
+
+    def validation(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss on responses alone."""
+        return self.response(self.module.encode(batch["bulk"], "bulk"), batch["response"])
+
+    def autoencoder(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Reconstruction, orthogonality and alignment, summed over domains (eq. 5-11)."""
+        parts, _ = self._autoencoder(batch)
+        return {**parts, "n": torch.tensor(float(len(batch["bulk"])))}
+
+    def joint(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The head's loss and the autoencoder's."""
+        parts, code = self._autoencoder(batch)
+        head = self.response(code, batch["response"])
+        return {
+            "loss": head["loss"] + parts["loss"],
+            "response_loss": head["loss"],
+            "autoencoder_loss": parts["loss"],
+            "n": torch.tensor(float(len(batch["bulk"]))),
+        }
+
+    def _autoencoder(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        settings, network = self.settings, self.module.autoencoder
+        codes, total = {}, batch["bulk"].new_zeros(())
+        for domain in [name for name in ("bulk", "cells") if name in batch]:
+            x = self.module.read(batch[domain])
+            seen = relative_noise(x, settings.noise) if domain == "cells" and self.module.training else x
+            out = network(seen, domain)
+            codes[domain] = out.code
+            total = total + settings.w_dense * masked_mse(out.dense, x)
+            if out.sparse is not None:
+                total = total + settings.w_sparse * masked_mse(out.sparse, x)
+            if out.private is not None:
+                total = total + settings.w_diff * orthogonality(out.private, out.code)
+        if "cells" in codes:
+            total = total + self._domain_loss(codes["bulk"], codes["cells"])
+        return {"loss": total}, codes["bulk"]
+
+    def _domain_loss(self, bulk: Tensor, cells: Tensor) -> Tensor:
+        settings, total = self.settings, bulk.new_zeros(())
+        if settings.align != "none":
+            total = total + settings.w_align * (mmd if settings.align == "mmd" else coral)(bulk, cells)
+        if self.critic is not None:
+            total = total - self.critic(cells).mean()  # cells are the target: their codes are to look like lines'
+        return total
+
+    def against(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss of the critic: WGAN with gradient penalty 10, target minus source."""
+        assert self.critic is not None
+        with torch.no_grad():
+            bulk, cells = (self.module.encode(batch[domain], domain) for domain in ("bulk", "cells"))
+        penalty = gradient_penalty(self.critic, bulk, cells)
+        return {"loss": self.critic(cells).mean() - self.critic(bulk).mean() + 10 * penalty}

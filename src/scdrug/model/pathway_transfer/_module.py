@@ -1,0 +1,163 @@
+"""The network: private and shared encoders, a dense and a pathway decoder, and a head for all drugs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...nn import MLP, MaskedLinear
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the network's shape follows from, in JSON types."""
+
+    n_panel: int
+    n_genes: int
+    n_latent: int
+    n_drugs: int
+    n_hidden: int
+    n_head: tuple[int, ...]
+    dropout: float
+    private: bool
+    shared: bool
+    pathways: bool
+    relu: bool
+    linear: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types."""
+        return {**asdict(self), "n_head": list(self.n_head)}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Sizes:
+        """Rebuild what :meth:`to_json` returned."""
+        return cls(**{**stored, "n_head": tuple(stored["n_head"])})
+
+
+class Reconstruction(NamedTuple):
+    """One domain seen through the autoencoder."""
+
+    #: What the head reads (rows × latent).
+    code: Tensor
+    #: What only this domain has, if there is a shared encoder too (rows × latent).
+    private: Tensor | None
+    #: Standardised expression again (rows × genes read).
+    dense: Tensor
+    sparse: Tensor | None
+
+
+class DomainAutoencoder(nn.Module):
+    """Encoders and decoders of He et al. 2025 (eq. 1-10).
+
+    Parameters
+    ----------
+    sizes
+        Widths, and which parts there are.
+    mask
+        Genes read × latent, for the pathway decoder; free nodes are columns of ones.
+    """
+
+    def __init__(self, sizes: Sizes, mask: Tensor | None) -> None:
+        super().__init__()
+
+        def mlp(n_in: int, n_out: int) -> MLP:
+            return MLP(n_in, [sizes.n_hidden], n_out, norm="batch", dropout=sizes.dropout)
+
+        n_codes = int(sizes.private) + int(sizes.shared)
+        self.shared = mlp(sizes.n_genes, sizes.n_latent) if sizes.shared else None
+        domains = ("bulk", "cells") if sizes.private else ()
+        self.private = nn.ModuleDict({domain: mlp(sizes.n_genes, sizes.n_latent) for domain in domains})
+        self.dense = mlp(n_codes * sizes.n_latent, sizes.n_genes)
+        self.sparse = MaskedLinear(mask) if mask is not None else None
+        self.relu = sizes.relu
+
+    def code(self, x: Tensor, domain: str) -> Tensor:
+        """What the head reads: the shared code if there is one, else the domain's own (rows × latent)."""
+        return self.private[domain](x) if self.shared is None else self.shared(x)
+
+    def decode_sparse(self, code: Tensor) -> Tensor:
+        """Expression from pathways alone, eq. 8-9 (rows × genes read)."""
+        assert self.sparse is not None
+        expression = self.sparse(code)
+        return torch.relu(expression) if self.relu else expression
+
+    def forward(self, x: Tensor, domain: str) -> Reconstruction:
+        """Encode and decode rows of one domain (rows × genes read)."""
+        code = self.code(x, domain)
+        private = self.private[domain](x) if self.shared is not None and len(self.private) else None
+        dense = self.dense(code if private is None else torch.cat([private, code], dim=1))
+        return Reconstruction(code, private, dense, None if self.sparse is None else self.decode_sparse(code))
+
+
+class PathwayModule(nn.Module):
+    """Expression in, responses to all drugs out.
+
+    Parameters
+    ----------
+    sizes
+        Widths, and which parts there are.
+    mask
+        Genes read × latent, for the pathway decoder.
+    """
+
+    genes: Tensor
+    mean: Tensor
+    sd: Tensor
+    drug_mean: Tensor
+    drug_sd: Tensor
+    gate: Tensor
+
+    def __init__(self, sizes: Sizes, mask: Tensor | None) -> None:
+        super().__init__()
+        self.sizes = sizes
+        if mask is None and sizes.pathways:
+            mask = torch.ones(sizes.n_genes, sizes.n_latent, dtype=torch.bool)  # loading fills it in
+        self.autoencoder = DomainAutoencoder(sizes, mask)
+        # dropout after the first layer only, as in the released code
+        shares = [sizes.dropout if number == 0 else 0.0 for number in range(len(sizes.n_head))]
+        self.head = MLP(sizes.n_latent, sizes.n_head, sizes.n_drugs, dropout=shares)
+        self.register_buffer("genes", torch.arange(sizes.n_genes))
+        self.register_buffer("mean", torch.zeros(sizes.n_genes))
+        self.register_buffer("sd", torch.ones(sizes.n_genes))
+        self.register_buffer("drug_mean", torch.zeros(sizes.n_drugs))
+        self.register_buffer("drug_sd", torch.ones(sizes.n_drugs))
+        #: Weight of the network beside the linear path.
+        self.register_buffer("gate", torch.ones(()))
+        n_linear = sizes.n_panel if sizes.linear else 0
+        self.register_buffer("linear", torch.zeros(n_linear, sizes.n_drugs))
+        #: Mean and standard deviation of the code over the lines, and the sign that makes a pathway's genes go up.
+        for name, value in (("code_mean", 0.0), ("code_sd", 1.0), ("orientation", 1.0)):
+            self.register_buffer(name, torch.full((sizes.n_latent,), value))
+
+    def read(self, expression: Tensor) -> Tensor:
+        """Select and standardise genes (rows × panel → rows × genes read)."""
+        return (expression[:, self.genes] - self.mean) / self.sd
+
+    def baseline(self, expression: Tensor) -> Tensor:
+        """Prediction without the network (rows × drugs)."""
+        if not self.sizes.linear:
+            return self.drug_mean.expand(len(expression), -1)
+        return expression @ self.linear + self.drug_mean
+
+    def encode(self, expression: Tensor, domain: str = "cells") -> Tensor:
+        """Code that the head reads (rows × latent)."""
+        return self.autoencoder.code(self.read(expression), domain)
+
+    def respond(self, code: Tensor) -> Tensor:
+        """What the network adds to the baseline (rows × drugs)."""
+        return self.gate * self.drug_sd * self.head(code)
+
+    def forward(self, expression: Tensor, domain: str = "cells") -> Tensor:
+        """Responses, or logits of being sensitive (rows × drugs)."""
+        return self.baseline(expression) + self.respond(self.encode(expression, domain))
+
+
+def make_critic(n_latent: int, *, dropout: float) -> nn.Sequential:
+    """Critic of the adversarial variants: Linear(L→32) → ReLU → BN → Dropout → Linear(32→1)."""
+    return nn.Sequential(
+        nn.Linear(n_latent, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Dropout(dropout), nn.Linear(32, 1)
+    )

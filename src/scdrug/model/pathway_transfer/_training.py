@@ -1,0 +1,277 @@
+"""From a task to a network and its phases of training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .._batches import TableBatches, TrainingTask
+from .._network import TrainOptions
+from .._plan import Critic, Phase, Stopping
+from ._inputs import (
+    Nodes,
+    Targets,
+    check_targets,
+    classification_targets,
+    make_nodes,
+    regression_targets,
+    select_genes,
+)
+from ._losses import DomainBatches, Objective
+from ._module import PathwayModule, Sizes, make_critic
+
+if TYPE_CHECKING:
+    from ._model import PathwayTransfer
+
+#: Loss of reconstruction without a node, over the variance of its genes, from which on it is said to be identified.
+_IDENTIFIED = 0.01
+
+
+def make_module(
+    model: PathwayTransfer, task: TrainingTask, cells: np.ndarray | None
+) -> tuple[PathwayModule, list[str], Targets]:
+    """Return a fresh network with everything that is fitted in closed form, names of its nodes, and the head's targets."""
+    settings = model.settings
+    targets = _make_targets(model, task)
+    check_targets(targets, model.drugs.index, task=settings.task)
+    lines = task.expression[task.train_rows]
+    genes = select_genes(lines, cells, settings.n_top_genes)
+    nodes = None
+    if model._gene_sets is not None:
+        nodes = make_nodes(
+            *model._gene_sets, genes, min_genes=settings.min_genes, strictly=settings.strictly, n_free=settings.n_free
+        )
+    sizes = Sizes(
+        n_panel=task.expression.shape[1],
+        n_genes=len(genes),
+        n_latent=settings.n_latent if nodes is None else len(nodes.names),
+        n_drugs=task.response.shape[1],
+        n_hidden=settings.n_hidden,
+        n_head=settings.n_head,
+        dropout=settings.dropout,
+        # without a shared encoder each domain has its own; without cells nothing is shared with another domain
+        private=not settings.is_shared or cells is not None,
+        shared=settings.is_shared,
+        pathways=nodes is not None,
+        relu=_use_relu(settings.relu, lines),
+        linear=targets.linear is not None,
+    )
+    module = PathwayModule(sizes, None if nodes is None else torch.from_numpy(nodes.mask))
+    _fill_buffers(module, lines, genes, targets, standardize=settings.standardize)
+    return module, _names(nodes), targets
+
+
+def _names(nodes: Nodes | None) -> list[str]:
+    return [] if nodes is None else nodes.names
+
+
+def _use_relu(asked: bool, lines: np.ndarray) -> bool:
+    if asked and lines.min() < 0:
+        warnings.warn(
+            "Expression of the reference holds negative values, which a ReLU cannot reconstruct; the pathway decoder stays "
+            "linear.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return False
+    return asked
+
+
+def _make_targets(model: PathwayTransfer, task: TrainingTask) -> Targets:
+    settings = model.settings
+    if settings.task == "regression":
+        return regression_targets(
+            task.expression, task.train_response, task.validation_response, linear_ridge=settings.linear_ridge
+        )
+    return classification_targets(
+        task.train_response,
+        task.validation_response,
+        method=settings.labels,
+        fraction=settings.fraction,
+        lower_is_sensitive=model._lower_is_sensitive,
+    )
+
+
+def _fill_buffers(
+    module: PathwayModule, lines: np.ndarray, genes: np.ndarray, targets: Targets, *, standardize: bool
+) -> None:
+    values = {"genes": genes, "drug_mean": targets.mean, "drug_sd": targets.sd}
+    if standardize:
+        sd = lines[:, genes].std(axis=0)
+        values |= {"mean": lines[:, genes].mean(axis=0), "sd": np.where(sd > 1e-6, sd, 1.0)}
+    if targets.linear is not None:
+        values["linear"] = targets.linear
+    for name, value in values.items():
+        buffer = getattr(module, name)
+        buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
+
+
+def make_phases(
+    model: PathwayTransfer,
+    task: TrainingTask,
+    options: TrainOptions,
+    cells: np.ndarray | None,
+    targets: Targets,
+) -> list[Phase | Callable[[], Phase]]:
+    """Return the phases: one joint, or the autoencoder and then the head on its frozen code."""
+    settings, module = model.settings, model.module
+    critic = make_critic(module.sizes.n_latent, dropout=settings.dropout) if settings.is_adversarial else None
+    objective = Objective(module, settings, critic)
+    known = np.flatnonzero(np.isfinite(targets.train).any(axis=1))
+    stopping = Stopping(options.patience, settings.min_delta, settings.warm_up, settings.monitor)
+    batches = DomainBatches(
+        _tensor(task.expression[known]),
+        _tensor(targets.train[known]),
+        None if cells is None else _tensor(cells),
+        options.batch_size,
+        generator=options.generator,
+    )
+    common = {
+        "max_epochs": options.max_epochs,
+        "lr": options.lr,
+        "weight_decay": settings.weight_decay,
+        "stopping": stopping if options.early_stopping else None,
+    }
+    adversary = None if critic is None else Critic(critic, objective.against)
+    clip_head = ((module.head, settings.clip_head),) if settings.clip_head else ()
+    checked = np.flatnonzero(np.isfinite(targets.validation).any(axis=1))
+    if settings.schedule == "joint":
+        validation = None
+        if len(checked):
+            validation = DomainBatches(
+                _tensor(task.expression[checked]), _tensor(targets.validation[checked]), None, 4096
+            )
+        return [
+            Phase(
+                batches,
+                objective.joint,
+                validation=validation,
+                validation_loss=objective.validation,
+                clip=clip_head,
+                critic=adversary,
+                **common,
+            )
+        ]
+    reconstruct = Stopping(options.patience, settings.min_delta, settings.warm_up, "train_loss")
+    pretraining = Phase(
+        batches,
+        objective.autoencoder,
+        trained=[module.autoencoder],
+        clip=((module.autoencoder, settings.clip_autoencoder),) if settings.clip_autoencoder else (),
+        critic=adversary,
+        name="pretraining",
+        **{**common, "stopping": reconstruct if options.early_stopping else None},
+    )
+
+    def head() -> Phase:
+        code = partial(_code_batches, model, task, targets, options)
+        return Phase(
+            code(known, targets.train, options.generator),
+            lambda batch: objective.response(batch["code"], batch["response"]),
+            trained=[module.head],
+            validation=code(checked, targets.validation, None) if len(checked) else None,
+            clip=clip_head,
+            **common,
+        )
+
+    return [pretraining, head]
+
+
+def _code_batches(
+    model: PathwayTransfer,
+    task: TrainingTask,
+    targets: Targets,
+    options: TrainOptions,
+    rows: np.ndarray,
+    response: np.ndarray,
+    generator: torch.Generator | None,
+) -> TableBatches:
+    """Codes of the frozen encoder, computed once."""
+    code = model._evaluate(lambda x: model.module.encode(x, "bulk"), task.expression[rows])
+    tensors = {"code": torch.from_numpy(code), "response": _tensor(response[rows])}
+    return TableBatches(tensors, options.batch_size, generator=generator)
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def set_gate(model: PathwayTransfer, expression: np.ndarray, targets: Targets) -> None:
+    """Weigh the network beside the linear path, 0-1, by least squares on the validation responses.
+
+    Where there are none the weight stays 1.
+    """
+    observed = np.isfinite(targets.validation)
+    rows = np.flatnonzero(observed.any(axis=1))
+    if not len(rows):
+        return
+    module = model.module
+    added = model._evaluate(lambda x: module.head(module.encode(x, "bulk")), expression[rows])[observed[rows]]
+    left = targets.validation[rows][observed[rows]]
+    weight = float(added @ left) / max(float(added @ added), 1e-12)
+    module.gate.fill_(min(max(weight, 0.0), 1.0))
+
+
+def summarise_codes(model: PathwayTransfer, expression: np.ndarray) -> pd.DataFrame | None:
+    """Fill in how codes are distributed over the lines, and measure how well each node is identified."""
+    module, domain = model.module, "bulk"
+    code = model._evaluate(lambda x: module.encode(x, domain), expression)
+    spread = code.std(axis=0)
+    values = {"code_mean": code.mean(axis=0), "code_sd": np.where(spread > 1e-6, spread, 1.0)}
+    table = None
+    if module.sizes.pathways:
+        weights = module.autoencoder.sparse.masked_weight.detach().cpu().numpy()  # genes read × nodes
+        mask = module.autoencoder.sparse.mask.cpu().numpy()
+        values["orientation"] = np.where(weights.sum(axis=0) < 0, -1.0, 1.0)
+        x = model._evaluate(module.read, expression)
+        fitted = model._evaluate(lambda z: module.autoencoder.decode_sparse(z), code)
+        table = identify_nodes(x, fitted, code - code.mean(axis=0), weights, mask)
+        table.index = pd.Index(model.pathways_, name="pathway")
+    for name, value in values.items():
+        buffer = getattr(module, name)
+        buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
+    return table
+
+
+def identify_nodes(
+    x: np.ndarray, fitted: np.ndarray, code: np.ndarray, weights: np.ndarray, mask: np.ndarray
+) -> pd.DataFrame:
+    """How well genes of each node are reconstructed, with and without it.
+
+    Parameters
+    ----------
+    x, fitted
+        Expression and its reconstruction (lines × genes).
+    code
+        Centred code (lines × nodes).
+    weights, mask
+        Decoder (genes × nodes).
+
+    Returns
+    -------
+    By node: `n_genes`, `r2`, `own_r2`, `identified`, see :meth:`PathwayTransfer.get_pathway_table`.
+    """
+    centred = x - x.mean(axis=0)
+    residual = x - fitted
+    total = (centred**2).sum(axis=0)
+    left = (residual**2).sum(axis=0)
+    members = mask.astype(np.float64)
+    pooled = np.maximum(members.T @ total, 1e-12)
+    # without node k the residual of gene g is r + z_k w_gk: its square grows by 2 z_k·r w_gk + z_k·z_k w_gk²
+    product = (code.T @ residual).T * weights
+    growth = (members * (2 * product + (code**2).sum(axis=0) * weights**2)).sum(axis=0)
+    own = growth / pooled
+    return pd.DataFrame(
+        {
+            "n_genes": mask.sum(axis=0).astype(int),
+            "r2": 1 - members.T @ left / pooled,
+            "own_r2": own,
+            "identified": own >= _IDENTIFIED,
+        }
+    )

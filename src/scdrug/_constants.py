@@ -24,6 +24,7 @@ class _Keys(NamedTuple):
     RELIABILITY: str = "response_reliability"  # obs: float, 0-1
     HARMONIZED: str = "harmonization"  # uns: fitted parameters
     RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
+    PATHWAY_IG: str = "pathway_ig"  # obsm: DataFrame cells x pathways; uns: ranking
 
 
 KEYS = _Keys()

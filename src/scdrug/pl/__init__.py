@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._heatmap import heatmap
+from ._pathways import pathway_heatmap, pathway_importance
 from ._rank import rank_drugs
 from ._response import response
 
-__all__ = ["heatmap", "rank_drugs", "response"]
+__all__ = ["heatmap", "pathway_heatmap", "pathway_importance", "rank_drugs", "response"]

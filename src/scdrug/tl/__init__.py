@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._attribute import attribute_pathways
     from ._predict import predict_response
     from ._rank import rank_drugs
 
-_MODULES = {"predict_response": "_predict", "rank_drugs": "_rank"}
-__all__ = ["predict_response", "rank_drugs"]
+_MODULES = {"attribute_pathways": "_attribute", "predict_response": "_predict", "rank_drugs": "_rank"}
+__all__ = ["attribute_pathways", "predict_response", "rank_drugs"]
 
 
 def __getattr__(name: str) -> Any:

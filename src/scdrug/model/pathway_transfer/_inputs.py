@@ -11,14 +11,10 @@ import scipy.sparse as sp
 
 from ..._validate import examples
 from ...pp._response import binarize
-from ..baseline._complete import complete_response
-from ..baseline._kernels import fit_gene_scaler, linear_kernel
-from ..baseline._ridge import decompose_kernel, leave_one_out, primal_weights, solve_ridge
+from ._linear import LinearPath, fit_linear_path
 
 #: Drugs with fewer responses cannot be learned; they are named in a warning.
 MIN_LINES = 10
-#: Responses to fewer drugs say too little of each other to be denoised by a low-rank fit.
-_MIN_DRUGS = 20
 
 
 class Nodes(NamedTuple):
@@ -36,11 +32,11 @@ class Targets(NamedTuple):
     #: Lines × drugs, NaN where unknown.
     train: np.ndarray
     validation: np.ndarray
-    #: Weights of the linear path (panel × drugs), or `None`.
-    linear: np.ndarray | None
-    #: Added to predictions, and factor of the head's output (drugs).
+    #: Added to the head's output, after its factor (drugs).
     mean: np.ndarray
     sd: np.ndarray
+    #: The linear path, or `None`.
+    linear: LinearPath | None
 
 
 def select_genes(lines: np.ndarray, cells: np.ndarray | None, n_top_genes: int) -> np.ndarray:
@@ -96,33 +92,15 @@ def make_nodes(
 def regression_targets(
     expression: np.ndarray, train: np.ndarray, validation: np.ndarray, *, linear_ridge: float
 ) -> Targets:
-    """Residuals of a linear path, or of each drug's mean, over the drug's standard deviation.
-
-    The head learns from leave-one-line-out residuals: what a ridge leaves of the lines it was fitted to is far
-    smaller than what it leaves of new ones.
-    """
+    """Responses of each drug around its mean, over its standard deviation; and the linear path, if there is one."""
     mean = np.nanmean(train, axis=0)
     sd = np.nanstd(train, axis=0)
     sd = np.where(sd > 1e-6, sd, 1.0)
-    if not linear_ridge:
-        return Targets((train - mean) / sd, (validation - mean) / sd, None, mean, sd)
-    used = np.flatnonzero(np.isfinite(train).any(axis=1))
-    target = train[used]
-    if target.shape[1] >= _MIN_DRUGS:
-        target = np.where(np.isfinite(target), complete_response(target).fitted, np.nan)
-    scaler = fit_gene_scaler(expression[used])
-    z = scaler.transform(expression[used])
-    decomposition = decompose_kernel(linear_kernel(z, z))
-    fit = solve_ridge(decomposition, target, ridge=linear_ridge)
-    weights = primal_weights(z, fit.alpha) / scaler.scale[:, None]
-    intercept = fit.intercept - scaler.mean @ weights
-    alone = np.full(train.shape, np.nan)
-    alone[used] = leave_one_out(decomposition, target, ridge=linear_ridge)
-    fitted = np.full(train.shape, np.nan)
-    fitted[used] = target
-    return Targets(
-        (fitted - alone) / sd, (validation - (expression @ weights + intercept)) / sd, weights, intercept, sd
-    )
+    path = None
+    if linear_ridge:
+        used = np.flatnonzero(np.isfinite(train).any(axis=1))
+        path = fit_linear_path(expression[used], train[used], ridge=linear_ridge)
+    return Targets((train - mean) / sd, (validation - mean) / sd, mean, sd, path)
 
 
 def classification_targets(
@@ -132,7 +110,7 @@ def classification_targets(
     n_drugs = train.shape[1]
     unit = np.zeros(n_drugs), np.ones(n_drugs)
     if is_binary(train):
-        return Targets(train, validation, None, *unit)
+        return Targets(train, validation, *unit, None)
     labels, held_out = np.full(train.shape, np.nan), np.full(train.shape, np.nan)
     for drug in range(n_drugs):
         found = binarize(train[:, drug], method=method, fraction=fraction, lower_is_sensitive=lower_is_sensitive)
@@ -142,7 +120,7 @@ def classification_targets(
             oriented = sign * validation[:, drug]
             held_out[oriented < sign * found.sensitive_threshold, drug] = 1
             held_out[oriented >= sign * found.resistant_threshold, drug] = 0
-    return Targets(labels, held_out, None, *unit)
+    return Targets(labels, held_out, *unit, None)
 
 
 def is_binary(response: np.ndarray) -> bool:

@@ -100,21 +100,20 @@ class Objective:
         }
 
     def _autoencoder(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        settings, network = self.settings, self.module.autoencoder
-        codes, total = {}, batch["bulk"].new_zeros(())
-        for domain in [name for name in ("bulk", "cells") if name in batch]:
-            x = self.module.read(batch[domain])
-            seen = relative_noise(x, settings.noise) if domain == "cells" and self.module.training else x
-            out = network(seen, domain)
-            codes[domain] = out.code
-            total = total + settings.w_dense * masked_mse(out.dense, x)
-            if out.sparse is not None:
-                total = total + settings.w_sparse * masked_mse(out.sparse, x)
-            if out.private is not None:
-                total = total + settings.w_diff * orthogonality(out.private, out.code)
-        if "cells" in codes:
-            total = total + self._domain_loss(codes["bulk"], codes["cells"])
-        return {"loss": total}, codes["bulk"]
+        settings, noise = self.settings, self.settings.noise if self.module.training else 0.0
+        rows = {domain: self.module.read(batch[domain]) for domain in ("bulk", "cells") if domain in batch}
+        seen = {domain: relative_noise(x, noise if domain == "cells" else 0.0) for domain, x in rows.items()}
+        out = self.module.autoencoder(seen)
+        total = batch["bulk"].new_zeros(())
+        for domain, x in rows.items():
+            total = total + settings.w_dense * masked_mse(out[domain].dense, x)
+            if out[domain].sparse is not None:
+                total = total + settings.w_sparse * masked_mse(out[domain].sparse, x)
+            if out[domain].private is not None:
+                total = total + settings.w_diff * orthogonality(out[domain].private, out[domain].code)
+        if "cells" in out:
+            total = total + self._domain_loss(out["bulk"].code, out["cells"].code)
+        return {"loss": total}, out["bulk"].code
 
     def _domain_loss(self, bulk: Tensor, cells: Tensor) -> Tensor:
         settings, total = self.settings, bulk.new_zeros(())

@@ -73,18 +73,23 @@ class PathwayTransfer(NetworkModel):
         Nodes of the code that reach all genes.
     n_latent
         Size of the code in variants without pathways.
-    n_hidden, n_head, dropout
-        Hidden width of encoders and decoder, hidden widths of the head, share of units dropped in training.
+    n_hidden, n_head
+        Hidden width of encoders and dense decoder, and hidden widths of the head.
+    norm
+        ``"layer"``, ``"batch"`` or ``"none"``, after hidden layers of encoders and dense decoder.
+    dropout
+        Share of hidden units that are dropped in training.
     w_dense, w_sparse, w_diff
         Weights of the two reconstructions and of the orthogonality of private and shared code.
     align, w_align
-        ``"mmd"`` or ``"coral"`` brings the codes of lines and cells together; ``"none"``.
+        ``"mmd"`` or ``"coral"`` brings the codes of lines and cells together, where there are cells; ``"none"``.
     noise
         Standard deviation of the noise on cells in training, relative to the value.
     relu
         ReLU on the pathway reconstruction, as in eq. 8-9, for expression that is not negative.
     schedule
-        ``"joint"``, or ``"two_phase"``: autoencoder first, then the head on its frozen code.
+        ``"fine_tune"``: the autoencoder first, then everything together; ``"two_phase"``: the autoencoder first, then the
+        head on its frozen code; ``"joint"``: everything together from the start.
 
     Examples
     --------
@@ -131,6 +136,7 @@ class PathwayTransfer(NetworkModel):
         n_latent: int | None = None,
         n_hidden: int | None = None,
         n_head: Sequence[int] | None = None,
+        norm: str | None = None,
         dropout: float | None = None,
         w_dense: float | None = None,
         w_sparse: float | None = None,
@@ -214,11 +220,11 @@ class PathwayTransfer(NetworkModel):
                 hint="Run scdrug.pp.pathway_mask(adata, 'hallmark') first, or pass `pathways='hallmark'`.",
             )
             names = self.adata.uns[key]["pathways"].index.astype(str)
-            return sp.csr_matrix(self.adata.varm[key]), list(names)
+            return sp.csr_matrix(self.adata.varm[key]), [name.replace("/", "|") for name in names]
         _, sets = read_gene_sets(pathways)
         exact = self.settings.strictly  # a published preset keeps sets that say the same
         mask = build_mask(list(self.genes), sets, min_genes=1, max_jaccard=None if exact else 1.0)
-        return mask.matrix, list(mask.table.index)
+        return mask.matrix, [name.replace("/", "|") for name in mask.table.index]  # no file takes "/" in keys
 
     def _bulk_rows(self) -> np.ndarray:
         key = self._setup_arg("domain_key")
@@ -314,13 +320,14 @@ class PathwayTransfer(NetworkModel):
         return module
 
     def _phases(self, task: TrainingTask, options: TrainOptions) -> list[Any]:
+        self._task = task
         phases: list[Phase | Any] = make_phases(self, task, options, self._cells, self._targets)
         return phases
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         if self.module.sizes.linear:
-            set_gate(self, expression, self._targets)
-        del self._targets
+            set_gate(self, self._task)
+        del self._targets, self._task
         self.pathway_table_ = summarise_codes(self, expression)
         super()._finish_training(expression, response)
 

@@ -22,6 +22,7 @@ class Sizes:
     n_hidden: int
     n_head: tuple[int, ...]
     dropout: float
+    norm: str
     private: bool
     shared: bool
     pathways: bool
@@ -65,7 +66,8 @@ class DomainAutoencoder(nn.Module):
         super().__init__()
 
         def mlp(n_in: int, n_out: int) -> MLP:
-            return MLP(n_in, [sizes.n_hidden], n_out, norm="batch", dropout=sizes.dropout)
+            norm = None if sizes.norm == "none" else sizes.norm
+            return MLP(n_in, [sizes.n_hidden], n_out, norm=norm, dropout=sizes.dropout)
 
         n_codes = int(sizes.private) + int(sizes.shared)
         self.shared = mlp(sizes.n_genes, sizes.n_latent) if sizes.shared else None
@@ -85,12 +87,26 @@ class DomainAutoencoder(nn.Module):
         expression = self.sparse(code)
         return torch.relu(expression) if self.relu else expression
 
-    def forward(self, x: Tensor, domain: str) -> Reconstruction:
-        """Encode and decode rows of one domain (rows × genes read)."""
-        code = self.code(x, domain)
-        private = self.private[domain](x) if self.shared is not None and len(self.private) else None
-        dense = self.dense(code if private is None else torch.cat([private, code], dim=1))
-        return Reconstruction(code, private, dense, None if self.sparse is None else self.decode_sparse(code))
+    def forward(self, rows: dict[str, Tensor]) -> dict[str, Reconstruction]:
+        """Encode and decode rows of each domain (rows × genes read).
+
+        All domains go through shared parts in one batch: statistics of batch norm are then of lines and cells
+        together, in training as in evaluation.
+        """
+        sizes = [len(x) for x in rows.values()]
+        private = {domain: self.private[domain](x) for domain, x in rows.items()} if len(self.private) else {}
+        if self.shared is None:
+            code = torch.cat(list(private.values()))
+            dense = self.dense(code)
+        else:
+            code = self.shared(torch.cat(list(rows.values())))
+            dense = self.dense(torch.cat([torch.cat(list(private.values())), code], dim=1) if private else code)
+        sparse = [None] * len(rows) if self.sparse is None else self.decode_sparse(code).split(sizes)
+        parts = zip(rows, code.split(sizes), dense.split(sizes), sparse, strict=True)
+        return {
+            domain: Reconstruction(c, private.get(domain) if self.shared is not None else None, d, s)
+            for domain, c, d, s in parts
+        }
 
 
 class PathwayModule(nn.Module):
@@ -110,6 +126,8 @@ class PathwayModule(nn.Module):
     drug_mean: Tensor
     drug_sd: Tensor
     gate: Tensor
+    linear: Tensor
+    intercept: Tensor
 
     def __init__(self, sizes: Sizes, mask: Tensor | None) -> None:
         super().__init__()
@@ -125,10 +143,10 @@ class PathwayModule(nn.Module):
         self.register_buffer("sd", torch.ones(sizes.n_genes))
         self.register_buffer("drug_mean", torch.zeros(sizes.n_drugs))
         self.register_buffer("drug_sd", torch.ones(sizes.n_drugs))
-        #: Weight of the network beside the linear path.
+        #: Share of the network in the prediction; the rest is the linear path's.
         self.register_buffer("gate", torch.ones(()))
-        n_linear = sizes.n_panel if sizes.linear else 0
-        self.register_buffer("linear", torch.zeros(n_linear, sizes.n_drugs))
+        self.register_buffer("linear", torch.zeros(sizes.n_panel if sizes.linear else 0, sizes.n_drugs))
+        self.register_buffer("intercept", torch.zeros(sizes.n_drugs))
         #: Mean and standard deviation of the code over the lines, and the sign that makes a pathway's genes go up.
         for name, value in (("code_mean", 0.0), ("code_sd", 1.0), ("orientation", 1.0)):
             self.register_buffer(name, torch.full((sizes.n_latent,), value))
@@ -137,27 +155,22 @@ class PathwayModule(nn.Module):
         """Select and standardise genes (rows × panel → rows × genes read)."""
         return (expression[:, self.genes] - self.mean) / self.sd
 
-    def baseline(self, expression: Tensor) -> Tensor:
-        """Prediction without the network (rows × drugs)."""
-        if not self.sizes.linear:
-            return self.drug_mean.expand(len(expression), -1)
-        return expression @ self.linear + self.drug_mean
-
     def encode(self, expression: Tensor, domain: str = "cells") -> Tensor:
         """Code that the head reads (rows × latent)."""
         return self.autoencoder.code(self.read(expression), domain)
 
     def respond(self, code: Tensor) -> Tensor:
-        """What the network adds to the baseline (rows × drugs)."""
-        return self.gate * self.drug_sd * self.head(code)
+        """What the network by itself predicts (rows × drugs)."""
+        return self.drug_mean + self.drug_sd * self.head(code)
 
     def forward(self, expression: Tensor, domain: str = "cells") -> Tensor:
         """Responses, or logits of being sensitive (rows × drugs)."""
-        return self.baseline(expression) + self.respond(self.encode(expression, domain))
+        out = self.respond(self.encode(expression, domain))
+        if not self.sizes.linear:
+            return out
+        return self.gate * out + (1 - self.gate) * (expression @ self.linear + self.intercept)
 
 
 def make_critic(n_latent: int, *, dropout: float) -> nn.Sequential:
     """Critic of the adversarial variants: Linear(L→32) → ReLU → BN → Dropout → Linear(32→1)."""
-    return nn.Sequential(
-        nn.Linear(n_latent, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Dropout(dropout), nn.Linear(32, 1)
-    )
+    return nn.Sequential(nn.Linear(n_latent, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Dropout(dropout), nn.Linear(32, 1))

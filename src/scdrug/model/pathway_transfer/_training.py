@@ -55,6 +55,7 @@ def make_module(
         n_hidden=settings.n_hidden,
         n_head=settings.n_head,
         dropout=settings.dropout,
+        norm=settings.norm,
         # without a shared encoder each domain has its own; without cells nothing is shared with another domain
         private=not settings.is_shared or cells is not None,
         shared=settings.is_shared,
@@ -106,7 +107,7 @@ def _fill_buffers(
         sd = lines[:, genes].std(axis=0)
         values |= {"mean": lines[:, genes].mean(axis=0), "sd": np.where(sd > 1e-6, sd, 1.0)}
     if targets.linear is not None:
-        values["linear"] = targets.linear
+        values |= {"linear": targets.linear.weights, "intercept": targets.linear.intercept}
     for name, value in values.items():
         buffer = getattr(module, name)
         buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
@@ -141,23 +142,23 @@ def make_phases(
     adversary = None if critic is None else Critic(critic, objective.against)
     clip_head = ((module.head, settings.clip_head),) if settings.clip_head else ()
     checked = np.flatnonzero(np.isfinite(targets.validation).any(axis=1))
-    if settings.schedule == "joint":
+
+    def joint() -> Phase:
         validation = None
         if len(checked):
             validation = DomainBatches(
                 _tensor(task.expression[checked]), _tensor(targets.validation[checked]), None, 4096
             )
-        return [
-            Phase(
-                batches,
-                objective.joint,
-                validation=validation,
-                validation_loss=objective.validation,
-                clip=clip_head,
-                critic=adversary,
-                **common,
-            )
-        ]
+        return Phase(
+            batches,
+            objective.joint,
+            validation=validation,
+            validation_loss=objective.validation,
+            clip=clip_head,
+            critic=adversary,
+            **common,
+        )
+
     reconstruct = Stopping(options.patience, settings.min_delta, settings.warm_up, "train_loss")
     pretraining = Phase(
         batches,
@@ -180,7 +181,7 @@ def make_phases(
             **common,
         )
 
-    return [pretraining, head]
+    return {"joint": [joint], "two_phase": [pretraining, head], "fine_tune": [pretraining, joint]}[settings.schedule]
 
 
 def _code_batches(
@@ -202,20 +203,23 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def set_gate(model: PathwayTransfer, expression: np.ndarray, targets: Targets) -> None:
-    """Weigh the network beside the linear path, 0-1, by least squares on the validation responses.
+def set_gate(model: PathwayTransfer, task: TrainingTask) -> None:
+    """Share the prediction between network and linear path, by least squares on the validation responses.
 
-    Where there are none the weight stays 1.
+    Each drug counts in units of its standard deviation. Without validation responses both have one half.
     """
-    observed = np.isfinite(targets.validation)
-    rows = np.flatnonzero(observed.any(axis=1))
-    if not len(rows):
-        return
-    module = model.module
-    added = model._evaluate(lambda x: module.head(module.encode(x, "bulk")), expression[rows])[observed[rows]]
-    left = targets.validation[rows][observed[rows]]
-    weight = float(added @ left) / max(float(added @ added), 1e-12)
-    module.gate.fill_(min(max(weight, 0.0), 1.0))
+    module, share = model.module, 0.5
+    rows = task.validation_rows
+    if len(rows):
+        expression, observed = task.expression[rows], task.validation_response[rows]
+        network = model._evaluate(lambda x: module.respond(module.encode(x, "bulk")), expression)
+        linear = model._evaluate(lambda x: x @ module.linear + module.intercept, expression)
+        scale = module.drug_sd.cpu().numpy()
+        known = np.isfinite(observed)
+        apart = ((network - linear) / scale)[known]
+        left = ((observed - linear) / scale)[known]
+        share = min(max(float(apart @ left) / max(float(apart @ apart), 1e-12), 0.0), 1.0)
+    module.gate.fill_(share)
 
 
 def summarise_codes(model: PathwayTransfer, expression: np.ndarray) -> pd.DataFrame | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..._audit import check_unseen
-from ..._validate import examples
+from ..._validate import check_key, examples
 from ...pp._checks import check_cells
 from ...pp._domains import BULK, CELLS
 from ...pp._genes import check_coverage, match_genes
@@ -32,6 +33,7 @@ def check_domains(adata: AnnData, domain_key: str, response_key: str) -> None:
     """
     if domain_key not in adata.obs:
         return
+    check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="A reference holds lines × drugs there.")
     domains = adata.obs[domain_key].astype(str)
     unknown = sorted(set(domains) - {BULK, CELLS})
     if unknown:
@@ -45,7 +47,7 @@ def check_domains(adata: AnnData, domain_key: str, response_key: str) -> None:
             f"`adata.obs[{domain_key!r}]` has cells only. Responses are learned from bulk lines: join both with "
             "scdrug.pp.join_domains(reference, cells)."
         )
-    labelled = adata.obsm[response_key].notna().to_numpy()[~bulk].any(axis=1)
+    labelled = pd.DataFrame(adata.obsm[response_key]).notna().to_numpy()[~bulk].any(axis=1)
     if labelled.any():
         raise ValueError(
             f"{int(labelled.sum())} cells have responses in `adata.obsm[{response_key!r}]`, such as "

@@ -160,7 +160,6 @@ class PathwayTransfer(NetworkModel):
             self._lower_is_sensitive = self.reference_.lower_is_sensitive
             self.reference_ = replace(self.reference_, response=unit)
         if adata is not None:
-            check_domains(adata, self._setup_arg("domain_key"), self._setup_arg("response_key"))
             self.reference_ = replace(self.reference, n_lines=int(self._bulk_rows().sum()))
             self._gene_sets = self._read_pathways(pathways) if self.settings.variant == "full" else None
         self._model_summary_string = f"PathwayTransfer(preset={preset!r}, task={self.settings.task!r})"
@@ -199,8 +198,10 @@ class PathwayTransfer(NetworkModel):
         Raises
         ------
         KeyError, TypeError, ValueError
-            If `adata` does not follow the data contract; the message says where.
+            If `adata` does not follow the data contract, has cells only, or has responses of cells; the message says
+            where.
         """
+        check_domains(adata, domain_key, response_key)
         cls._register(
             adata,
             setup_method_args=cls._get_setup_method_args(**locals()),

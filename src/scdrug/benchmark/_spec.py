@@ -34,8 +34,7 @@ class ModelSpec:
     params
         Arguments of the constructor.
     train
-        Arguments of `train`. ``{"cells": "assay"}`` stands for the unlabelled cells of a single-cell task; on splits of
-        lines and drugs, where there are none, it is left out.
+        Arguments of `train`.
     tune
         Values to choose from on validation data, by name of the parameter; names of arguments of `train` are written
         ``train.name``.
@@ -107,11 +106,6 @@ class ModelSpec:
         return self.model if isinstance(self.model, str) else self.model.__name__
 
     @property
-    def takes_assay(self) -> bool:
-        """Whether it is trained on the unlabelled cells that it is to predict: ``train={"cells": "assay"}``."""
-        return isinstance(self.train.get("cells"), str) and self.train["cells"] == "assay"
-
-    @property
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the result, in plain types, without the label."""
         parts = {"model": self.model_name, "params": self.params, "train": self.train, "tune": self.tune}
@@ -160,8 +154,6 @@ class ModelSpec:
                 train.setdefault("seed", seed)
             if validation is not None and getattr(model_class.card, "validates", False):
                 train["validation"] = validation
-            if self.takes_assay:  # no single-cell task: there are no cells
-                del train["cells"]
             trained.train(**train)
         return trained
 

@@ -497,7 +497,7 @@ def test_a375_gives_the_published_auroc_and_its_confound(shared_data) -> None:
     assert not table.duplicated(["model", "seed", "level", "metric"]).any()
 
 
-# ------------------------------------------------------------------ simulated cells, and cells in training
+# ------------------------------------------------------------------ simulated cells
 
 
 def test_simulated_cells_are_counts_of_the_lines_drawn_and_the_same_for_a_seed(reference: ad.AnnData) -> None:
@@ -564,27 +564,3 @@ def test_the_simulated_task_neither_draws_nor_trains_on_lines_of_the_real_tasks(
     assert len(spy.seen[0]) == len(adata) - 42
     flat = scores[(scores["level"] == "line mean") & (scores["metric"] == "flat") & (scores["model"] == "spy")]
     assert flat["value"].item() > 0
-
-
-@dataclass
-class Transductive(Spy):
-    """Asks for the unlabelled cells of the assay."""
-
-    train: dict = field(default_factory=lambda: {"cells": "assay"})
-    handed: list[ad.AnnData] = field(default_factory=list)
-    takes_assay: bool = True
-
-    def fit(self, adata: ad.AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0):
-        self.handed.append(self.train["cells"])
-        return RIDGE.fit(adata, seed=seed)
-
-
-def test_a_specification_gets_the_cells_it_asks_for_without_their_labels(reference, cells) -> None:
-    spec = Transductive()
-    score_lines(spec, reference, cells, levels=["line mean"], n_bootstrap=0)
-    (handed,) = spec.handed
-    assert handed.n_obs == cells.n_obs and not len(handed.obs.columns) and not len(handed.obsm)
-    assert "cell_line" in cells.obs
-    assert spec.train == {"cells": "assay"}
-    assert ModelSpec("a", "KernelRidge", train={"cells": "assay"}).takes_assay
-    ModelSpec("a", "KernelRidge", train={"cells": "assay"}).fit(reference)  # no cells here: nothing is handed over

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,14 +29,7 @@ _OWN_OPTIONS = ("adata", "model", "drugs", "key_added", "copy")
 
 
 def fit_model(
-    spec: ModelSpec,
-    data: TransferData,
-    *,
-    seed: int,
-    cells: AnnData | None = None,
-    layer: str | None = None,
-    search: Search | None = None,
-    validation: float = 0.1,
+    spec: ModelSpec, data: TransferData, *, seed: int, search: Search | None = None, validation: float = 0.1
 ) -> DrugResponseModel:
     """Train under the audit; what is tuned is chosen on training lines set aside, never on cells.
 
@@ -49,11 +41,6 @@ def fit_model(
         Training data.
     seed
         Seed of training and of the lines set aside.
-    cells
-        Cells of the assay. Their expression, and nothing else of them, is handed to a model whose specification asks for it
-        with ``train={"cells": "assay"}``.
-    layer
-        Layer of `cells` that holds expression.
     search
         How to choose what is tuned.
     validation
@@ -72,10 +59,6 @@ def fit_model(
             f"{spec.name!r} ({card.name}) cannot predict samples that were not in training, and so no cells. "
             "Leave it out of single-cell transfer."
         )
-    if getattr(spec, "takes_assay", False) and cells is not None:
-        unlabelled = _shell(cells, layer)
-        unlabelled.obs = unlabelled.obs[[]]
-        spec = replace(spec, train={**spec.train, "cells": unlabelled})
     search = search or Search()
     validates = bool(getattr(card, "validates", False))
     roles = _line_roles(data.training, validation if spec.tune or validates else 0.0, seed)

@@ -157,7 +157,7 @@ def score_labels(
     rows = _naive_rows(assay, seeds[0], n_bootstrap)
     rows += expression_rows(assay, seeds[0], options)
     for seed in seeds:
-        model = fit_model(spec, data, seed=seed, cells=cells, layer=options.get("layer"), search=search)
+        model = fit_model(spec, data, seed=seed, search=search)
         predicted = _Predicted.of(model, data, assay, options)
         rows += _model_rows(predicted, data, assay, spec.name, seed, n_bootstrap, dict(rule or _RULE))
     return to_table(rows, task)

@@ -150,7 +150,7 @@ def score_lines(
     )
     rows = baseline_rows(assay, seed=seeds[0], n_bootstrap=n_bootstrap)
     for seed in seeds:
-        model = fit_model(spec, data, seed=seed, cells=cells, layer=options.get("layer"), search=search)
+        model = fit_model(spec, data, seed=seed, search=search)
         scored = predict_levels(model, assay, levels, options)
         rows += model_rows(scored, assay, spec.name, seed, n_bootstrap)
     return to_table(rows, task)

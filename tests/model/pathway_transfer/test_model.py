@@ -61,24 +61,24 @@ def test_the_network_has_the_parts_and_parameters_of_the_paper() -> None:
 def test_the_loss_is_the_sum_of_its_parts_over_both_domains() -> None:
     module = network(dropout=0.0, norm="none")
     settings = Settings(w_dense=2.0, w_sparse=3.0, w_diff=5.0, noise=0.0, align="none")
-    batch = {"bulk": torch.randn(8, 9), "cells": torch.randn(6, 9), "response": torch.randn(8, 3)}
+    batch = {"bulk": torch.randn(8, 7), "cells": torch.randn(6, 7), "response": torch.randn(8, 3)}
     batch["response"][0] = float("nan")
     parts = Objective(module, settings).joint(batch)
     expected = 0.0
     for domain in ("bulk", "cells"):
-        x = module.read(batch[domain])
+        x = batch[domain]
         shared, private = module.autoencoder.shared(x), module.autoencoder.private[domain](x)
         dense = module.autoencoder.dense(torch.cat([private, shared], dim=1))
         sparse = module.autoencoder.sparse(shared)
         expected += 2 * ((dense - x) ** 2).mean() + 3 * ((sparse - x) ** 2).mean() + 5 * orthogonality(private, shared)
-    head = masked_mse(module.head(module.encode(batch["bulk"], "bulk")), batch["response"])
+    head = masked_mse(module.head(module.autoencoder.code(batch["bulk"], "bulk")), batch["response"])
     torch.testing.assert_close(parts["autoencoder_loss"], expected)
     torch.testing.assert_close(parts["loss"], expected + head)
 
 
 def test_cells_without_labels_give_the_head_no_gradient() -> None:
     module = network(dropout=0.0)
-    batch = {"bulk": torch.randn(8, 9), "cells": torch.randn(6, 9), "response": torch.full((8, 3), float("nan"))}
+    batch = {"bulk": torch.randn(8, 7), "cells": torch.randn(6, 7), "response": torch.full((8, 3), float("nan"))}
     Objective(module, Settings()).joint(batch)["loss"].backward()
     assert all((p.grad == 0).all() for p in module.head.parameters())
     assert all((p.grad != 0).any() for p in module.autoencoder.shared.parameters() if p.ndim > 1)

@@ -311,6 +311,7 @@ class PathwayTransfer(NetworkModel):
     def _phases(self, task: TrainingTask, options: TrainOptions) -> list[Any]:
         self._task = task
         phases = Phases(self, task, options, cells=self._cells, targets=self._targets)
+        self._cells = None  # the phases hold what of them is read
         return list(phases.of(self.settings.schedule))
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:

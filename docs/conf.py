@@ -35,7 +35,7 @@ extensions = [
     "sphinx_design",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints", "**/.*"]
+exclude_patterns = ["_build", "benchmark", "**.ipynb_checkpoints", "**/.*"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 default_role = "literal"
 # guides may stand alone in a toctree glob before their neighbours are written

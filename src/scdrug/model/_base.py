@@ -155,6 +155,18 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         check_unseen(self.adata.obs_names, response, where=f"{type(self).__name__}.train")
         return expression, response.to_numpy(dtype=np.float64)
 
+    def release_data(self) -> None:
+        """Let go of the training data; the model still predicts.
+
+        scvi-tools keeps every AnnData that was set up for as long as the process runs. Where many models are trained one
+        after another, this is what keeps memory flat.
+        """
+        if self._adata_manager is not None:
+            type(self)._setup_adata_manager_store.pop(self._adata_manager.adata_uuid, None)
+        type(self)._per_instance_manager_store.pop(self.id, None)
+        self._adata = None
+        self._adata_manager = None
+
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         """Summarise the reference and calibrate: every model calls this at the end of training."""
         self.profile_ = ReferenceProfile.fit(expression, self.genes, n_components=self._n_profile_components)
@@ -195,6 +207,10 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         Linear models are evaluated together with the harmonization, in one product a block.
         """
         return None
+
+    def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
+        """Turn the linear values of drugs by position (rows × drugs) into predictions, as a logistic regression does."""
+        return values
 
     def predict(
         self,

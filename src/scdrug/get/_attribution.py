@@ -193,7 +193,7 @@ def rank_pathways_df(
     hint = "Run scdrug.tl.rank_pathways(adata, groupby) first."
     check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
     table, _ = read_ranking(adata, key)
-    if "supports" not in table:
+    if not {"group", "rank", "supports"} <= set(table):
         raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_pathways. {hint}")
     present = list(dict.fromkeys(table["group"].astype(str)))
     order = {name: place for place, name in enumerate(select_groups(group, present, where=f"`adata.uns[{key!r}]`"))}

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_key
 from ..get._attribution import rank_pathways_df
 from ._pathways import label_features
-from ._style import FONT, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
+from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -30,7 +31,7 @@ def rank_pathways(
 
     One panel a group. Bars are differences of mean contributions: orange makes the group more sensitive, blue more
     resistant. With several models, the line is one standard deviation over models; bars whose sign is not that of all models are
-    pale. Names in grey are not well identified.
+    pale. Names in grey are not well identified; grey bars are of what no pathway explains.
 
     Parameters
     ----------
@@ -97,11 +98,14 @@ def rank_pathways(
     return axes
 
 
-def _draw(ax: Axes, rows: object, what: str) -> None:
+def _draw(ax: Axes, rows: pd.DataFrame, what: str) -> None:
     position = np.arange(len(rows))
     score = rows["score"].to_numpy()
     stable = rows["sign_agreement"].to_numpy() == 1 if "sign_agreement" in rows else np.ones(len(rows), dtype=bool)
-    bars = ax.barh(position, score, color=np.where(score >= 0, SENSITIVE, RESISTANT), height=0.7)
+    colors = np.where(score >= 0, SENSITIVE, RESISTANT)
+    if "kind" in rows:
+        colors = np.where(rows["kind"] == "pathway", colors, OTHER)
+    bars = ax.barh(position, score, color=colors, height=0.7)
     for bar, good in zip(bars, stable):
         bar.set_alpha(1.0 if good else 0.35)
     if "score_sd" in rows:

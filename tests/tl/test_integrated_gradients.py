@@ -21,9 +21,7 @@ def small_network(seed: int = 0) -> torch.nn.Sequential:
 def test_a_linear_function_is_attributed_weight_times_distance() -> None:
     rng = np.random.default_rng(0)
     weight, start, rows = rng.normal(size=4), rng.normal(size=4), rng.normal(size=(7, 4))
-    found = integrate_gradients(
-        lambda x: x @ torch.tensor(weight, dtype=torch.float32) + 3, rows, start, n_steps=3
-    )
+    found = integrate_gradients(lambda x: x @ torch.tensor(weight, dtype=torch.float32) + 3, rows, start, n_steps=3)
     np.testing.assert_allclose(found.values, weight * (rows - start), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.expected, (rows - start) @ weight, rtol=1e-4, atol=1e-5)
     assert found.n_steps == 3
@@ -115,7 +113,9 @@ def test_the_linear_path_is_one_column_beside_codes_and_part_of_each_gene() -> N
     linear = -(rows - 0.5) * code.linear[0][:, 0]
     np.testing.assert_allclose(by_code.values[:, 2], linear.sum(axis=1), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(by_gene.values[:, [0, 2]], linear[:, [0, 2]], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(by_gene.values[:, [1, 3]], linear[:, [1, 3]] + by_code.values[:, :2], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        by_gene.values[:, [1, 3]], linear[:, [1, 3]] + by_code.values[:, :2], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_totals_of_blocks_are_those_of_all_cells() -> None:

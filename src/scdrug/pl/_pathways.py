@@ -11,7 +11,7 @@ import pandas as pd
 from .._constants import KEYS
 from ..tl._attribution_stored import Stored, read_attribution
 from ..tl._stored import group_labels
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, diverging, new_axes, shorten
+from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -87,7 +87,14 @@ def pathway_importance(
     ax.barh(position, mean, color=colors, height=0.7)
     spread = shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
     ax.errorbar(
-        side * size, position, xerr=spread, fmt="o", color="black", markersize=3.2, markerfacecolor="white", linewidth=0.9
+        side * size,
+        position,
+        xerr=spread,
+        fmt="o",
+        color="black",
+        markersize=3.2,
+        markerfacecolor="white",
+        linewidth=0.9,
     )
     ax.axvline(0, color="black", linewidth=0.8)
     if len(rest):

@@ -143,7 +143,9 @@ def attribute_genes(
     features = feature_names(parts[0], panel)
     for one in parts[1:]:
         if feature_names(one, panel) != features:
-            raise ValueError("The models read different genes. Train them on the same reference and cells, with other seeds.")
+            raise ValueError(
+                "The models read different genes. Train them on the same reference and cells, with other seeds."
+            )
     if copy:
         adata = adata.to_memory() if adata.isbacked else adata.copy()
     results, coverage = attribute_cells(adata, models, parts, ids, request, n_features=len(features))

@@ -210,9 +210,7 @@ class Totals:
         return mean
 
     def table(self) -> pd.DataFrame:
-        """By feature: `importance`, `towards_sensitive`, `supports`, `consistency`, and over models `importance_sd` and
-        `sign_agreement`, see :func:`scdrug.tl.attribute_pathways`.
-        """
+        """By feature, the columns that :func:`scdrug.tl.attribute_pathways` describes."""
         n = max(self.n_cells, 1)
         sensitive = self.signed >= 0
         table = pd.DataFrame(

@@ -93,11 +93,15 @@ def _find_drug(drug: str | None, summary: pd.DataFrame, key: str) -> str:
     if drug is None:
         if len(ids) == 1:
             return ids[0]
-        raise ValueError(f"`adata.uns[{key!r}]` has contributions to {len(ids)} drugs: {examples(ids, 8)}. Name one as `drug`.")
+        raise ValueError(
+            f"`adata.uns[{key!r}]` has contributions to {len(ids)} drugs: {examples(ids, 8)}. Name one as `drug`."
+        )
     by_name = {str(name).lower(): one for one, name in zip(ids, summary["name"])}
     found = drug if drug in ids else by_name.get(drug.lower())
     if found is None:
         near = nearest(drug, [*ids, *summary["name"].astype(str)], n=1)
         suggestion = f" Did you mean {near[0]!r}?" if near else ""
-        raise KeyError(f"`adata.uns[{key!r}]` has no contributions to {drug!r}.{suggestion} It has: {examples(ids, 8)}.")
+        raise KeyError(
+            f"`adata.uns[{key!r}]` has no contributions to {drug!r}.{suggestion} It has: {examples(ids, 8)}."
+        )
     return found

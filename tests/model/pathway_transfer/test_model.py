@@ -72,7 +72,7 @@ def test_the_network_has_the_parts_and_parameters_of_the_paper() -> None:
 
 def test_the_loss_is_the_sum_of_its_parts_over_both_domains() -> None:
     module = network(dropout=0.0, norm="none")
-    settings = Settings(w_dense=2.0, w_sparse=3.0, w_diff=5.0, noise=0.0)
+    settings = Settings(w_dense=2.0, w_sparse=3.0, w_diff=5.0, noise=0.0, align="none")
     batch = {"bulk": torch.randn(8, 9), "cells": torch.randn(6, 9), "response": torch.randn(8, 3)}
     batch["response"][0] = float("nan")
     parts = Objective(module, settings).joint(batch)
@@ -283,13 +283,11 @@ def test_cells_on_one_side_of_the_domain_only_may_have_responses(reference, cell
     joined = pp.join_domains(reference, cells)
     leaking = joined.copy()
     leaking.obsm["response"].iloc[-3:] = 1.0
-    PathwayTransfer.setup_anndata(leaking)
     with pytest.raises(ValueError, match="3 cells have responses"):
-        PathwayTransfer(leaking)
+        PathwayTransfer.setup_anndata(leaking)
     joined.obs["domain"] = joined.obs["domain"].astype(str).replace("cells", "sc")
-    PathwayTransfer.setup_anndata(joined)
     with pytest.raises(ValueError, match="found 'sc'"):
-        PathwayTransfer(joined)
+        PathwayTransfer.setup_anndata(joined)
 
 
 def test_a_relu_on_negative_expression_is_left_out_with_a_warning(reference) -> None:

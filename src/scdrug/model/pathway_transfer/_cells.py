@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..._audit import check_unseen
-from ..._validate import examples
+from ..._validate import check_key, examples
 from ...pp._checks import check_cells
 from ...pp._domains import BULK, CELLS
 from ...pp._genes import check_coverage, match_genes
@@ -32,6 +34,7 @@ def check_domains(adata: AnnData, domain_key: str, response_key: str) -> None:
     """
     if domain_key not in adata.obs:
         return
+    check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="A reference holds lines × drugs there.")
     domains = adata.obs[domain_key].astype(str)
     unknown = sorted(set(domains) - {BULK, CELLS})
     if unknown:
@@ -45,7 +48,7 @@ def check_domains(adata: AnnData, domain_key: str, response_key: str) -> None:
             f"`adata.obs[{domain_key!r}]` has cells only. Responses are learned from bulk lines: join both with "
             "scdrug.pp.join_domains(reference, cells)."
         )
-    labelled = adata.obsm[response_key].notna().to_numpy()[~bulk].any(axis=1)
+    labelled = pd.DataFrame(adata.obsm[response_key]).notna().to_numpy()[~bulk].any(axis=1)
     if labelled.any():
         raise ValueError(
             f"{int(labelled.sum())} cells have responses in `adata.obsm[{response_key!r}]`, such as "
@@ -54,10 +57,29 @@ def check_domains(adata: AnnData, domain_key: str, response_key: str) -> None:
         )
 
 
+def take_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array (bool): a view if they are one block, as joined domains are, so that cells are held once."""
+    positions = np.flatnonzero(rows)
+    if len(positions) and positions[-1] - positions[0] + 1 == len(positions):
+        return values[positions[0] : positions[-1] + 1]
+    return values[rows]
+
+
 def harmonized_cells(
-    model: PathwayTransfer, bulk: np.ndarray, cells: AnnData | None, *, layer: str | None, scale: str
+    model: PathwayTransfer, bulk: np.ndarray, cells: AnnData | None, *, method: str, layer: str | None, scale: str
 ) -> np.ndarray | None:
     """Cells to learn from on the reference's scale (cells × panel), or `None`.
+
+    Parameters
+    ----------
+    model
+        Model that was set up.
+    bulk
+        Which rows of its AnnData are lines (bool).
+    cells
+        Cells that are not in its AnnData.
+    method, layer, scale
+        How they are brought onto the reference's scale, see :func:`scdrug.pp.harmonize`.
 
     Raises
     ------
@@ -73,16 +95,22 @@ def harmonized_cells(
                 f"`variant={settings.variant!r}` with `align={settings.align!r}` compares two domains, and there are lines only. "
                 "Pass `cells` to train(), or set the model up on scdrug.pp.join_domains(reference, cells)."
             )
+        warnings.warn(
+            "There are lines only: the code is learned without cells, and nothing brings the two domains together. Pass "
+            "`cells` to train(), or set the model up on scdrug.pp.join_domains(reference, cells).",
+            UserWarning,
+            stacklevel=3,
+        )
         return None
     expression = dense_expression(model.adata, model._setup_arg("layer"))
     if cells is None:
-        return expression[~bulk]
+        return take_rows(expression, ~bulk)
     check_cells(cells)
     check_unseen(cells.obs_names, None, where="PathwayTransfer.train")
     profile = ReferenceProfile.fit(expression, model.genes)
     match = match_genes(cells.var_names, model.genes)
     check_coverage(match, min_coverage=0.3, names=cells.var_names)
-    fitted = fit_harmonization(cells, profile, match, scale=scale, layer=layer)
+    fitted = fit_harmonization(cells, profile, match, method=method, scale=scale, layer=layer)
     out = np.empty((cells.n_obs, len(model.genes)), dtype=np.float32)
     for rows, block in iter_row_blocks(cells, layer=layer, check=False):
         out[rows] = fitted.transform(block).values

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..._validate import examples
+from ..._validate import check_key, examples
+from ...pp._gene_sets import build_mask
+from ...pp._pathways import read_gene_sets
 from ...pp._response import binarize
 from ._linear import LinearPath, fit_linear_path
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 #: Drugs with fewer responses cannot be learned; they are named in a warning.
 MIN_LINES = 10
+#: Rows that genes are ranked by.
+_RANKED = 5000
 
 
 class Nodes(NamedTuple):
@@ -43,11 +50,14 @@ def select_genes(lines: np.ndarray, cells: np.ndarray | None, n_top_genes: int) 
     """Positions of the most variable genes of lines and of cells, each on its own: the union, in order.
 
     Non-negative expression is ranked by dispersion, as scanpy's default does; what was centred already by variance.
+    Many cells are ranked by a sample at equal distances, which keeps memory small and takes no random numbers.
     """
     n_genes = lines.shape[1]
     if not 0 < n_top_genes < n_genes:
         return np.arange(n_genes)
-    chosen = [_most_variable(part, n_top_genes) for part in (lines, cells) if part is not None]
+    chosen = [
+        _most_variable(part[:: -(-len(part) // _RANKED)], n_top_genes) for part in (lines, cells) if part is not None
+    ]
     return np.unique(np.concatenate(chosen))
 
 
@@ -63,6 +73,58 @@ def _most_variable(expression: np.ndarray, n: int) -> np.ndarray:
         warnings.simplefilter("ignore")
         sc.pp.highly_variable_genes(ranked, n_top_genes=n, flavor="seurat")
     return np.flatnonzero(ranked.var["highly_variable"].to_numpy())
+
+
+def read_pathways(
+    adata: AnnData, genes: np.ndarray, pathways: str | None, *, key: str, exact: bool
+) -> tuple[sp.csr_matrix, list[str]]:
+    """Read pathways, before anything is left out for having too few genes.
+
+    Parameters
+    ----------
+    adata
+        Reference, which may hold a mask of :func:`scdrug.pp.pathway_mask`.
+    genes
+        Panel.
+    pathways
+        Name or path of a collection; the mask if omitted.
+    key
+        Key of the mask.
+    exact
+        Keep sets that cover the same genes as another one, as a published preset does.
+
+    Returns
+    -------
+    Genes × pathways, and names.
+
+    Raises
+    ------
+    KeyError
+        If there is neither a mask nor a name.
+    TypeError
+        If `pathways` is neither a name nor a path.
+    """
+    if pathways is None:
+        check_key(
+            dict(adata.varm),
+            key,
+            where="adata.varm",
+            hint="Run scdrug.pp.pathway_mask(adata, 'hallmark') first, or pass `pathways='hallmark'`.",
+        )
+        names = adata.uns[key]["pathways"].index.astype(str)
+        return sp.csr_matrix(adata.varm[key]), _as_keys(names)
+    if not isinstance(pathways, str):
+        raise TypeError(
+            f"`pathways` must be the name of a collection or the path of a .gmt file; found {type(pathways).__name__}. "
+            "For sets of your own call scdrug.pp.pathway_mask(adata, sets) first, and leave `pathways` out."
+        )
+    _, sets = read_gene_sets(pathways)
+    mask = build_mask(list(genes), sets, min_genes=1, max_jaccard=None if exact else 1.0)
+    return mask.matrix, _as_keys(mask.table.index)
+
+
+def _as_keys(names: pd.Index) -> list[str]:
+    return [name.replace("/", "|") for name in names]  # no file takes "/" in keys
 
 
 def make_nodes(

@@ -27,6 +27,9 @@ class DomainBatches:
         Largest number of lines a batch.
     generator
         Shuffles lines and cells anew for each epoch.
+    n_passes
+        Passes over the lines in an epoch. A critic takes several steps for one of the network; with as many passes, an
+        epoch has as many steps of the network as without a critic.
     """
 
     def __init__(
@@ -37,15 +40,21 @@ class DomainBatches:
         batch_size: int,
         *,
         generator: torch.Generator | None = None,
+        n_passes: int = 1,
     ) -> None:
         self.expression, self.response, self.cells, self.generator = expression, response, cells, generator
         self._n_batches = max(-(-len(expression) // batch_size), 1)
+        self._n_passes = n_passes
         self._queue = torch.empty(0, dtype=torch.long)
 
     def __len__(self) -> int:
-        return self._n_batches
+        return self._n_batches * self._n_passes
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for _ in range(self._n_passes):
+            yield from self._one_pass()
+
+    def _one_pass(self) -> Iterator[dict[str, Tensor]]:
         n = len(self.expression)
         order = torch.arange(n) if self.generator is None else torch.randperm(n, generator=self.generator)
         for rows in torch.tensor_split(order, self._n_batches):
@@ -96,6 +105,7 @@ class Objective:
             "loss": head["loss"] + parts["loss"],
             "response_loss": head["loss"],
             "autoencoder_loss": parts["loss"],
+            "reconstruction_loss": parts["reconstruction_loss"],
             "n": torch.tensor(float(len(batch["bulk"]))),
         }
 
@@ -111,16 +121,19 @@ class Objective:
                 total = total + settings.w_sparse * masked_mse(out[domain].sparse, x)
             if out[domain].private is not None:
                 total = total + settings.w_diff * orthogonality(out[domain].private, out[domain].code)
+        parts = {"loss": total, "reconstruction_loss": total}
         if "cells" in out:
-            total = total + self._domain_loss(out["bulk"].code, out["cells"].code)
-        return {"loss": total}, out["bulk"].code
+            parts["loss"] = total + self._domain_loss(out["bulk"].code, out["cells"].code)
+        return parts, out["bulk"].code
 
     def _domain_loss(self, bulk: Tensor, cells: Tensor) -> Tensor:
         settings, total = self.settings, bulk.new_zeros(())
-        if settings.align != "none":
+        if settings.align in ("mmd", "coral"):
             total = total + settings.w_align * (mmd if settings.align == "mmd" else coral)(bulk, cells)
         if self.critic is not None:
-            total = total - self.critic(cells).mean()  # cells are the target: their codes are to look like lines'
+            total = (
+                total - settings.w_align * self.critic(cells).mean()
+            )  # cells are the target: their codes are to look like lines'
         return total
 
     def against(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,27 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 
 from ..._constants import KEYS
-from ..._validate import check_key
 from ...pp._domains import BULK, CELLS
-from ...pp._gene_sets import build_mask
-from ...pp._pathways import read_gene_sets
 from .._card import MethodCard
 from .._network import NetworkModel, _given
-from ._cells import check_domains, harmonized_cells
+from ._cells import check_domains, harmonized_cells, take_rows
+from ._inputs import read_pathways
 from ._module import PathwayModule, Sizes
+from ._phases import Phases
 from ._settings import resolve_settings
-from ._training import make_module, make_phases, set_gate, summarise_codes
+from ._training import make_module, set_gate, summarise_codes
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from .._batches import TrainingTask
     from .._network import TrainOptions
-    from .._plan import Phase
 
 
 class PathwayTransfer(NetworkModel):
@@ -50,8 +47,8 @@ class PathwayTransfer(NetworkModel):
         ``"default"``; ``"he2025"``, the paper; ``"he2025_released"``, the authors' code without its defects. All other
         arguments replace a value of the preset.
     pathways
-        Collection of gene sets, by name or path (see :func:`scdrug.datasets.gene_sets`). If omitted, the mask that
-        :func:`scdrug.pp.pathway_mask` stored in the reference.
+        Collection of gene sets: a name or the path of a ``.gmt`` file, see :func:`scdrug.datasets.gene_sets`. If omitted, the
+        mask that :func:`scdrug.pp.pathway_mask` stored in the reference, which also takes a mapping of names to genes.
     task
         ``"regression"`` on the response, or ``"classification"``, which predicts the probability of being sensitive.
     labels, fraction
@@ -151,6 +148,8 @@ class PathwayTransfer(NetworkModel):
         self.settings = resolve_settings(preset, locals())
         self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
         self._patience, self._lr = self.settings.patience, self.settings.lr
+        #: Unlabelled cells that it was trained on.
+        self.n_cells_ = 0
         #: Private encoder that reads rows, in variants without a shared one.
         self.domain = CELLS
         self.pathways_: list[str] = []
@@ -160,9 +159,11 @@ class PathwayTransfer(NetworkModel):
             self._lower_is_sensitive = self.reference_.lower_is_sensitive
             self.reference_ = replace(self.reference_, response=unit)
         if adata is not None:
-            check_domains(adata, self._setup_arg("domain_key"), self._setup_arg("response_key"))
             self.reference_ = replace(self.reference, n_lines=int(self._bulk_rows().sum()))
-            self._gene_sets = self._read_pathways(pathways) if self.settings.variant == "full" else None
+            self._gene_sets = None
+            if self.settings.variant == "full":
+                key, exact = self._setup_arg("pathway_key"), self.settings.strictly
+                self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
         self._model_summary_string = f"PathwayTransfer(preset={preset!r}, task={self.settings.task!r})"
         self.init_params_ = self._get_init_params(locals())
 
@@ -199,8 +200,10 @@ class PathwayTransfer(NetworkModel):
         Raises
         ------
         KeyError, TypeError, ValueError
-            If `adata` does not follow the data contract; the message says where.
+            If `adata` does not follow the data contract, has cells only, or has responses of cells; the message says
+            where.
         """
+        check_domains(adata, domain_key, response_key)
         cls._register(
             adata,
             setup_method_args=cls._get_setup_method_args(**locals()),
@@ -208,23 +211,6 @@ class PathwayTransfer(NetworkModel):
             response_key=response_key,
             **kwargs,
         )
-
-    def _read_pathways(self, pathways: str | None) -> tuple[sp.csr_matrix, list[str]]:
-        """Genes × pathways, and names, before anything is left out for having too few genes."""
-        if pathways is None:
-            key = self._setup_arg("pathway_key")
-            check_key(
-                dict(self.adata.varm),
-                key,
-                where="adata.varm",
-                hint="Run scdrug.pp.pathway_mask(adata, 'hallmark') first, or pass `pathways='hallmark'`.",
-            )
-            names = self.adata.uns[key]["pathways"].index.astype(str)
-            return sp.csr_matrix(self.adata.varm[key]), [name.replace("/", "|") for name in names]
-        _, sets = read_gene_sets(pathways)
-        exact = self.settings.strictly  # a published preset keeps sets that say the same
-        mask = build_mask(list(self.genes), sets, min_genes=1, max_jaccard=None if exact else 1.0)
-        return mask.matrix, [name.replace("/", "|") for name in mask.table.index]  # no file takes "/" in keys
 
     def _bulk_rows(self) -> np.ndarray:
         key = self._setup_arg("domain_key")
@@ -235,7 +221,7 @@ class PathwayTransfer(NetworkModel):
     def _training_arrays(self) -> tuple[np.ndarray, np.ndarray]:
         expression, response = super()._training_arrays()
         bulk = self._bulk_rows()
-        return (expression, response) if bulk.all() else (expression[bulk], response[bulk])
+        return take_rows(expression, bulk), take_rows(response, bulk)
 
     def _training_names(self) -> pd.Index:
         return super()._training_names()[self._bulk_rows()]
@@ -249,6 +235,7 @@ class PathwayTransfer(NetworkModel):
         cells: AnnData | None = None,
         cells_layer: str | None = None,
         cells_scale: str = "auto",
+        cells_method: str = "quantile",
         accelerator: str = "auto",
         devices: int | str | list[int] = 1,
         batch_size: int | None = None,
@@ -268,8 +255,9 @@ class PathwayTransfer(NetworkModel):
             Unlabelled cells to learn from, raw; they are harmonized as :func:`scdrug.tl.predict_response` does by default. For
             other ways, join them with :func:`scdrug.pp.join_domains` before. New cells are predicted without training
             again.
-        cells_layer, cells_scale
-            Layer of `cells` to read, and its scale, see :func:`scdrug.pp.harmonize`.
+        cells_layer, cells_scale, cells_method
+            Layer of `cells` to read, its scale, and how cells are brought onto the scale of the lines, see
+            :func:`scdrug.pp.harmonize`; ``cells_method="none"`` takes cells that were harmonized already.
         accelerator, devices
             Where to train, as scvi-tools takes them: ``"auto"``, ``"cpu"``, ``"gpu"``, ….
         batch_size
@@ -299,7 +287,8 @@ class PathwayTransfer(NetworkModel):
             validation = 0.0
         if self.adata is not None:
             bulk = self._bulk_rows()
-            self._cells = harmonized_cells(self, bulk, cells, layer=cells_layer, scale=cells_scale)
+            self._cells = harmonized_cells(self, bulk, cells, method=cells_method, layer=cells_layer, scale=cells_scale)
+            self.n_cells_ = 0 if self._cells is None else len(self._cells)
             self.domain = BULK if self._cells is None else CELLS
         try:
             self._train(
@@ -321,8 +310,8 @@ class PathwayTransfer(NetworkModel):
 
     def _phases(self, task: TrainingTask, options: TrainOptions) -> list[Any]:
         self._task = task
-        phases: list[Phase | Any] = make_phases(self, task, options, self._cells, self._targets)
-        return phases
+        phases = Phases(self, task, options, cells=self._cells, targets=self._targets)
+        return list(phases.of(self.settings.schedule))
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         if self.module.sizes.linear:
@@ -339,6 +328,18 @@ class PathwayTransfer(NetworkModel):
             return torch.sigmoid(out) if self.settings.task == "classification" else out
 
         return self._evaluate(respond, np.asarray(expression, dtype=np.float32))
+
+    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
+        # where each domain has its own encoder, lines are read by theirs
+        domain, self.domain = self.domain, BULK
+        try:
+            return super()._reference_predictions(expression, response)
+        finally:
+            self.domain = domain
+
+    def provenance(self, **extra: Any) -> dict[str, Any]:
+        """Model, version, unit and direction of predictions, and how many unlabelled cells were trained on."""
+        return super().provenance(n_training_cells=self.n_cells_, **extra)
 
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
         return self._evaluate(lambda x: self.module.encode(x, self.domain), np.asarray(expression, dtype=np.float32))
@@ -397,7 +398,8 @@ class PathwayTransfer(NetworkModel):
         Returns
         -------
         By pathway: `n_genes` that the network reads; `r2` of the reconstruction of these genes from all nodes;
-        `own_r2`, what is lost of it without this node; `identified`, whether that is at least 0.01.
+        `own_r2`, what is lost of it without this node; `identified`, whether that is at least 0.01; `nearest`, the other
+        pathway that shares most of these genes, and `jaccard`, how much: nodes of equal genes cannot be told apart.
 
         Raises
         ------
@@ -418,13 +420,14 @@ class PathwayTransfer(NetworkModel):
         return {
             "sizes": self.module.sizes.to_json(),
             "domain": self.domain,
+            "n_cells": self.n_cells_,
             "pathways": self.pathways_,
             "table": None if table is None else {column: table[column].tolist() for column in table},
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self.module = PathwayModule(Sizes.from_json(state["sizes"]), None)
-        self.domain = state["domain"]
+        self.domain, self.n_cells_ = state["domain"], state["n_cells"]
         self.pathways_ = list(state["pathways"])
         if state["table"] is not None:
             self.pathway_table_ = pd.DataFrame(state["table"], index=pd.Index(self.pathways_, name="pathway"))

@@ -11,9 +11,28 @@ from ..._validate import check_choice
 VARIANTS = ("base", "adversarial", "shared", "adversarial_shared", "full")
 TASKS = ("regression", "classification")
 SCHEDULES = ("joint", "two_phase", "fine_tune")
-ALIGNMENTS = ("none", "mmd", "coral")
+ALIGNMENTS = ("none", "mmd", "coral", "adversarial")
 NORMS = ("batch", "layer", "none")
-_CHOICES = {"task": TASKS, "variant": VARIANTS, "schedule": SCHEDULES, "align": ALIGNMENTS, "norm": NORMS}
+LABELS = ("extreme", "median", "waterfall")
+_CHOICES = {
+    "task": TASKS,
+    "labels": LABELS,
+    "variant": VARIANTS,
+    "schedule": SCHEDULES,
+    "align": ALIGNMENTS,
+    "norm": NORMS,
+}
+_NOT_NEGATIVE = (
+    "n_top_genes",
+    "min_genes",
+    "n_free",
+    "w_dense",
+    "w_sparse",
+    "w_diff",
+    "w_align",
+    "noise",
+    "linear_ridge",
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,7 @@ class Settings:
     @property
     def is_adversarial(self) -> bool:
         """Whether a critic is trained against the encoders."""
-        return self.variant.startswith("adversarial")
+        return self.variant.startswith("adversarial") or self.align == "adversarial"
 
     @property
     def is_shared(self) -> bool:
@@ -155,24 +174,17 @@ def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
         chosen["n_head"] = tuple(int(width) for width in chosen["n_head"])
     if chosen.get("task", "") == "classification":
         chosen.setdefault("linear_ridge", 0.0)
-    if chosen.get("variant") in ("base", "adversarial"):
+    if chosen.get("variant") in ("base", "adversarial", "adversarial_shared"):
         chosen.setdefault("align", "none")
     settings = replace(PRESETS[preset], **chosen)
     for name, choices in _CHOICES.items():
         check_choice(name, getattr(settings, name), choices)
-    for name in (
-        "n_top_genes",
-        "min_genes",
-        "n_free",
-        "w_dense",
-        "w_sparse",
-        "w_diff",
-        "w_align",
-        "noise",
-        "linear_ridge",
-    ):
+    for name in _NOT_NEGATIVE:
         if getattr(settings, name) < 0:
             raise ValueError(f"`{name}` must not be negative; found {getattr(settings, name)}.")
+    for name in ("n_latent", "n_hidden"):
+        if getattr(settings, name) < 1:
+            raise ValueError(f"`{name}` must be at least 1; found {getattr(settings, name)}.")
     if not 0 <= settings.dropout < 1:
         raise ValueError(f"`dropout` must be at least 0 and less than 1; found {settings.dropout}.")
     if settings.task == "classification" and settings.linear_ridge:

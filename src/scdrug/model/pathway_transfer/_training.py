@@ -1,19 +1,18 @@
-"""From a task to a network and its phases of training."""
+"""From a task to a network, and from a trained network to what is read from it."""
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 
-from .._batches import TableBatches, TrainingTask
-from .._network import TrainOptions
-from .._plan import Critic, Phase, Stopping
+from ...pp._gene_sets import _nearest
+from .._batches import TrainingTask
 from ._inputs import (
     Nodes,
     Targets,
@@ -23,11 +22,12 @@ from ._inputs import (
     regression_targets,
     select_genes,
 )
-from ._losses import DomainBatches, Objective
-from ._module import PathwayModule, Sizes, make_critic
+from ._module import PathwayModule, Sizes
 
 if TYPE_CHECKING:
     from ._model import PathwayTransfer
+
+logger = logging.getLogger(__name__)
 
 #: Loss of reconstruction without a node, over the variance of its genes, from which on it is said to be identified.
 _IDENTIFIED = 0.01
@@ -113,96 +113,6 @@ def _fill_buffers(
         buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
 
 
-def make_phases(
-    model: PathwayTransfer,
-    task: TrainingTask,
-    options: TrainOptions,
-    cells: np.ndarray | None,
-    targets: Targets,
-) -> list[Phase | Callable[[], Phase]]:
-    """Return the phases: one joint, or the autoencoder and then the head on its frozen code."""
-    settings, module = model.settings, model.module
-    critic = make_critic(module.sizes.n_latent, dropout=settings.dropout) if settings.is_adversarial else None
-    objective = Objective(module, settings, critic)
-    known = np.flatnonzero(np.isfinite(targets.train).any(axis=1))
-    stopping = Stopping(options.patience, settings.min_delta, settings.warm_up, settings.monitor)
-    batches = DomainBatches(
-        _tensor(task.expression[known]),
-        _tensor(targets.train[known]),
-        None if cells is None else _tensor(cells),
-        options.batch_size,
-        generator=options.generator,
-    )
-    common = {
-        "max_epochs": options.max_epochs,
-        "lr": options.lr,
-        "weight_decay": settings.weight_decay,
-        "stopping": stopping if options.early_stopping else None,
-    }
-    adversary = None if critic is None else Critic(critic, objective.against)
-    clip_head = ((module.head, settings.clip_head),) if settings.clip_head else ()
-    checked = np.flatnonzero(np.isfinite(targets.validation).any(axis=1))
-
-    def joint() -> Phase:
-        validation = None
-        if len(checked):
-            validation = DomainBatches(
-                _tensor(task.expression[checked]), _tensor(targets.validation[checked]), None, 4096
-            )
-        return Phase(
-            batches,
-            objective.joint,
-            validation=validation,
-            validation_loss=objective.validation,
-            clip=clip_head,
-            critic=adversary,
-            **common,
-        )
-
-    reconstruct = Stopping(options.patience, settings.min_delta, settings.warm_up, "train_loss")
-    pretraining = Phase(
-        batches,
-        objective.autoencoder,
-        trained=[module.autoencoder],
-        clip=((module.autoencoder, settings.clip_autoencoder),) if settings.clip_autoencoder else (),
-        critic=adversary,
-        name="pretraining",
-        **{**common, "stopping": reconstruct if options.early_stopping else None},
-    )
-
-    def head() -> Phase:
-        code = partial(_code_batches, model, task, targets, options)
-        return Phase(
-            code(known, targets.train, options.generator),
-            lambda batch: objective.response(batch["code"], batch["response"]),
-            trained=[module.head],
-            validation=code(checked, targets.validation, None) if len(checked) else None,
-            clip=clip_head,
-            **common,
-        )
-
-    return {"joint": [joint], "two_phase": [pretraining, head], "fine_tune": [pretraining, joint]}[settings.schedule]
-
-
-def _code_batches(
-    model: PathwayTransfer,
-    task: TrainingTask,
-    targets: Targets,
-    options: TrainOptions,
-    rows: np.ndarray,
-    response: np.ndarray,
-    generator: torch.Generator | None,
-) -> TableBatches:
-    """Codes of the frozen encoder, computed once."""
-    code = model._evaluate(lambda x: model.module.encode(x, "bulk"), task.expression[rows])
-    tensors = {"code": torch.from_numpy(code), "response": _tensor(response[rows])}
-    return TableBatches(tensors, options.batch_size, generator=generator)
-
-
-def _tensor(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
-
 def set_gate(model: PathwayTransfer, task: TrainingTask) -> None:
     """Share the prediction between network and linear path, by least squares on the validation responses.
 
@@ -236,11 +146,28 @@ def summarise_codes(model: PathwayTransfer, expression: np.ndarray) -> pd.DataFr
         x = model._evaluate(module.read, expression)
         fitted = model._evaluate(lambda z: module.autoencoder.decode_sparse(z), code)
         table = identify_nodes(x, fitted, code - code.mean(axis=0), weights, mask)
+        nearest, table["jaccard"] = nearest_sets(
+            sp.csr_matrix(mask[:, : len(mask.T) - model.settings.n_free]), len(table)
+        )
+        table["nearest"] = [model.pathways_[node] if node >= 0 else "" for node in nearest]
         table.index = pd.Index(model.pathways_, name="pathway")
+        table.loc[table["jaccard"] == 1, "identified"] = False
+        poor = table.index[~table["identified"]]
+        logger.info("%d of %d pathways are not identified: %s", len(poor), len(table), ", ".join(poor))
     for name, value in values.items():
         buffer = getattr(module, name)
         buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
     return table
+
+
+def nearest_sets(mask: sp.csr_matrix, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The other pathway that shares most of the genes read with each, −1 if there is none, and its Jaccard index.
+
+    Free nodes, which `mask` (genes read × pathways) does not hold, reach all genes and have none.
+    """
+    nearest, jaccard = _nearest(mask)
+    n_free = n_nodes - len(nearest)
+    return np.append(nearest, np.full(n_free, -1)), np.append(jaccard, np.zeros(n_free))
 
 
 def identify_nodes(

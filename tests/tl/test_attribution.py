@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
+import torch
 
 import scdrug
 from scdrug import datasets, pp, tl
@@ -14,6 +16,7 @@ from scdrug.model import KernelRidge, PathwayTransfer
 from scdrug.tl import _attribute_run, _attribution
 
 pytest.importorskip("captum")
+pytestmark = pytest.mark.filterwarnings("ignore:There are lines only")
 DRUG = "trametinib"
 
 
@@ -125,7 +128,7 @@ def test_a_pathway_that_raises_ln_ic50_supports_resistant(reference, cells) -> N
     model = make(reference, n_head=())
     head = next(layer for layer in model.module.head.modules() if hasattr(layer, "weight"))
     column = list(model.drugs.index).index(DRUG)
-    with __import__("torch").no_grad():
+    with torch.no_grad():
         head.weight[column] = 0
         head.weight[column, 2] = 1.5  # the third pathway alone raises ln IC50
     tl.attribute_pathways(cells, model, DRUG)
@@ -237,8 +240,8 @@ def test_differences_between_groups_add_up_to_the_difference_of_predictions(mode
 @pytest.mark.parametrize("sample_key", [None, "donor"])
 def test_the_planted_pathway_makes_the_tumour_resistant(make_attributed, sample_key) -> None:
     adata = make_attributed()
-    with __import__("warnings").catch_warnings():
-        __import__("warnings").simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         tl.rank_pathways(adata, "group", "Beta/2", reference="normal", sample_key=sample_key, min_cells=5)
     table = scdrug.get.rank_pathways_df(adata, "tumour", supports="resistant")
     best = table.iloc[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -68,7 +70,7 @@ def test_what_does_not_add_up_is_reported() -> None:
 
 
 def test_without_captum_the_extra_is_named(monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "captum.attr", None)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(ImportError, match=r"scdrug\[explain\]"):
         integrate_gradients(lambda x: x[:, 0], np.ones((1, 1)), np.zeros(1))
 

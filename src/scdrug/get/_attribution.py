@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
-from .._validate import check_choice, check_key, examples, nearest
-from ..tl._attribution_stored import read_attribution
-from ..tl._stored import group_labels, read_ranking, select_groups
+from .._validate import check_choice
+from ..tl._attribution_stored import read_attribution, read_pathway_ranking, select_features
+from ..tl._stored import group_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,7 +63,7 @@ def attribution_df(
     ['group', 'drug', 'gene', 'towards_sensitive', 'sd', 'n_cells']
     """
     stored = read_attribution(adata, key, drug)
-    names = _features(features, list(stored.table[stored.what].astype(str)), stored.what)
+    names = select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
     values = stored.cells[names]
     if groupby is None:
         return pd.DataFrame(
@@ -190,30 +190,10 @@ def rank_pathways_df(
         check_choice("supports", supports, ("sensitive", "resistant"))
     if fdr_max is not None and not 0 <= fdr_max <= 1:
         raise ValueError(f"`fdr_max` must be between 0 and 1; found {fdr_max}.")
-    hint = "Run scdrug.tl.rank_pathways(adata, groupby) first."
-    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
-    table, _ = read_ranking(adata, key)
-    if not {"group", "rank", "supports"} <= set(table):
-        raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_pathways. {hint}")
-    present = list(dict.fromkeys(table["group"].astype(str)))
-    order = {name: place for place, name in enumerate(select_groups(group, present, where=f"`adata.uns[{key!r}]`"))}
-    place = table["group"].astype(str).map(order)
-    keep = place.notna()
+    rows, _ = read_pathway_ranking(adata, key, group)
+    keep = np.ones(len(rows), dtype=bool)
     if fdr_max is not None:
-        keep &= table["fdr"] <= fdr_max
+        keep &= (rows["fdr"] <= fdr_max).to_numpy()
     if supports is not None:
-        keep &= table["supports"].astype(str) == supports
-    rows = table[keep].assign(_place=place[keep]).sort_values(["_place", "rank"], kind="stable")
-    return rows.drop(columns="_place").reset_index(drop=True)
-
-
-def _features(wanted: str | Sequence[str] | None, present: list[str], what: str) -> list[str]:
-    if wanted is None:
-        return present
-    names = list(dict.fromkeys([wanted] if isinstance(wanted, str) else wanted))
-    for name in names:
-        if name not in present:
-            near = nearest(name, present, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise KeyError(f"No {what} {name!r} was attributed to.{hint} There are: {examples(present, 8)}.")
-    return names
+        keep &= (rows["supports"].astype(str) == supports).to_numpy()
+    return rows[keep].reset_index(drop=True)

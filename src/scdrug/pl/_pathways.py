@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
-from ..tl._attribution_stored import Stored, read_attribution
+from ..tl._attribution_stored import Stored, read_attribution, select_features
 from ..tl._stored import group_labels
 from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
 
@@ -172,9 +172,7 @@ def pathway_heatmap(
     if features is None:
         top, _ = top_features(stored, n_pathways)
     else:
-        from ..get._attribution import _features
-
-        names = _features(features, list(stored.table[stored.what].astype(str)), stored.what)
+        names = select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
         top = stored.table.set_index(stored.what, drop=False).loc[names]
     table = stored.cells
     labels = pd.Categorical(["cells"] * adata.n_obs) if groupby is None else group_labels(adata, groupby)

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
-from .._validate import check_key
-from ..get._attribution import rank_pathways_df
+from ..tl._attribution_stored import read_pathway_ranking
 from ._pathways import label_features
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
 
@@ -74,9 +73,7 @@ def rank_pathways(
 
     if n_pathways < 1:
         raise ValueError(f"`n_pathways` must be at least 1; found {n_pathways}.")
-    table = rank_pathways_df(adata, groups, key=key)
-    check_key(dict(adata.uns), key, where="adata.uns")
-    params = adata.uns[key]["params"]
+    table, params = read_pathway_ranking(adata, key, groups)
     names = list(dict.fromkeys(table["group"].astype(str)))
     n_columns = min(len(names), 2)
     n_rows = -(-len(names) // n_columns)

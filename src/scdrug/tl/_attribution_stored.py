@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._validate import check_key, examples, nearest
 from ._attribute_run import cell_key, is_attribution, model_key
+from ._stored import is_ranking, select_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -105,3 +106,47 @@ def _find_drug(drug: str | None, summary: pd.DataFrame, key: str) -> str:
             f"`adata.uns[{key!r}]` has no contributions to {drug!r}.{suggestion} It has: {examples(ids, 8)}."
         )
     return found
+
+
+def select_features(wanted: str | Sequence[str] | None, present: list[str], what: str) -> list[str]:
+    """Return pathways or genes without repetitions, or all that are `present` for `None`.
+
+    Raises
+    ------
+    KeyError
+        If one is not present; the nearest one is offered.
+    """
+    if wanted is None:
+        return present
+    names = list(dict.fromkeys([wanted] if isinstance(wanted, str) else wanted))
+    for name in names:
+        if name not in present:
+            near = nearest(name, present, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise KeyError(f"No {what} {name!r} was attributed to.{hint} There are: {examples(present, 8)}.")
+    return names
+
+
+def read_pathway_ranking(
+    adata: AnnData, key: str, groups: str | Sequence[str] | None = None
+) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """Read rows of :func:`scdrug.tl.rank_pathways` in the order of `groups`, and its parameters.
+
+    Raises
+    ------
+    KeyError
+        If there is nothing, or a group is unknown.
+    ValueError
+        If it is something else.
+    """
+    hint = "Run scdrug.tl.rank_pathways(adata, groupby) first."
+    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
+    held = adata.uns[key]
+    if not is_ranking(held) or not {"group", "rank", "supports"} <= set(held["table"]):
+        raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_pathways. {hint}")
+    table = held["table"]
+    present = list(dict.fromkeys(table["group"].astype(str)))
+    order = {name: place for place, name in enumerate(select_groups(groups, present, where=f"`adata.uns[{key!r}]`"))}
+    place = table["group"].astype(str).map(order)
+    rows = table[place.notna()].assign(_place=place.dropna()).sort_values(["_place", "rank"], kind="stable")
+    return rows.drop(columns="_place").reset_index(drop=True), held["params"]

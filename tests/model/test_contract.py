@@ -36,7 +36,8 @@ MODELS = {
         {"kernel": "rbf", "couple_drugs": True, "drug_kernel": "mean", "drug_ridge": "auto"},
     ),
     "PathwayTransfer-regression": (model.PathwayTransfer, {"n_hidden": 16}),
-    "PathwayTransfer-classification": (model.PathwayTransfer, {"n_hidden": 16, "task": "classification"}),
+    "PathwayTransfer-he2025": (model.PathwayTransfer, {"preset": "he2025", "min_genes": 4, "n_hidden": 16}),
+    "PathwayTransfer-shared": (model.PathwayTransfer, {"variant": "shared", "n_hidden": 16, "n_latent": 8}),
 }
 
 

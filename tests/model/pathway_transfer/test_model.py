@@ -20,18 +20,6 @@ from scdrug.nn import masked_mse, orthogonality
 SMALL = {"n_hidden": 24, "n_head": (16,)}
 
 
-@pytest.fixture(scope="module")
-def reference() -> ad.AnnData:
-    adata = datasets.toy(n_lines=60)
-    pp.pathway_mask(adata, "toy")
-    return adata
-
-
-@pytest.fixture(scope="module")
-def cells() -> ad.AnnData:
-    return datasets.toy_cells(n_cells=80)
-
-
 def make(adata: ad.AnnData, *, train: dict[str, Any] | None = None, **options: Any) -> PathwayTransfer:
     adata = adata.copy()
     PathwayTransfer.setup_anndata(adata)
@@ -207,7 +195,7 @@ def test_activity_is_in_standard_deviations_of_the_lines_and_oriented_by_its_gen
     np.testing.assert_allclose(activity.std(ddof=0), 1, atol=1e-3)
     layer = model.module.autoencoder.sparse
     for column, name in enumerate(model.pathways_):
-        total = float(layer.masked_weight[:, column].sum())
+        total = float(layer.masked_weight[:, column].detach().sum())
         assert np.sign(total) == float(model.module.orientation[column])
         assert name in activity
 
@@ -256,38 +244,6 @@ def test_cells_come_joined_or_by_themselves_with_the_same_result(reference, cell
     np.testing.assert_allclose(weights(by_itself), weights(joined), atol=1e-3)
     assert joined.reference.n_lines == 60
     assert joined.predict(key_added=None).shape == (140, 12)
-
-
-# ---------------------------------------------------------------------- bad input
-
-
-def test_input_that_cannot_work_is_refused_with_the_reason(reference, cells) -> None:
-    joined = pp.join_domains(reference, cells)
-    with pytest.raises(ValueError, match="pass no `cells`"):
-        make(joined, train={"cells": cells})
-    with pytest.raises(ValueError, match="cells only"):
-        make(joined[joined.obs["domain"] == "cells"].copy())
-    with pytest.raises(ValueError, match="compares two domains"):
-        make(reference, variant="adversarial_shared")
-    with pytest.raises(KeyError, match=r"pathway_mask\(adata, 'hallmark'\)"):
-        make(datasets.toy(n_lines=30))
-    with pytest.raises(ValueError, match="Lower `min_genes`"):
-        make(reference, min_genes=26)
-    with pytest.raises(ValueError, match="fewer than 10 lines"):
-        make(reference[:8].copy())
-    with pytest.raises(ValueError, match="was stated"):
-        make(reference, train={"cells": cells, "cells_scale": "log"})
-
-
-def test_cells_on_one_side_of_the_domain_only_may_have_responses(reference, cells) -> None:
-    joined = pp.join_domains(reference, cells)
-    leaking = joined.copy()
-    leaking.obsm["response"].iloc[-3:] = 1.0
-    with pytest.raises(ValueError, match="3 cells have responses"):
-        PathwayTransfer.setup_anndata(leaking)
-    joined.obs["domain"] = joined.obs["domain"].astype(str).replace("cells", "sc")
-    with pytest.raises(ValueError, match="found 'sc'"):
-        PathwayTransfer.setup_anndata(joined)
 
 
 def test_a_relu_on_negative_expression_is_left_out_with_a_warning(reference) -> None:

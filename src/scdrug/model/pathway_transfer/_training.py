@@ -165,7 +165,7 @@ def nearest_sets(mask: sp.csr_matrix, n_nodes: int) -> tuple[np.ndarray, np.ndar
 
     Free nodes, which `mask` (genes read × pathways) does not hold, reach all genes and have none.
     """
-    nearest, jaccard = _nearest(mask)
+    nearest, jaccard = _nearest(mask.astype(np.float32))  # products of bool do not count
     n_free = n_nodes - len(nearest)
     return np.append(nearest, np.full(n_free, -1)), np.append(jaccard, np.zeros(n_free))
 

@@ -247,15 +247,17 @@ def zinb_loss(counts: Tensor, decoded: Reconstruction) -> Tensor:
     mean, theta, logits = decoded
     if theta is None or logits is None:
         raise ValueError("A loss of counts needs dispersion and dropout logits; decode with `counts=True`.")
-    log_total = torch.log(theta + mean)
-    log_zero = theta * (torch.log(theta) - log_total)
-    log_nb = (
-        log_zero
-        + counts * (torch.log(mean) - log_total)
-        + torch.lgamma(counts + theta)
-        - torch.lgamma(theta)
-        - torch.lgamma(counts + 1)
-    )
+    log_zero = theta * (torch.log(theta) - torch.log(theta + mean))
     # log π and log(1 − π) from the logits; softplus keeps both finite
-    zero = F.softplus(log_zero - logits) - F.softplus(-logits)
-    return -torch.where(counts > 0, log_nb - F.softplus(logits), zero).mean()
+    zeros = F.softplus(log_zero - logits) - F.softplus(-logits)
+    positive = counts > 0  # few: log-gamma functions, the slow part, are needed for these alone
+    k, m, t = counts[positive], mean[positive], theta[positive]
+    others = (
+        log_zero[positive]
+        + k * (torch.log(m) - torch.log(t + m))
+        + torch.lgamma(k + t)
+        - torch.lgamma(t)
+        - torch.lgamma(k + 1)
+        - F.softplus(logits[positive])
+    )
+    return -(zeros.masked_fill(positive, 0.0).sum() + others.sum()) / counts.numel()

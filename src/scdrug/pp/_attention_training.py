@@ -118,7 +118,8 @@ def cluster_with_attention(cells: CellInput, settings: AttentionSettings) -> Att
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    device = torch.device(settings.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         trainer = _Trainer(cells, settings)
         history = {"reconstruction": trainer.pretrain()}

@@ -113,4 +113,4 @@ def warn_if_confounded(table: pd.DataFrame, *, stacklevel: int = 3) -> None:
             )
         else:
             continue
-        warnings.warn(what, stacklevel=stacklevel + 1)
+        warnings.warn(what, stacklevel=stacklevel)

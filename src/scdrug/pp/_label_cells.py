@@ -129,6 +129,12 @@ def label_cells(
         cells are removed), no marker is found, values contradict `scale`, counts are needed and there are none, or
         overrides contradict each other.
 
+    Warns
+    -----
+    UserWarning
+        If treatment and batch cannot be told apart or nearly so, if all tumour cells are in one cluster, if clusters lie near
+        the threshold, or if a class is left without cells.
+
     Notes
     -----
     These labels are assumptions, not measurements: nobody saw single cells die. Where each batch has one treatment, a

@@ -89,7 +89,7 @@ def find_markers(var_names: Iterable[object], sets: Mapping[str, Sequence[str]])
         )
     if lost:
         warnings.warn(
-            f"No marker of {examples(lost)} is in `adata.var_names`; these cells cannot be removed.", stacklevel=4
+            f"No marker of {examples(lost)} is in `adata.var_names`; these cells cannot be removed.", stacklevel=3
         )
     return {name: columns.astype(np.int64) for name, columns in found.items() if len(columns)}
 

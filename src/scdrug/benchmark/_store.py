@@ -129,7 +129,7 @@ class Store:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write JSON in one step."""
-        write_atomically(self.folder / name, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        write_atomically(self.folder / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     # ------------------------------------------------------------------ folds
 

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 import scdrug
 from scdrug.datasets import _fetch, _figshare, _he2025, _registry
-from scdrug.datasets._figshare import FigshareError, choose_file
+from scdrug.datasets._figshare import FigshareError, choose_name
 from scdrug.datasets._he2025 import SETS
 
 LISTING = "articles/28888880/files?page_size=1000"
@@ -142,9 +143,17 @@ def test_offline_names_the_article_and_the_place(cache, monkeypatch):
 
 
 def test_of_several_files_none_is_guessed():
-    files = [{"name": "GSE117872_a.h5ad"}, {"name": "GSE117872_b.h5ad"}]
+    names = ["GSE117872_a.h5ad", "GSE117872_b.h5ad"]
     with pytest.raises(FigshareError, match="2 do: 'GSE117872_a.h5ad', 'GSE117872_b.h5ad'"):
-        choose_file(files, "*GSE117872*.h5ad", article=1)
+        choose_name(names, ["*GSE117872*.h5ad", "*b.h5ad"], where="the article")
+
+
+def test_a_later_pattern_is_tried_where_no_file_matches_an_earlier_one():
+    assert (
+        choose_name(["B_preprocessed.h5ad", "b.h5ad", "c"], ["*a*.h5ad", "*B*.h5ad"], where="") == "B_preprocessed.h5ad"
+    )
+    with pytest.raises(FigshareError, match="the article must match 'x' or 'y'; it has 'c'"):
+        choose_name(["c"], ["x", "y"], where="the article")
 
 
 @pytest.mark.parametrize(
@@ -153,18 +162,42 @@ def test_of_several_files_none_is_guessed():
         ("GSE156246-BT474", "GSE156246_BT-474_preprocessed.h5ad"),
         ("GSE156246-HCC1419", "gse156246.hcc1419.h5ad"),
         ("GSE131984", "Paclitaxel_GSE131984.h5ad"),
+        ("GSE131984", "gse131984-Paclitaxel.h5ad"),
+        ("GSE117872", "GSE117872_Cisplatin_preprocessed_genename.h5ad"),
     ],
 )
 def test_patterns_of_the_registry_find_likely_names_and_no_other_set(name, file):
-    found = [entry.file for entry in _registry.registry()["he2025"].files if any(choose([file], entry.figshare[1]))]
+    found = [entry.file for entry in _registry.registry()["he2025"].files if choose([file], entry) == file]
     assert found == [f"{name}.h5ad"]
 
 
-def choose(names: list[str], pattern: str) -> list[str]:
+def test_other_sets_of_the_same_series_are_not_taken():
+    # names under which the authors' script reads files
+    there = [
+        "GSE108394_RAW.h5ad",
+        "GSE131984_jq1_preprocessed.h5ad",
+        "GSE131984_paclitaxel_preprocessed.h5ad",
+        "GSE156246_BT474_Lapatinib_preprocessed_genename.h5ad",
+        "GSE156246_HCC1419_Lapatinib_preprocessed_genename.h5ad",
+        "GSE192575_RAW_human.h5ad",
+    ]
+    found = {entry.file: choose(there, entry) for entry in _registry.registry()["he2025"].files}
+    assert found == {
+        "GSE117872.h5ad": None,
+        "GSE131984.h5ad": there[2],
+        "GSE108394.h5ad": there[0],
+        "GSE156246-BT474.h5ad": there[3],
+        "GSE156246-HCC1419.h5ad": there[4],
+    }
+    taxel = next(entry for entry in _registry.registry()["he2025"].files if entry.file == "GSE131984.h5ad")
+    assert choose(there[:2], taxel) is None
+
+
+def choose(names: list[str], entry: _registry.FileEntry) -> str | None:
     try:
-        return [choose_file([{"name": name} for name in names], pattern, article=1)["name"]]
+        return choose_name(names, entry.figshare[1], where="the article")
     except FigshareError:
-        return []
+        return None
 
 
 # parser ---------------------------------------------------------------------------------------------------------------
@@ -176,8 +209,46 @@ def test_a_folder_or_any_file_is_read(tmp_path):
     (tmp_path / "GSE131984_preprocessed.h5ad").rename(tmp_path / "mine.h5ad")
     from_file = scdrug.datasets.he2025("GSE131984", path=tmp_path / "mine.h5ad")
     pd.testing.assert_frame_equal(from_folder.obs, from_file.obs)
-    with pytest.raises(FileNotFoundError, match="cells of GSE131984"):
+    with pytest.raises(FileNotFoundError, match=r"must match 'GSE131984.h5ad' or .* it has 'mine.h5ad'"):
         scdrug.datasets.he2025("GSE131984", path=tmp_path)
+
+
+def test_in_a_folder_the_set_of_the_other_drug_is_left_alone(tmp_path):
+    write_cells(tmp_path / "GSE131984_jq1_preprocessed.h5ad", (0, 0, 1, 1, 1))
+    write_cells(tmp_path / "GSE131984_paclitaxel_preprocessed.h5ad")
+    cells = scdrug.datasets.he2025("GSE131984", path=tmp_path)
+    assert cells.uns["dataset"]["file"] == ["GSE131984_paclitaxel_preprocessed.h5ad"]
+    assert cells.obs["sensitive"].tolist() == [1, 1, 1, 0, 0]
+
+
+def test_files_of_the_time_of_the_paper_are_read(tmp_path):
+    """anndata 0.7 kept categories apart and noted fewer encodings."""
+    names = np.array([f"cell{i}" for i in range(5)], dtype=h5py.string_dtype())
+    with h5py.File(tmp_path / "GSE117872.h5ad", "w") as file:
+        x = file.create_group("X")
+        x.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [5, 2]})
+        for key, value in {"data": [1.0, 2, 3, 4, 5], "indices": [0, 1, 0, 1, 0], "indptr": [0, 1, 2, 3, 4, 5]}.items():
+            x[key] = np.asarray(value, dtype=np.float32 if key == "data" else np.int32)
+        for key, index, columns in (("obs", names, ["cond", "sensitive"]), ("var", names[:2], [])):
+            group = file.create_group(key)
+            group.attrs.update({"encoding-type": "dataframe", "encoding-version": "0.1.0", "_index": "index"})
+            group.attrs["column-order"] = np.array(columns, dtype=h5py.string_dtype())
+            group["index"] = index
+        obs = file["obs"]
+        obs["sensitive"] = np.array([1, 1, 1, 0, 0])
+        obs["cond"] = np.array([0, 0, 0, 1, 1], dtype=np.int8)
+        obs["__categories/cond"] = np.array(["ctrl", "cis"], dtype=h5py.string_dtype())
+        obs["cond"].attrs["categories"] = obs["__categories/cond"].ref
+    cells = scdrug.datasets.he2025("GSE117872", path=tmp_path)
+    assert cells.obs["sensitive"].tolist() == [1, 1, 1, 0, 0]
+    assert cells.obs["cond"].tolist() == ["ctrl"] * 3 + ["cis"] * 2
+    assert cells.X.sum() == 15
+
+
+def test_what_is_no_h5ad_file_is_refused(tmp_path):
+    (tmp_path / "GSE117872.h5ad").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match="must be an h5ad file"):
+        scdrug.datasets.he2025("GSE117872", path=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,14 @@ def test_small_clusters_are_not_judged():
     assert found["treated_like"].tolist() == [False, False]
 
 
+def test_with_a_threshold_of_one_no_control_cell_is_dropped():
+    found = table([90, 1, 0], [90, 3, 40], max_treated_share=1)
+    clusters, treated = np.array([0, 1, 2, 2]), np.array([False, False, True, False])
+    labels, reasons = rules.decide(clusters, treated, np.full(4, "", dtype=object), found)
+    assert labels.tolist() == [1, 1, 0, 1]
+    assert set(reasons[~treated]) == {"control"}
+
+
 def test_normal_cells_have_no_part_in_the_share():
     clusters = np.repeat([0, 1, 2], 20)
     treated = np.tile([True, False], 30)
@@ -137,6 +145,11 @@ def test_all_but_the_controls_are_treated_unless_named():
     assert groups(names, treated="y").used.tolist() == [True, True, False, False, True, True, False]
     assert groups(names).unknown.tolist() == [False] * 6 + [True]
     assert groups(pd.Categorical(names), treated=["x", "y"]).treated.sum() == 4
+
+
+@pytest.mark.parametrize("form", [list, tuple, set, np.array, pd.Index])
+def test_names_come_in_any_collection(form):
+    assert groups(["a", "a", "b", "b", "x", "x"], control=form(["a", "b"])).control.sum() == 4
 
 
 def test_treatments_need_not_be_strings():
@@ -300,6 +313,28 @@ def test_a_batch_for_each_arm_is_warned_of(experiment):
         labelled(nested, batch_key="sample")
 
 
+def test_unknown_batches_are_warned_of_unless_there_are_none(experiment):
+    bare = experiment.copy()
+    del bare.obs["sample"]
+    with pytest.warns(UserWarning, match="confounded is not known") as caught:
+        labelled(bare)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = labelled(bare, batch_key=[])
+    assert found.uns["sensitive"]["confounding"].empty
+
+
+def test_measured_labels_are_not_overwritten_but_a_second_run_replaces_the_first(experiment):
+    measured = experiment.copy()
+    measured.obs["sensitive"] = 1.0
+    with pytest.raises(ValueError, match="would be lost. Choose another `key_added`"):
+        labelled(measured)
+    first = labelled(measured, key_added="label")
+    second = labelled(first, key_added="label", max_treated_share=1)
+    assert first.obs["label"].isna().any() and second.obs["label"].notna().all()
+
+
 def test_one_cluster_of_all_cells_is_warned_of(experiment):
     experiment = experiment.copy()
     experiment.obs["one"] = "all"
@@ -346,6 +381,7 @@ def test_results_survive_writing(experiment, tmp_path, form):
         ({"use_rep": "X_scVI"}, KeyError, "X_scVI"),
         ({"cluster_key": "leiden"}, KeyError, "leiden"),
         ({"batch_key": ["donor"]}, KeyError, "donor"),
+        ({"key_added": "clone"}, ValueError, "would be lost"),
         ({"layer": "counts"}, KeyError, "counts"),
         ({"method": "kmeans"}, ValueError, "'leiden', 'attention'"),
         ({"method": "attention", "use_rep": "true_response"}, ValueError, "drop `use_rep`"),

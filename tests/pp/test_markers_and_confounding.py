@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.stats.contingency import association
 
-from scdrug.pp._confounding import confounding, cramers_v, find_batch_columns, warn_if_confounded
+from scdrug.pp._confounding import check_batch_columns, confounding, cramers_v, find_batch_columns, warn_if_confounded
 from scdrug.pp._markers import check_marker_sets, find_markers, score_markers
 
 # markers --------------------------------------------------------------------------------------------------------------
@@ -175,7 +175,18 @@ def test_missing_batches_are_left_out():
     assert confounding(treated, obs, ["batch"]).loc["batch", "n_batches"] == 2
 
 
+def test_a_column_with_a_name_for_each_cell_is_no_batch():
+    treated = np.repeat([False, True], 30)
+    obs = pd.DataFrame({"sample": [f"cell {i}" for i in range(60)], "lane": np.nan, "plate": ["a", "b"] * 30})
+    assert find_batch_columns(obs) == ["plate"]
+    assert not confounding(treated, obs, ["sample"]).loc["sample", "nested"]
+    with pytest.raises(ValueError, match="'sample' must group .* it has 60 values for 60 of 60 cells"):
+        check_batch_columns(obs, "sample")
+    with pytest.raises(ValueError, match="'lane' must group .* it has 0 values for 0 of 60 cells"):
+        check_batch_columns(obs, ["plate", "lane"])
+
+
 def test_batches_are_known_by_their_names():
-    obs = pd.DataFrame(columns=["orig.ident", "Sample_ID", "clone", "n_counts", "patient", "arm"])
+    obs = pd.DataFrame("x", index=range(4), columns=["orig.ident", "Sample_ID", "clone", "n_counts", "patient", "arm"])
     assert find_batch_columns(obs, leave_out=["arm", "patient"]) == ["orig.ident", "Sample_ID"]
     assert confounding(np.array([True]), obs, []).empty

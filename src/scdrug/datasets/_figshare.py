@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
@@ -31,7 +32,7 @@ def locate(entry: FileEntry, *, timeout: float) -> FileEntry:
     Parameters
     ----------
     entry
-        File with `figshare`: number of the article and pattern of the name.
+        File with `figshare`: number of the article and patterns of the name.
     timeout
         Seconds to wait for the server.
 
@@ -44,9 +45,10 @@ def locate(entry: FileEntry, *, timeout: float) -> FileEntry:
     FigshareError
         If the server does not answer, or not one file matches.
     """
-    article, pattern = entry.figshare
+    article, patterns = entry.figshare
     files = _list_files(article, timeout=timeout)
-    file = choose_file(files, pattern, article=article)
+    name = choose_name([file["name"] for file in files], patterns, where=f"figshare article {article}")
+    file = next(file for file in files if file["name"] == name)
     return replace(
         entry,
         urls=(file["download_url"],),
@@ -55,28 +57,42 @@ def locate(entry: FileEntry, *, timeout: float) -> FileEntry:
     )
 
 
-def choose_file(files: list[dict[str, Any]], pattern: str, *, article: int) -> dict[str, Any]:
-    """The one file whose name matches a pattern, ignoring case; of several the one called preprocessed.
+def choose_name(names: Iterable[str], patterns: Iterable[str], *, where: str) -> str:
+    """The one name that matches the first pattern that any name matches, ignoring case.
+
+    Parameters
+    ----------
+    names
+        Names of files.
+    patterns
+        Patterns in the order in which they are tried; of several matches the one called preprocessed is meant.
+    where
+        What holds the files, for the error.
+
+    Returns
+    -------
+    The name.
 
     Raises
     ------
     FigshareError
-        If none or several match.
+        If none matches any pattern, or several match one.
     """
-    matching = [file for file in files if fnmatch(file["name"].lower(), pattern.lower())]
-    if len(matching) > 1:
-        preferred = [file for file in matching if fnmatch(file["name"].lower(), _PREFERRED)]
-        matching = preferred if len(preferred) == 1 else matching
-    if len(matching) == 1:
-        return matching[0]
-    names = [file["name"] for file in (matching or files)]
-    found = (
-        f"{len(matching)} do: {examples(names)}" if matching else f"it has {examples(names, 8) if names else 'none'}"
-    )
-    raise FigshareError(
-        f"One file of figshare article {article} must match {pattern!r}; {found}. The article may have changed.",
-        final=True,
-    )
+    names, patterns = list(names), list(patterns)
+    for pattern in patterns:
+        matching = _matching(names, pattern)
+        if len(matching) > 1:
+            matching = _matching(matching, _PREFERRED) or matching
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            break
+    found = f"{len(matching)} do: {examples(matching)}" if matching else f"it has {examples(names, 8) or 'nothing'}"
+    raise FigshareError(f"One file of {where} must match {' or '.join(map(repr, patterns))}; {found}.", final=True)
+
+
+def _matching(names: list[str], pattern: str) -> list[str]:
+    return [name for name in names if fnmatch(name.lower(), pattern.lower())]
 
 
 def _list_files(article: int, *, timeout: float) -> list[dict[str, Any]]:

@@ -12,8 +12,10 @@ import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_key, examples, nearest, slug
-from ._local import card, existing, obtain, require
-from ._registry import registry
+from ._fetch import fetch
+from ._figshare import FigshareError, choose_name
+from ._local import card, existing
+from ._registry import FileEntry, registry
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -65,11 +67,11 @@ def he2025(accession: str, *, path: str | os.PathLike[str] | None = None) -> Ann
     Raises
     ------
     ValueError
-        If the accession is not one of these, or labels are not 1 or 0.
+        If the accession is not one of these, the file is no h5ad file, or labels are not 1 or 0.
     KeyError
         If the file lacks ``obs['sensitive']``.
     FileNotFoundError
-        If `path` does not hold the file.
+        If `path` holds no such file, or several.
     RuntimeError
         If the file is neither cached nor to be had.
 
@@ -98,12 +100,7 @@ def he2025(accession: str, *, path: str | os.PathLike[str] | None = None) -> Ann
     """
     accession = _check_accession(accession)
     entry = next(file for file in registry()["he2025"].files if file.file == f"{accession}.h5ad")
-    if path is None:
-        file = obtain("he2025", [entry.file], None) / entry.file
-    else:
-        given = existing(path)
-        patterns = [entry.file, entry.figshare[1]] if entry.figshare else [entry.file]
-        file = given if given.is_file() else require(given, patterns, what=f"the cells of {accession}")
+    file = fetch(entry.name) if path is None else _find(existing(path), entry)
     adata = _read(file)
     known = SETS[accession]
     _compare(adata, accession, known)
@@ -125,6 +122,16 @@ def _check_accession(accession: str) -> str:
     raise ValueError(f"`accession` must be one of {', '.join(map(repr, SETS))}; found {accession!r}.{hint}")
 
 
+def _find(path: Path, entry: FileEntry) -> Path:
+    if path.is_file():
+        return path
+    patterns = [entry.file, *(entry.figshare[1] if entry.figshare else ())]
+    try:
+        return path / choose_name((item.name for item in sorted(path.iterdir())), patterns, where=f"`path` ({path})")
+    except FigshareError as error:
+        raise FileNotFoundError(str(error)) from None
+
+
 def _read(file: Path) -> AnnData:
     import anndata
 
@@ -134,7 +141,10 @@ def _read(file: Path) -> AnnData:
     with warnings.catch_warnings():
         # The authors' version of anndata wrote no notes on encoding.
         warnings.filterwarnings("ignore", message=".*without encoding metadata")
-        adata = anndata.read_h5ad(file)
+        try:
+            adata = anndata.read_h5ad(file)
+        except OSError as error:
+            raise ValueError(f"{file} must be an h5ad file; it cannot be read as one ({error}).") from error
     check_key(adata.obs, "sensitive", where=f"{file}: obs")
     adata.obs["sensitive"] = _read_labels(adata.obs["sensitive"], file)
     adata.obs_names = adata.obs_names.astype(str)

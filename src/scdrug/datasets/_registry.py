@@ -24,8 +24,9 @@ class FileEntry:
     size: int | None
     unverified: bool
     note: str
-    #: Number of a figshare article and pattern of the file's name in it, where the address must be asked for.
-    figshare: tuple[int, str] | None = None
+    #: Number of a figshare article and patterns of the file's name in it, tried in this order, where the address must be
+    #: asked for.
+    figshare: tuple[int, tuple[str, ...]] | None = None
     #: Hash that the server states for the file, where it does.
     md5: str | None = None
 
@@ -107,7 +108,7 @@ def _file(dataset: str, fields: dict[str, Any]) -> FileEntry:
         size=fields.get("size"),
         unverified=bool(fields.get("unverified", False)),
         note=fields.get("note", ""),
-        figshare=(int(figshare["article"]), str(figshare["pattern"])) if figshare else None,
+        figshare=(int(figshare["article"]), tuple(figshare["patterns"])) if figshare else None,
     )
     if (entry.sha256 is None) != entry.unverified:
         raise ValueError(f"{entry.name!r} of the registry must have either a sha256 or the mark `unverified`.")

@@ -103,6 +103,8 @@ def cluster_attention(
         If there are too few cells, no counts where counts are needed, or values contradict `scale`.
     KeyError
         If the layer is missing.
+    RuntimeError
+        If the loss becomes NaN or infinite.
 
     Notes
     -----

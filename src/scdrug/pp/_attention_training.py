@@ -223,7 +223,7 @@ class _Trainer:
                 _, reconstruction, graph = self._losses(rows)
                 losses.append(self._step(optimizer, reconstruction + _GRAPH_WEIGHT * graph))
             scheduler.step()
-            history.append(float(np.mean(losses)))
+            history.append(_finite_mean(losses, epoch))
             if history[-1] < best:
                 best, best_epoch, state = history[-1], epoch, detach_state(self.network)
             elif epoch - best_epoch >= patience:
@@ -256,7 +256,7 @@ class _Trainer:
                 kl = torch.nn.functional.kl_div(q_batch.log(), p[rows], reduction="batchmean")
                 loss = kl + _RECONSTRUCTION_WEIGHT * reconstruction + _GRAPH_WEIGHT_CLUSTERED * graph
                 losses.append(self._step(optimizer, loss))
-            history.append(float(np.mean(losses)))
+            history.append(_finite_mean(losses, epoch))
         q = soft_assignment(self._tensor(self.embed()), centers.detach())
         return q.argmax(dim=1).cpu().numpy(), history
 
@@ -278,6 +278,16 @@ class _Trainer:
     def _context(self) -> CellCodes:
         edges = self._edges(self.landmarks, self.landmarks)
         return self.network.encode(self._standardised(self.landmarks), edges / edges.sum(dim=1, keepdim=True)).codes
+
+
+def _finite_mean(losses: list[float], epoch: int) -> float:
+    mean = float(np.mean(losses))
+    if not math.isfinite(mean):
+        raise RuntimeError(
+            f"The loss of the attention autoencoder became {mean} in epoch {epoch + 1}. Lower `learning_rate`, and check "
+            "the counts for extreme values."
+        )
+    return mean
 
 
 @contextmanager

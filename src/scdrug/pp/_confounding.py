@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .._validate import check_key
+
 #: Columns of `obs` that are taken for batches when none is named, ignoring case and punctuation.
 BATCH_NAMES = (
     "batch", "batchid", "sample", "sampleid", "sampleno", "origident", "donor", "donorid", "patient", "patientid",
@@ -51,9 +53,37 @@ def cramers_v(first: Sequence[object], second: Sequence[object]) -> float:
 
 
 def find_batch_columns(obs: pd.DataFrame, *, leave_out: Sequence[str] = ()) -> list[str]:
-    """Columns that are called like a batch, a sample or a donor, except `leave_out`."""
+    """Columns that are called like a batch, a sample or a donor, and group cells, except `leave_out`."""
     simple = {column: "".join(c for c in str(column).lower() if c.isalnum()) for column in obs.columns}
-    return [column for column, name in simple.items() if name in BATCH_NAMES and column not in leave_out]
+    named = [column for column, name in simple.items() if name in BATCH_NAMES and column not in leave_out]
+    return [column for column in named if _groups_cells(obs[column])]
+
+
+def check_batch_columns(obs: pd.DataFrame, batch_key: str | Sequence[str]) -> list[str]:
+    """Check that the named columns are there and group cells.
+
+    Raises
+    ------
+    KeyError
+        If a column is missing.
+    ValueError
+        If a column has no values, or about as many as there are cells.
+    """
+    columns = [batch_key] if isinstance(batch_key, str) else list(batch_key)
+    for column in columns:
+        check_key(obs, column, where="adata.obs")
+        if not _groups_cells(obs[column]):
+            raise ValueError(
+                f"`batch_key`: {column!r} must group control and treated cells; it has {obs[column].nunique():,} values for "
+                f"{int(obs[column].notna().sum()):,} of {len(obs):,} cells. Name the column with batches or samples, or "
+                "pass `batch_key=[]` if there is none."
+            )
+    return columns
+
+
+def _groups_cells(column: pd.Series) -> bool:
+    # single-cell plates name a well or a sample for each cell; those are no batches
+    return 0 < column.nunique() <= max(1, column.notna().sum() // 2)
 
 
 def confounding(treated: np.ndarray, obs: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -71,7 +101,8 @@ def confounding(treated: np.ndarray, obs: pd.DataFrame, columns: Sequence[str]) 
     Returns
     -------
     A row for each column: `cramers_v` (corrected for bias, 0–1), `n_batches`, `n_control` and `n_treated` (batches with
-    such cells), `n_both` (batches with both), `nested` (several batches, and none with both).
+    such cells), `n_both` (batches with both), `nested` (several batches, and none with both; not if nearly each cell has a
+    batch of its own, which says nothing).
     """
     rows = {}
     for column in columns:
@@ -80,13 +111,14 @@ def confounding(treated: np.ndarray, obs: pd.DataFrame, columns: Sequence[str]) 
         names = batch[known].astype(str).to_numpy(dtype=object)
         of_control, of_treated = set(names[~treated[known]]), set(names[treated[known]])
         n_both = len(of_control & of_treated)
+        association = cramers_v(treated[known], names) if known.any() else float("nan")
         rows[str(column)] = {
-            "cramers_v": cramers_v(treated[known], names) if known.any() else float("nan"),
+            "cramers_v": association,
             "n_batches": len(of_control | of_treated),
             "n_control": len(of_control),
             "n_treated": len(of_treated),
             "n_both": n_both,
-            "nested": n_both == 0 and bool(of_control) and bool(of_treated),
+            "nested": n_both == 0 and association >= ASSOCIATED,
         }
     kinds = {"cramers_v": float, "n_batches": int, "n_control": int, "n_treated": int, "n_both": int, "nested": bool}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(kinds)).astype(kinds)

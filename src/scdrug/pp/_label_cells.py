@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._validate import check_key, plain
+from .._validate import plain
 from . import _label_rules as rules
 from ._checks import check_cells
-from ._confounding import confounding, find_batch_columns, warn_if_confounded
+from ._confounding import check_batch_columns, confounding, find_batch_columns, warn_if_confounded
 from ._labelling import Labelling, LabelSettings, label
 from ._markers import check_marker_sets, find_markers
 
@@ -64,9 +65,11 @@ def label_cells(
         of treatments that are in neither group are not labelled.
     method
         ``"leiden"``: Leiden on principal components, or on `use_rep`. ``"attention"``: the attention autoencoder of
-        :func:`scdrug.pp.cluster_attention` with its defaults; needs counts.
+        :func:`scdrug.pp.cluster_attention` with its defaults; needs counts. For other settings or a GPU, run that first
+        and pass ``cluster_key="attention", use_rep="X_attention"``.
     cluster_key
-        Column of `obs` with clusters that are there already, instead of `method`.
+        Column of `obs` with clusters that are there already, instead of `method`. The silhouette is then that in
+        `use_rep`, if given.
     use_rep
         Entry of `obsm` to cluster, such as ``"X_scVI"``; principal components of log expression if omitted.
     layer, scale
@@ -79,7 +82,8 @@ def label_cells(
         Neighbours in the graph, and variable genes for components.
     max_treated_share
         A cluster is treated-like if its balanced share of treated cells, (t/T) / (t/T + c/C) with t of T treated and c of
-        C control cells, is greater. 0.5: it holds a larger part of the treated cells than of the controls.
+        C control cells, is greater. 0.5: it holds a larger part of the treated cells than of the controls. 1: no cluster
+        is, and no control cell is dropped.
     normal_markers
         Marker genes of normal cells: a list, or a mapping of cell types to lists. Matched by name whatever the case, then
         through the table of human genes.
@@ -92,7 +96,7 @@ def label_cells(
         ``key_added + "_cluster"``. Cells of normal clusters and of other treatments keep what they have.
     batch_key
         Columns of `obs` with batches, samples or donors, to compare with the treatment. By default those that are called
-        so, such as ``batch``, ``sample``, ``patient`` or ``plate``.
+        so, such as ``batch``, ``sample``, ``patient`` or ``plate``. ``[]`` if there are none.
     min_cells
         Least number of control and of treated cells, and least size of a cluster that is judged.
     seed
@@ -126,13 +130,14 @@ def label_cells(
         If a column, layer or entry of `obsm` is missing.
     ValueError
         If a treatment does not occur, there is one group only, a group has too few cells (of either group, or after normal
-        cells are removed), no marker is found, values contradict `scale`, counts are needed and there are none, or
-        overrides contradict each other.
+        cells are removed), no marker is found, values contradict `scale`, counts are needed and there are none,
+        overrides contradict each other, a column named as batch does not group cells, or `key_added` would replace a
+        column that this function did not write.
 
     Warns
     -----
     UserWarning
-        If treatment and batch cannot be told apart or nearly so, if all tumour cells are in one cluster, if clusters lie near
+        If treatment and batch cannot be told apart or nearly so, or no column says what the batches are; if all tumour cells are in one cluster, if clusters lie near
         the threshold, or if a class is left without cells.
 
     Notes
@@ -172,18 +177,25 @@ def label_cells(
         seed=seed,
     )
     settings.check(adata)
+    _check_free(adata, key_added)
     sets = {} if normal_markers is None else check_marker_sets(normal_markers)
     literature = rules.check_overrides(overrides or {})
     groups = rules.find_groups(adata.obs[treatment_key], control=control, treated=treated, min_cells=min_cells)
-    batches = _batch_columns(adata.obs, batch_key, leave_out=[treatment_key, cluster_key, key_added])
     markers = find_markers(adata.var_names, sets) if sets else {}
 
     cells = adata if groups.used.all() else adata[groups.used]
+    batches = _batch_columns(cells.obs, batch_key, leave_out=[treatment_key, cluster_key, key_added])
     result = label(
         cells, groups.treated[groups.used], settings, markers=markers, literature=literature, key=f"{key_added}_cluster"
     )
     confounded = confounding(groups.treated[groups.used], cells.obs, batches)
     warn_if_confounded(confounded)
+    if batch_key is None and not batches:
+        warnings.warn(
+            "No column of `adata.obs` is called like a batch, so whether treatment and batch are confounded is not known. "
+            "Name the batches with `batch_key`, or pass `batch_key=[]` if there are none.",
+            stacklevel=2,
+        )
 
     adata = adata.copy() if copy else adata
     _store(adata, groups, result, key_added=key_added)
@@ -211,10 +223,17 @@ def _batch_columns(
 ) -> list[str]:
     if batch_key is None:
         return find_batch_columns(obs, leave_out=[name for name in leave_out if name is not None])
-    columns = [batch_key] if isinstance(batch_key, str) else list(batch_key)
-    for column in columns:
-        check_key(obs, column, where="adata.obs")
-    return columns
+    return check_batch_columns(obs, batch_key)
+
+
+def _check_free(adata: AnnData, key_added: str) -> None:
+    report = adata.uns.get(key_added)
+    ours = isinstance(report, Mapping) and "label_is_treatment" in report
+    if key_added in adata.obs and not ours:
+        raise ValueError(
+            f"`adata.obs[{key_added!r}]` is there and is not a result of `label_cells`: it would be lost. Choose another "
+            "`key_added`, or delete the column."
+        )
 
 
 def _store(adata: AnnData, groups: rules.Groups, result: Labelling, *, key_added: str) -> None:

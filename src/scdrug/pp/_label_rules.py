@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ def find_groups(
 
 
 def _names(argument: str, value: str | Sequence[str], present: list[str], where: str) -> list[str]:
-    names = [str(value)] if isinstance(value, str) or not isinstance(value, Sequence) else [str(v) for v in value]
+    many = isinstance(value, Iterable) and not isinstance(value, str)
+    names = [str(name) for name in (value if many else [value])]
     if not names:
         raise ValueError(f"`{argument}` must name at least one treatment in {where}; found none.")
     for name in names:
@@ -125,7 +127,7 @@ def cluster_table(
     normal
         Whether the cell is normal (cells).
     max_treated_share
-        Clusters above this balanced share are treated-like.
+        Clusters above this balanced share are treated-like; with 1 none is, and all are judged.
     min_cells
         Clusters of fewer cells are not judged.
 
@@ -141,7 +143,7 @@ def cluster_table(
     of_treated = n_treated / max(n_treated.sum(), 1)
     total = of_control + of_treated
     share = np.divide(of_treated, total, out=np.full(n, np.nan), where=total > 0)
-    judged = n_control + n_treated >= min_cells
+    judged = (n_control + n_treated >= min_cells) | (max_treated_share >= 1)
     return pd.DataFrame(
         {
             "n_control": n_control,
@@ -231,7 +233,7 @@ def check_overrides(overrides: Mapping[str, Mapping[Any, Any]]) -> dict[str, dic
         for value, given in rule.items():
             label, source = given if isinstance(given, tuple) and len(given) == 2 else (given, "")
             number = _WORDS.get(str(label).lower(), label)
-            if isinstance(number, str | tuple) or not (number in (0, 1) or np.isnan(number)):
+            if not isinstance(number, Real | np.bool_) or not (number in (0, 1) or np.isnan(number)):
                 raise ValueError(
                     f"`overrides[{column!r}][{value!r}]` must be a label; found {label!r}. Expected {form}."
                 )

@@ -59,7 +59,7 @@ class LabelSettings:
             check_key(adata.obsm, self.use_rep, where="adata.obsm")
         if self.use_rep is not None and self.method == "attention":
             raise ValueError("`method='attention'` makes its own codes from counts; drop `use_rep`, or use 'leiden'.")
-        if not 0 < self.max_treated_share < 1:
+        if not 0 < self.max_treated_share <= 1:
             raise ValueError(f"`max_treated_share` must be between 0 and 1; found {self.max_treated_share}.")
         if self.resolution is not None and self.resolution <= 0:
             raise ValueError(f"`resolution` must be positive; found {self.resolution}.")
@@ -242,7 +242,7 @@ def _warn(labels: np.ndarray, table: pd.DataFrame, settings: LabelSettings) -> N
         )
     near = (tumour["treated_share"] - settings.max_treated_share).abs() <= _UNDECIDED
     undecided = list(tumour.index[near & tumour["judged"]])
-    if undecided and len(tumour) > 1:
+    if undecided and len(tumour) > 1 and settings.max_treated_share < 1:
         warnings.warn(
             f"Clusters {examples(undecided)} hold nearly as large a part of the treated cells as of the controls "
             f"(balanced share within {_UNDECIDED} of `max_treated_share`): a few cells decide about their control cells. "

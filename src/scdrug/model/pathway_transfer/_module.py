@@ -153,7 +153,9 @@ class PathwayModule(nn.Module):
 
     def read(self, expression: Tensor) -> Tensor:
         """Select and standardise genes (rows × panel → rows × genes read)."""
-        return expression.index_select(1, self.genes).sub_(self.mean).div_(self.sd)  # in place: memory is what takes time
+        return (
+            expression.index_select(1, self.genes).sub_(self.mean).div_(self.sd)
+        )  # in place: memory is what takes time
 
     def encode(self, expression: Tensor, domain: str = "cells") -> Tensor:
         """Code that the head reads (rows × latent)."""

@@ -36,16 +36,13 @@ __all__ = [
     "align_genes",
     "binarize_response",
     "build_reference",
-    "featurize_drugs",
-    "harmonize",
-    "join_domains",
-    "map_gene_ids",
-    "pathway_mask",
     "cluster_attention",
     "featurize_drugs",
     "harmonize",
+    "join_domains",
     "label_cells",
     "map_gene_ids",
+    "pathway_mask",
 ]
 
 

@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 
 from scdrug import datasets, pp, tl
@@ -163,7 +164,7 @@ def test_validation_responses_reach_nothing_that_is_fitted(reference, cells) -> 
     marked = pd.DataFrame(False, index=reference.obs_names, columns=reference.obsm["response"].columns)
     marked.iloc[:10] = True
     changed = reference.copy()
-    changed.obsm["response"].iloc[:10] = np.random.default_rng(0).normal(50, 9, size=(10, 12))
+    changed.obsm["response"].iloc[:10] = np.full((10, 12), 50.0, dtype=np.float32)
     train = {"cells": cells, "validation": marked, "early_stopping": False}
     first, second = (make(adata, train=train) for adata in (reference, changed))
     states = first.module.state_dict(), second.module.state_dict()
@@ -186,6 +187,22 @@ def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path)
     order = np.random.default_rng(0).permutation(reference.n_vars)
     shuffled = harmonized[:, order].copy()
     np.testing.assert_allclose(model.get_pathway_activity(shuffled, batch_size=7), activity, atol=1e-4)
+
+
+def test_dense_sparse_and_backed_cells_are_predicted_alike(reference, cells, tmp_path) -> None:
+    model = make(reference, train={"cells": cells})
+    sparse = cells.copy()
+    sparse.X = sp.csr_matrix(np.asarray(cells.X.toarray() if sp.issparse(cells.X) else cells.X, dtype=np.float32))
+    dense = sparse.copy()
+    dense.X = sparse.X.toarray()
+    sparse.write_h5ad(tmp_path / "cells.h5ad")
+    tl.predict_response(dense, model)
+    expected = dense.obsm["predicted_response"]
+    backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for adata, chunk_size in ((sparse, 7), (backed, 33)):
+        tl.predict_response(adata, model, chunk_size=chunk_size)
+        np.testing.assert_allclose(adata.obsm["predicted_response"], expected, atol=1e-4)
+    backed.file.close()
 
 
 def test_activity_is_in_standard_deviations_of_the_lines_and_oriented_by_its_genes(reference) -> None:

@@ -79,7 +79,8 @@ class PathwayTransfer(NetworkModel):
     w_dense, w_sparse, w_diff
         Weights of the two reconstructions and of the orthogonality of private and shared code.
     align, w_align
-        ``"mmd"`` or ``"coral"`` brings the codes of lines and cells together, where there are cells; ``"none"``.
+        ``"mmd"``, ``"coral"`` or ``"adversarial"``, a critic, brings the codes of lines and cells together, where there are
+        cells; ``"none"``, which is also the default of the variants that have a critic or no shared encoder.
     noise
         Standard deviation of the noise on cells in training, relative to the value.
     relu
@@ -282,6 +283,11 @@ class PathwayTransfer(NetworkModel):
             says where.
         RuntimeError
             If the model was loaded without its reference, or training diverges.
+
+        Warns
+        -----
+        UserWarning
+            If there are no cells, or drugs that have too few lines, or lines of one class only.
         """
         if self.settings.monitor == "train_loss" and validation is None:
             validation = 0.0

@@ -189,6 +189,16 @@ def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path)
     np.testing.assert_allclose(model.get_pathway_activity(shuffled, batch_size=7), activity, atol=1e-4)
 
 
+@pytest.mark.parametrize("options", [{}, {"task": "classification"}, {"variant": "base", "norm": "none"}])
+def test_missing_genes_are_folded_into_the_first_layer(reference, cells, options) -> None:
+    model = make(reference, train={"cells": cells}, **options)
+    part = cells[:, np.random.default_rng(0).permutation(cells.n_vars)[:240]].copy()
+    for drugs in (None, list(model.drugs.index[[7, 2]])):
+        tl.predict_response(part, model, drugs=drugs, key_added="folded")
+        expected = model.predict(pp.harmonize(part, model.profile), drugs=drugs, key_added=None)
+        pd.testing.assert_frame_equal(part.obsm["folded"], expected, atol=1e-3, check_dtype=False)
+
+
 def test_dense_sparse_and_backed_cells_are_predicted_alike(reference, cells, tmp_path) -> None:
     model = make(reference, train={"cells": cells})
     sparse = cells.copy()

@@ -212,6 +212,21 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         """Turn the linear values of drugs by position (rows × drugs) into predictions, as a logistic regression does."""
         return values
 
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weights (genes × units) and intercepts of what a model computes from expression itself, else `None`.
+
+        Like a linear model, this is evaluated together with the harmonization; :meth:`_after_first_layer` does the rest.
+        `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
+        """
+        return self._linear_weights(drugs)
+
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Turn values of the first layer (rows × units) into predictions (rows × drugs).
+
+        `rows` are the rows themselves (rows × genes); genes that were to be filled are not.
+        """
+        return self._link(values, drugs)
+
     def predict(
         self,
         adata: AnnData | None = None,

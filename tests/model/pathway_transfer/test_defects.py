@@ -129,7 +129,7 @@ def test_masked_connections_have_no_weight_and_no_gradient(seed: int, relu: bool
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, weight_decay=0.1)
     weight = module.autoencoder.sparse.weight
     for _ in range(3):
-        batch = {"bulk": torch.randn(6, 9), "cells": torch.randn(5, 9), "response": torch.randn(6, 3)}
+        batch = {"bulk": torch.randn(6, 7), "cells": torch.randn(5, 7), "response": torch.randn(6, 3)}
         optimizer.zero_grad()
         objective.joint(batch)["loss"].backward()
         assert (weight.grad[~mask] == 0).all()
@@ -207,8 +207,8 @@ def test_the_critic_tells_cells_from_lines_and_the_encoder_works_against_it() ->
     torch.manual_seed(0)
     module = PathwayModule(Sizes(**{**vars(SIZES), "dropout": 0.0, "norm": "none"}), torch.ones(7, 4, dtype=bool))
     critic = make_critic(4, dropout=0.0).eval()
-    batch = {"bulk": torch.randn(8, 9), "cells": torch.randn(8, 9), "response": torch.randn(8, 3)}
-    codes = {domain: module.encode(batch[domain], domain) for domain in ("bulk", "cells")}
+    batch = {"bulk": torch.randn(8, 7), "cells": torch.randn(8, 7), "response": torch.randn(8, 3)}
+    codes = {domain: module.autoencoder.code(batch[domain], domain) for domain in ("bulk", "cells")}
     torch.manual_seed(1)
     loss = Objective(module, Settings(align="adversarial"), critic).against(batch)["loss"]
     torch.manual_seed(1)

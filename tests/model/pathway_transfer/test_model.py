@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 
 from scdrug import datasets, pp, tl
@@ -61,24 +62,24 @@ def test_the_network_has_the_parts_and_parameters_of_the_paper() -> None:
 def test_the_loss_is_the_sum_of_its_parts_over_both_domains() -> None:
     module = network(dropout=0.0, norm="none")
     settings = Settings(w_dense=2.0, w_sparse=3.0, w_diff=5.0, noise=0.0, align="none")
-    batch = {"bulk": torch.randn(8, 9), "cells": torch.randn(6, 9), "response": torch.randn(8, 3)}
+    batch = {"bulk": torch.randn(8, 7), "cells": torch.randn(6, 7), "response": torch.randn(8, 3)}
     batch["response"][0] = float("nan")
     parts = Objective(module, settings).joint(batch)
     expected = 0.0
     for domain in ("bulk", "cells"):
-        x = module.read(batch[domain])
+        x = batch[domain]
         shared, private = module.autoencoder.shared(x), module.autoencoder.private[domain](x)
         dense = module.autoencoder.dense(torch.cat([private, shared], dim=1))
         sparse = module.autoencoder.sparse(shared)
         expected += 2 * ((dense - x) ** 2).mean() + 3 * ((sparse - x) ** 2).mean() + 5 * orthogonality(private, shared)
-    head = masked_mse(module.head(module.encode(batch["bulk"], "bulk")), batch["response"])
+    head = masked_mse(module.head(module.autoencoder.code(batch["bulk"], "bulk")), batch["response"])
     torch.testing.assert_close(parts["autoencoder_loss"], expected)
     torch.testing.assert_close(parts["loss"], expected + head)
 
 
 def test_cells_without_labels_give_the_head_no_gradient() -> None:
     module = network(dropout=0.0)
-    batch = {"bulk": torch.randn(8, 9), "cells": torch.randn(6, 9), "response": torch.full((8, 3), float("nan"))}
+    batch = {"bulk": torch.randn(8, 7), "cells": torch.randn(6, 7), "response": torch.full((8, 3), float("nan"))}
     Objective(module, Settings()).joint(batch)["loss"].backward()
     assert all((p.grad == 0).all() for p in module.head.parameters())
     assert all((p.grad != 0).any() for p in module.autoencoder.shared.parameters() if p.ndim > 1)
@@ -163,7 +164,7 @@ def test_validation_responses_reach_nothing_that_is_fitted(reference, cells) -> 
     marked = pd.DataFrame(False, index=reference.obs_names, columns=reference.obsm["response"].columns)
     marked.iloc[:10] = True
     changed = reference.copy()
-    changed.obsm["response"].iloc[:10] = np.random.default_rng(0).normal(50, 9, size=(10, 12))
+    changed.obsm["response"].iloc[:10] = np.full((10, 12), 50.0, dtype=np.float32)
     train = {"cells": cells, "validation": marked, "early_stopping": False}
     first, second = (make(adata, train=train) for adata in (reference, changed))
     states = first.module.state_dict(), second.module.state_dict()
@@ -186,6 +187,32 @@ def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path)
     order = np.random.default_rng(0).permutation(reference.n_vars)
     shuffled = harmonized[:, order].copy()
     np.testing.assert_allclose(model.get_pathway_activity(shuffled, batch_size=7), activity, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"task": "classification"}, {"variant": "base", "norm": "none"}])
+def test_missing_genes_are_folded_into_the_first_layer(reference, cells, options) -> None:
+    model = make(reference, train={"cells": cells}, **options)
+    part = cells[:, np.random.default_rng(0).permutation(cells.n_vars)[:240]].copy()
+    for drugs in (None, list(model.drugs.index[[7, 2]])):
+        tl.predict_response(part, model, drugs=drugs, key_added="folded")
+        expected = model.predict(pp.harmonize(part, model.profile), drugs=drugs, key_added=None)
+        pd.testing.assert_frame_equal(part.obsm["folded"], expected, atol=1e-3, check_dtype=False)
+
+
+def test_dense_sparse_and_backed_cells_are_predicted_alike(reference, cells, tmp_path) -> None:
+    model = make(reference, train={"cells": cells})
+    sparse = cells.copy()
+    sparse.X = sp.csr_matrix(np.asarray(cells.X.toarray() if sp.issparse(cells.X) else cells.X, dtype=np.float32))
+    dense = sparse.copy()
+    dense.X = sparse.X.toarray()
+    sparse.write_h5ad(tmp_path / "cells.h5ad")
+    tl.predict_response(dense, model)
+    expected = dense.obsm["predicted_response"]
+    backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for adata, chunk_size in ((sparse, 7), (backed, 33)):
+        tl.predict_response(adata, model, chunk_size=chunk_size)
+        np.testing.assert_allclose(adata.obsm["predicted_response"], expected, atol=1e-4)
+    backed.file.close()
 
 
 def test_activity_is_in_standard_deviations_of_the_lines_and_oriented_by_its_genes(reference) -> None:

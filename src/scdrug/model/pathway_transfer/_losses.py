@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...nn import coral, gradient_penalty, masked_bce, masked_mse, mmd, orthogonality
@@ -20,9 +21,10 @@ class DomainBatches:
     Parameters
     ----------
     expression, response
-        Lines × panel; what the head is to predict, lines × drugs, NaN where unknown.
+        Lines × genes read, as :meth:`PathwayModule.read` returns them; what the head is to predict, lines × drugs, NaN where
+        unknown.
     cells
-        Cells × panel on the same scale, or `None`.
+        Cells × genes read, or `None`.
     batch_size
         Largest number of lines a batch.
     generator
@@ -90,7 +92,7 @@ class Objective:
 
     def validation(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss on responses alone."""
-        return self.response(self.module.encode(batch["bulk"], "bulk"), batch["response"])
+        return self.response(self.module.autoencoder.code(batch["bulk"], "bulk"), batch["response"])
 
     def autoencoder(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Reconstruction, orthogonality and alignment, summed over domains (eq. 5-11)."""
@@ -111,14 +113,14 @@ class Objective:
 
     def _autoencoder(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         settings, noise = self.settings, self.settings.noise if self.module.training else 0.0
-        rows = {domain: self.module.read(batch[domain]) for domain in ("bulk", "cells") if domain in batch}
+        rows = {domain: batch[domain] for domain in ("bulk", "cells") if domain in batch}
         seen = {domain: relative_noise(x, noise if domain == "cells" else 0.0) for domain, x in rows.items()}
         out = self.module.autoencoder(seen)
         total = batch["bulk"].new_zeros(())
         for domain, x in rows.items():
-            total = total + settings.w_dense * masked_mse(out[domain].dense, x)
+            total = total + settings.w_dense * F.mse_loss(out[domain].dense, x)
             if out[domain].sparse is not None:
-                total = total + settings.w_sparse * masked_mse(out[domain].sparse, x)
+                total = total + settings.w_sparse * F.mse_loss(out[domain].sparse, x)
             if out[domain].private is not None:
                 total = total + settings.w_diff * orthogonality(out[domain].private, out[domain].code)
         parts = {"loss": total, "reconstruction_loss": total}
@@ -140,6 +142,6 @@ class Objective:
         """Loss of the critic: WGAN with gradient penalty 10, target minus source."""
         assert self.critic is not None
         with torch.no_grad():
-            bulk, cells = (self.module.encode(batch[domain], domain) for domain in ("bulk", "cells"))
+            bulk, cells = (self.module.autoencoder.code(batch[domain], domain) for domain in ("bulk", "cells"))
         penalty = gradient_penalty(self.critic, bulk, cells)
         return {"loss": self.critic(cells).mean() - self.critic(bulk).mean() + 10 * penalty}

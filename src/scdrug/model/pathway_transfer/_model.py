@@ -79,7 +79,8 @@ class PathwayTransfer(NetworkModel):
     w_dense, w_sparse, w_diff
         Weights of the two reconstructions and of the orthogonality of private and shared code.
     align, w_align
-        ``"mmd"`` or ``"coral"`` brings the codes of lines and cells together, where there are cells; ``"none"``.
+        ``"mmd"``, ``"coral"`` or ``"adversarial"``, a critic, brings the codes of lines and cells together, where there are
+        cells; ``"none"``, which is also the default of the variants that have a critic or no shared encoder.
     noise
         Standard deviation of the noise on cells in training, relative to the value.
     relu
@@ -282,6 +283,11 @@ class PathwayTransfer(NetworkModel):
             says where.
         RuntimeError
             If the model was loaded without its reference, or training diverges.
+
+        Warns
+        -----
+        UserWarning
+            If there are no cells, or drugs that have too few lines, or lines of one class only.
         """
         if self.settings.monitor == "train_loss" and validation is None:
             validation = 0.0
@@ -311,6 +317,7 @@ class PathwayTransfer(NetworkModel):
     def _phases(self, task: TrainingTask, options: TrainOptions) -> list[Any]:
         self._task = task
         phases = Phases(self, task, options, cells=self._cells, targets=self._targets)
+        self._cells = None  # the phases hold what of them is read
         return list(phases.of(self.settings.schedule))
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
@@ -323,11 +330,37 @@ class PathwayTransfer(NetworkModel):
     # ------------------------------------------------------------------ prediction
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
-        def respond(x: torch.Tensor) -> torch.Tensor:
-            out = self.module(x, self.domain)[:, torch.from_numpy(np.asarray(drugs))]
-            return torch.sigmoid(out) if self.settings.task == "classification" else out
+        columns = torch.from_numpy(np.asarray(drugs))
+        return self._evaluate(
+            lambda x: self._answer(self.module(x, self.domain)[:, columns]), np.asarray(expression, dtype=np.float32)
+        )
 
-        return self._evaluate(respond, np.asarray(expression, dtype=np.float32))
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        parts = [] if complete else [self.module.first_layer(self.domain)]
+        if self.module.sizes.linear:
+            chosen = torch.from_numpy(np.asarray(drugs)).to(self.module.linear.device)
+            parts.append((self.module.linear[:, chosen], self.module.intercept[chosen]))
+        if not parts:
+            return None
+        weights, intercept = (torch.hstack(part).cpu().numpy() for part in zip(*parts, strict=True))
+        return weights, intercept
+
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        columns = torch.from_numpy(np.asarray(drugs))
+        n_hidden = values.shape[1] - len(drugs) if self.module.sizes.linear else values.shape[1]
+
+        def respond(first: torch.Tensor) -> torch.Tensor:
+            if n_hidden:
+                code = self.module.after_first_layer(first[:, :n_hidden], self.domain)
+            else:
+                code = self.module.encode(torch.from_numpy(rows).to(first.device), self.domain)
+            out = self.module.respond(code)[:, columns]
+            return self._answer(self.module.share(out, first[:, n_hidden:]) if self.module.sizes.linear else out)
+
+        return self._evaluate(respond, values)
+
+    def _answer(self, out: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(out) if self.settings.task == "classification" else out
 
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
         # where each domain has its own encoder, lines are read by theirs

@@ -77,9 +77,13 @@ class DomainAutoencoder(nn.Module):
         self.sparse = MaskedLinear(mask) if mask is not None else None
         self.relu = sizes.relu
 
+    def encoder(self, domain: str) -> MLP:
+        """Encoder of what the head reads: the shared one if there is one, else the domain's own."""
+        return self.private[domain] if self.shared is None else self.shared
+
     def code(self, x: Tensor, domain: str) -> Tensor:
-        """What the head reads: the shared code if there is one, else the domain's own (rows × latent)."""
-        return self.private[domain](x) if self.shared is None else self.shared(x)
+        """What the head reads (rows × latent)."""
+        return self.encoder(domain)(x)
 
     def decode_sparse(self, code: Tensor) -> Tensor:
         """Expression from pathways alone, eq. 8-9 (rows × genes read)."""
@@ -153,7 +157,9 @@ class PathwayModule(nn.Module):
 
     def read(self, expression: Tensor) -> Tensor:
         """Select and standardise genes (rows × panel → rows × genes read)."""
-        return (expression[:, self.genes] - self.mean) / self.sd
+        return (
+            expression.index_select(1, self.genes).sub_(self.mean).div_(self.sd)
+        )  # in place: memory is what takes time
 
     def encode(self, expression: Tensor, domain: str = "cells") -> Tensor:
         """Code that the head reads (rows × latent)."""
@@ -168,7 +174,24 @@ class PathwayModule(nn.Module):
         out = self.respond(self.encode(expression, domain))
         if not self.sizes.linear:
             return out
-        return self.gate * out + (1 - self.gate) * (expression @ self.linear + self.intercept)
+        return self.share(out, torch.addmm(self.intercept, expression, self.linear))
+
+    @torch.no_grad()
+    def first_layer(self, domain: str) -> tuple[Tensor, Tensor]:
+        """First layer of a domain's encoder on raw expression: weights (panel × hidden), zero for genes not read, and bias."""
+        linear = self.autoencoder.encoder(domain).hidden[0][0]
+        weights = torch.zeros(self.sizes.n_panel, self.sizes.n_hidden, device=linear.weight.device)
+        weights[self.genes] = (linear.weight / self.sd).T
+        return weights, linear.bias - linear.weight @ (self.mean / self.sd)
+
+    def after_first_layer(self, values: Tensor, domain: str) -> Tensor:
+        """Code (rows × latent) that follows from values of the first layer (rows × hidden)."""
+        encoder = self.autoencoder.encoder(domain)
+        return encoder.output(encoder.hidden[1:](encoder.hidden[0][1:](values)))
+
+    def share(self, network: Tensor, linear: Tensor) -> Tensor:
+        """Prediction of network and linear path together."""
+        return torch.lerp(linear, network, self.gate)
 
 
 def make_critic(n_latent: int, *, dropout: float) -> nn.Sequential:

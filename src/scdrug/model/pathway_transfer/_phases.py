@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Validation lines are few: they go through in one batch.
 _ALL = 1 << 20
+#: Rows that are standardised at once.
+_BLOCK = 4096
 
 
 class Phases:
@@ -58,9 +61,9 @@ class Phases:
         self._trained = np.flatnonzero(np.isfinite(targets.train).any(axis=1))
         self._checked = np.flatnonzero(np.isfinite(targets.validation).any(axis=1))
         self._batches = DomainBatches(
-            _tensor(task.expression[self._trained]),
+            self._read(task.expression[self._trained]),
             _tensor(targets.train[self._trained]),
-            None if cells is None else _tensor(cells),
+            None if cells is None else self._read(cells),
             options.batch_size,
             generator=options.generator,
             n_passes=1 if self._critic is None else self._critic.steps,
@@ -92,8 +95,8 @@ class Phases:
         rows = self._checked
         validation = None
         if len(rows):
-            expression, response = self._task.expression[rows], self._targets.validation[rows]
-            validation = DomainBatches(_tensor(expression), _tensor(response), None, _ALL)
+            response = _tensor(self._targets.validation[rows])
+            validation = DomainBatches(self._read(self._task.expression[rows]), response, None, _ALL)
         return Phase(
             self._batches,
             self._objective.joint,
@@ -116,13 +119,21 @@ class Phases:
             **self._common(self._settings.monitor),
         )
 
+    def _read(self, expression: np.ndarray) -> torch.Tensor:
+        """Standardised genes that the network reads: once for all epochs."""
+        values = torch.empty(len(expression), self._module.sizes.n_genes)
+        for start in range(0, len(values), _BLOCK):
+            values[start : start + _BLOCK] = torch.from_numpy(
+                self._model._evaluate(self._module.read, expression[start : start + _BLOCK])
+            )
+        return values
+
     def _common(self, monitor: str) -> dict[str, Any]:
         options, settings = self._options, self._settings
         stopping = Stopping(options.patience, settings.min_delta, settings.warm_up, monitor)
         return {
             "max_epochs": options.max_epochs,
-            "lr": options.lr,
-            "weight_decay": settings.weight_decay,
+            "optimizer": partial(torch.optim.AdamW, lr=options.lr, weight_decay=settings.weight_decay, fused=True),
             "stopping": stopping if options.early_stopping else None,
         }
 

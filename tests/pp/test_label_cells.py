@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 import scdrug
 from scdrug.pp import _label_rules as rules
@@ -229,6 +230,14 @@ def test_variable_genes_are_those_of_scanpy(n_top):
     np.testing.assert_array_equal(totals, np.asarray(cells.X.sum(axis=1)).ravel())
     table = sc.pp.highly_variable_genes(ad.AnnData(values), n_top_genes=n_top, inplace=False)
     np.testing.assert_array_equal(variable_genes(values, n_top, scale=scale), np.flatnonzero(table["highly_variable"]))
+
+
+def test_genes_of_scaled_values_are_not_chosen_by_rounding_errors():
+    values = np.random.default_rng(0).normal(size=(50, 30))
+    values = (values - values.mean(axis=0)) / values.std(axis=0)
+    values[:, 3] = 0
+    expected = [gene for gene in range(30) if gene != 3]
+    assert variable_genes(csr_matrix(values), 5, scale="scaled").tolist() == expected
 
 
 def test_the_silhouette_is_rousseeuws():

@@ -64,7 +64,9 @@ def read_expression(adata: AnnData, *, layer: str | None = None, scale: str = "a
 
 
 def variable_genes(values: sp.csr_matrix, n_top: int, *, scale: str) -> np.ndarray:
-    """Columns of the most variable genes: by normalised dispersion of logarithms, by variance of scaled values.
+    """Columns of the most variable genes, by normalised dispersion.
+
+    Of scaled values all genes that vary: their variances are the same but for rounding, and choosing by them is chance.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def variable_genes(values: sp.csr_matrix, n_top: int, *, scale: str) -> np.ndarr
 
     Returns
     -------
-    Sorted positions of genes that vary at all, at most `n_top`.
+    Sorted positions of genes that vary at all, at most `n_top` unless scaled.
 
     Raises
     ------
@@ -93,9 +95,9 @@ def variable_genes(values: sp.csr_matrix, n_top: int, *, scale: str) -> np.ndarr
             f"Clustering needs genes that vary between cells; found {len(varies)} of {values.shape[1]:,}. "
             "Check which layer is read (`layer=`)."
         )
-    if len(varies) <= n_top:
+    if len(varies) <= n_top or scale == "scaled":
         return varies
-    score = variance[varies] if scale == "scaled" else normalised_dispersion(*_linear_moments(values, varies))
+    score = normalised_dispersion(*_linear_moments(values, varies))
     return np.sort(varies[np.argsort(-score, kind="stable")[:n_top]])
 
 

@@ -8,10 +8,18 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 import scdrug
 from scdrug.pp import _label_rules as rules
-from scdrug.pp._cluster import leiden_clusters, number_by_size, silhouette
+from scdrug.pp._cluster import (
+    leiden_clusters,
+    neighbor_graph,
+    number_by_size,
+    read_expression,
+    silhouette,
+    variable_genes,
+)
 
 # rules ----------------------------------------------------------------------------------------------------------------
 
@@ -188,6 +196,48 @@ def test_leiden_finds_separate_groups_and_repeats_itself():
     found = leiden_clusters(points, resolution=0.1)
     np.testing.assert_array_equal(found, truth)
     np.testing.assert_array_equal(leiden_clusters(points, resolution=0.1), found)
+
+
+def test_edges_are_a_gaussian_of_the_distance_to_the_nearest_cells():
+    graph = neighbor_graph(np.array([[0.0], [1.0], [3.0], [7.0]]), 3).toarray()
+    width = np.array([(1 + 9) / 2, (1 + 4) / 2, (4 + 9) / 2, (16 + 36) / 2])  # median of two squared distances
+    total = width[0] + width[1]
+    assert graph[0, 1] == pytest.approx(np.sqrt(2 * np.sqrt(width[0] * width[1]) / total) * np.exp(-1 / total))
+    np.testing.assert_allclose(graph, graph.T)
+    np.testing.assert_array_equal(graph > 0, [[0, 1, 1, 0], [1, 0, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0]])
+
+
+def test_cells_that_are_the_same_are_one_cluster():
+    points = np.random.default_rng(0).normal(size=(100, 5))
+    points[:40], points[60:] = 0, points[60:] + 12
+    found = leiden_clusters(points, resolution=0.1)
+    assert len(set(found[:40])) == 1 and len(set(found)) <= 3
+
+
+def test_cells_without_counts_are_warned_of(experiment):
+    emptied = experiment.copy()
+    emptied.X[:25] = 0
+    with pytest.warns(UserWarning, match="25 cells such as .* have no counts at all"):
+        labelled(emptied)
+
+
+@pytest.mark.parametrize("n_top", [40, 150])
+def test_variable_genes_are_those_of_scanpy(n_top):
+    sc = pytest.importorskip("scanpy")
+    cells = scdrug.datasets.toy_cells(n_cells=200, n_genes=400)
+    values, scale, totals = read_expression(cells)
+    np.testing.assert_allclose(np.expm1(values.toarray()).sum(axis=1), 1e4, rtol=1e-3)
+    np.testing.assert_array_equal(totals, np.asarray(cells.X.sum(axis=1)).ravel())
+    table = sc.pp.highly_variable_genes(ad.AnnData(values), n_top_genes=n_top, inplace=False)
+    np.testing.assert_array_equal(variable_genes(values, n_top, scale=scale), np.flatnonzero(table["highly_variable"]))
+
+
+def test_genes_of_scaled_values_are_not_chosen_by_rounding_errors():
+    values = np.random.default_rng(0).normal(size=(50, 30))
+    values = (values - values.mean(axis=0)) / values.std(axis=0)
+    values[:, 3] = 0
+    expected = [gene for gene in range(30) if gene != 3]
+    assert variable_genes(csr_matrix(values), 5, scale="scaled").tolist() == expected
 
 
 def test_the_silhouette_is_rousseeuws():

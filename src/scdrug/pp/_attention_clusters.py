@@ -59,7 +59,7 @@ def cluster_attention(
         ``"zinb"``: zero-inflated negative binomial of counts. ``"mse"``: squares of standardised values, for data
         without counts.
     n_top_genes
-        Variable genes to use.
+        Variable genes to use; all of scaled values.
     n_latent
         Length of the code.
     n_heads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,24 @@ if TYPE_CHECKING:
 _TARGET_SUM = 1e4
 #: Cells from which the silhouette is computed; it compares each of them with all others.
 _MAX_SILHOUETTE = 5000
+_BLOCK = 4096
 
 
-def read_expression(
-    adata: AnnData, *, layer: str | None = None, scale: str = "auto"
-) -> tuple[sp.csr_matrix, str, np.ndarray]:
+_N_BINS = 20
+
+
+class Expression(NamedTuple):
+    """Result of :func:`read_expression`."""
+
+    #: log1p of expression per 10,000 for counts and linear values, the values themselves otherwise (CSR, float32).
+    values: sp.csr_matrix
+    #: Scale of what was read.
+    scale: str
+    #: Sum of each cell as read (cells).
+    totals: np.ndarray
+
+
+def read_expression(adata: AnnData, *, layer: str | None = None, scale: str = "auto") -> Expression:
     """Read expression as logarithms, whatever holds it.
 
     Parameters
@@ -36,27 +49,24 @@ def read_expression(
 
     Returns
     -------
-    values
-        log1p of expression per 10,000 for counts and linear values; the values themselves otherwise (CSR, float32).
-    scale
-        Scale of what was read.
-    totals
-        Sum of each cell as read (cells).
+    Values, scale and totals.
     """
     scale = check_scale(adata, layer=layer, scale=scale)
-    values = sp.vstack([block for _, block in iter_row_blocks(adata, layer=layer)], format="csr")
-    totals = np.asarray(values.sum(axis=1, dtype=np.float64)).ravel()
-    if scale in ("counts", "linear"):
-        factor = (_TARGET_SUM / np.where(totals > 0, totals, 1.0)).astype(np.float32)
-        values = sp.csr_matrix(
-            (np.log1p(values.data * np.repeat(factor, np.diff(values.indptr))), values.indices, values.indptr),
-            shape=values.shape,
-        )
-    return values, scale, totals
+    blocks, totals = [], np.zeros(adata.n_obs)
+    for rows, block in iter_row_blocks(adata, layer=layer):
+        totals[rows] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        if scale in ("counts", "linear"):
+            factor = (_TARGET_SUM / np.where(totals[rows] > 0, totals[rows], 1.0)).astype(np.float32)
+            logs = np.log1p(block.data * np.repeat(factor, np.diff(block.indptr)))
+            block = sp.csr_matrix((logs, block.indices, block.indptr), shape=block.shape)
+        blocks.append(block)
+    return Expression(sp.vstack(blocks, format="csr"), scale, totals)
 
 
 def variable_genes(values: sp.csr_matrix, n_top: int, *, scale: str) -> np.ndarray:
-    """Columns of the most variable genes: by normalised dispersion of logarithms, by variance of scaled values.
+    """Columns of the most variable genes, by normalised dispersion.
+
+    Of scaled values all genes that vary: their variances are the same but for rounding, and choosing by them is chance.
 
     Parameters
     ----------
@@ -69,31 +79,57 @@ def variable_genes(values: sp.csr_matrix, n_top: int, *, scale: str) -> np.ndarr
 
     Returns
     -------
-    Sorted positions of genes that vary at all, at most `n_top`.
+    Sorted positions of genes that vary at all, at most `n_top` unless scaled.
 
     Raises
     ------
     ValueError
         If fewer than two genes vary.
     """
-    mean = np.asarray(values.mean(axis=0)).ravel()
-    variance = np.asarray(values.multiply(values).mean(axis=0)).ravel() - mean**2
+    from sklearn.utils.sparsefuncs import mean_variance_axis
+
+    _, variance = mean_variance_axis(values, axis=0)
     varies = np.flatnonzero(variance > 1e-10)
     if len(varies) < 2:
         raise ValueError(
             f"Clustering needs genes that vary between cells; found {len(varies)} of {values.shape[1]:,}. "
             "Check which layer is read (`layer=`)."
         )
-    if len(varies) <= n_top:
+    if len(varies) <= n_top or scale == "scaled":
         return varies
-    if scale == "scaled":
-        return np.sort(varies[np.argsort(-variance[varies], kind="stable")[:n_top]])
-    import scanpy as sc
-    from anndata import AnnData as _AnnData
+    score = normalised_dispersion(*_linear_moments(values, varies))
+    return np.sort(varies[np.argsort(-score, kind="stable")[:n_top]])
 
-    part = _AnnData(values[:, varies], var=pd.DataFrame(index=[str(i) for i in varies]))
-    table = sc.pp.highly_variable_genes(part, n_top_genes=n_top, inplace=False)
-    return varies[table["highly_variable"].to_numpy()]
+
+def normalised_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Dispersion of genes relative to those of the same level (Satija et al. 2015), as scanpy computes it by default.
+
+    Parameters
+    ----------
+    mean, variance
+        Of expression, not of its logarithm, of genes with a positive variance (genes).
+
+    Returns
+    -------
+    log(variance / mean), standardised within 20 bins of log(1 + mean) (genes). A gene alone in its bin has 1.
+    """
+    dispersion = pd.Series(np.log(variance / mean))
+    bins = dispersion.groupby(pd.cut(np.log1p(mean), bins=_N_BINS, labels=False))
+    center, spread = bins.transform("mean"), bins.transform("std")
+    return ((dispersion - center) / spread).where(spread.notna(), 1.0).fillna(0.0).to_numpy()
+
+
+def _linear_moments(values: sp.csr_matrix, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of expm1 of columns, block by block: a copy of all cells would double the memory."""
+    total, square = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    for start in range(0, values.shape[0], _BLOCK):
+        block = values[start : start + _BLOCK]
+        linear = np.expm1(block.data.astype(np.float64))
+        total += np.bincount(block.indices, weights=linear, minlength=len(total))
+        square += np.bincount(block.indices, weights=linear**2, minlength=len(total))
+    n = values.shape[0]
+    mean = total[genes] / n
+    return mean, (square[genes] - n * mean**2) / (n - 1)
 
 
 def principal_components(values: sp.csr_matrix, *, n_components: int = 50, seed: int = 0) -> np.ndarray:
@@ -151,11 +187,50 @@ def leiden_clusters(
     import scanpy as sc
     from anndata import AnnData as _AnnData
 
-    cells = _AnnData(np.ascontiguousarray(representation))
-    n_neighbors = max(2, min(n_neighbors, len(representation) - 1))
-    sc.pp.neighbors(cells, n_neighbors=n_neighbors, use_rep="X", method="gauss", random_state=seed)
-    sc.tl.leiden(cells, resolution=resolution, flavor="igraph", n_iterations=-1, directed=False, random_state=seed)
+    cells = _AnnData(np.zeros((len(representation), 1), dtype=np.float32))
+    sc.tl.leiden(
+        cells,
+        resolution=resolution,
+        adjacency=neighbor_graph(representation, n_neighbors),
+        flavor="igraph",
+        n_iterations=-1,
+        directed=False,
+        random_state=seed,
+    )
     return number_by_size(cells.obs["leiden"].astype(int).to_numpy())
+
+
+def neighbor_graph(representation: np.ndarray, n_neighbors: int) -> sp.csr_matrix:
+    """Graph of nearest neighbours with a Gaussian kernel of adaptive width (Haghverdi et al. 2016).
+
+    Exact neighbours, so that the graph does not depend on the order of cells; widths are positive also where many cells
+    are the same.
+
+    Parameters
+    ----------
+    representation
+        Cells × dimensions.
+    n_neighbors
+        Neighbours of each cell, itself among them.
+
+    Returns
+    -------
+    Symmetric weights √(2σσ′ / (σ² + σ′²)) exp(−d² / (σ² + σ′²)), where σ² is the median squared distance to the neighbours
+    (cells × cells, CSR).
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    n = len(representation)
+    k = max(1, min(n_neighbors, n) - 1)
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(np.ascontiguousarray(representation))
+    distances, indices = search.kneighbors()  # of the fitted cells: without the cell itself
+    squared = distances.astype(np.float64) ** 2
+    width = np.median(squared, axis=1)
+    width = np.maximum(width, max(1e-6 * np.median(width), 1e-12))
+    total = width[:, None] + width[indices]
+    weights = np.sqrt(2 * np.sqrt(width[:, None] * width[indices]) / total) * np.exp(-squared / total)
+    graph = sp.csr_matrix((weights.ravel(), indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    return graph.maximum(graph.T).tocsr()
 
 
 def number_by_size(labels: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def label_cells(
         Of the clustering; by default 0.5 for Leiden, and 0.1 for ``"attention"``, as in the paper. Finer clusters find
         smaller groups of resistant control cells, and by chance more of them.
     n_neighbors, n_top_genes
-        Neighbours in the graph, and variable genes for components.
+        Neighbours in the graph, and variable genes for components (all genes of scaled values).
     max_treated_share
         A cluster is treated-like if its balanced share of treated cells, (t/T) / (t/T + c/C) with t of T treated and c of
         C control cells, is greater. 0.5: it holds a larger part of the treated cells than of the controls. 1: no cluster

@@ -13,6 +13,7 @@ import pandas as pd
 from .._validate import check_choice, check_key, examples
 from . import _label_rules as rules
 from ._cluster import (
+    Expression,
     leiden_clusters,
     principal_components,
     read_expression,
@@ -70,6 +71,11 @@ class LabelSettings:
         ):
             if value < low:
                 raise ValueError(f"`{name}` must be at least {low}; found {value}.")
+
+    @property
+    def needs_components(self) -> bool:
+        """Whether clusters are those of principal components."""
+        return self.cluster_key is None and self.use_rep is None and self.method == "leiden"
 
     @property
     def used_resolution(self) -> float:
@@ -137,11 +143,14 @@ def label(
     -------
     Labels, and what they rest on.
     """
-    clusters = find_clusters(cells, settings)
+    expression = None
+    if markers or settings.needs_components:
+        expression = read_expression(cells, layer=settings.layer, scale=settings.scale)
+        _warn_of_empty(cells, expression)
+    clusters = find_clusters(cells, settings, expression)
     kinds, medians = np.full(len(clusters.names), "", dtype=object), None
-    if markers:
-        values, _, _ = read_expression(cells, layer=settings.layer, scale=settings.scale)
-        scores = score_markers(values, markers)
+    if markers and expression is not None:
+        scores = score_markers(expression.values, markers)
         kinds, medians = rules.normal_clusters(clusters.labels, scores, threshold=settings.max_normal_score)
     normal = kinds[clusters.labels]
     _check_left(treated, normal, min_cells=settings.min_cells)
@@ -177,8 +186,8 @@ def label(
     )
 
 
-def find_clusters(cells: AnnData, settings: LabelSettings) -> Clusters:
-    """Cluster cells in the way that the settings ask for."""
+def find_clusters(cells: AnnData, settings: LabelSettings, expression: Expression | None) -> Clusters:
+    """Cluster cells in the way that the settings ask for; `expression` is needed for principal components."""
     resolution, seed = settings.used_resolution, settings.seed
     if settings.cluster_key is not None:
         return _given_clusters(cells, settings)
@@ -192,18 +201,27 @@ def find_clusters(cells: AnnData, settings: LabelSettings) -> Clusters:
         )
         labels, where, space = result.labels, result.latent, "codes of the attention autoencoder"
     else:
-        where, space = _representation(cells, settings)
+        where, space = _representation(cells, settings, expression)
         labels = leiden_clusters(where, resolution=resolution, n_neighbors=settings.n_neighbors, seed=seed)
     width, widths = silhouette(where, labels, seed=seed)
     return Clusters(labels, [str(k) for k in range(labels.max() + 1)], space, width, widths)
 
 
-def _representation(cells: AnnData, settings: LabelSettings) -> tuple[np.ndarray, str]:
-    if settings.use_rep is not None:
-        return read_representation(cells, settings.use_rep), settings.use_rep
-    values, found, _ = read_expression(cells, layer=settings.layer, scale=settings.scale)
-    genes = variable_genes(values, settings.n_top_genes, scale=found)
-    return principal_components(values[:, genes].tocsr(), seed=settings.seed), "principal components"
+def _representation(cells: AnnData, settings: LabelSettings, expression: Expression | None) -> tuple[np.ndarray, str]:
+    if settings.use_rep is not None or expression is None:
+        return read_representation(cells, str(settings.use_rep)), str(settings.use_rep)
+    genes = variable_genes(expression.values, settings.n_top_genes, scale=expression.scale)
+    return principal_components(expression.values[:, genes], seed=settings.seed), "principal components"
+
+
+def _warn_of_empty(cells: AnnData, expression: Expression) -> None:
+    empty = expression.totals == 0
+    if expression.scale != "scaled" and empty.any():
+        warnings.warn(
+            f"{int(empty.sum())} cells such as {examples(cells.obs_names[empty])} have no counts at all: their cluster and "
+            "label say nothing. Filter cells first.",
+            stacklevel=4,
+        )
 
 
 def _given_clusters(cells: AnnData, settings: LabelSettings) -> Clusters:

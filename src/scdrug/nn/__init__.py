@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
+    from ._attention_autoencoder import AttentionAutoencoder, CrossAttention, zinb_loss
     from ._bipartite import BipartiteEncoder, BipartiteGraph
     from ._correlation import CorrelationDecoder, row_correlation
+    from ._embedded_clustering import soft_assignment, target_distribution
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
 
 _MODULES = {
+    "AttentionAutoencoder": "_attention_autoencoder",
     "BipartiteEncoder": "_bipartite",
     "BipartiteGraph": "_bipartite",
     "CorrelationDecoder": "_correlation",
+    "CrossAttention": "_attention_autoencoder",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
     "coral": "_alignment",
@@ -27,11 +31,16 @@ _MODULES = {
     "mmd": "_alignment",
     "orthogonality": "_losses",
     "row_correlation": "_correlation",
+    "soft_assignment": "_embedded_clustering",
+    "target_distribution": "_embedded_clustering",
+    "zinb_loss": "_attention_autoencoder",
 }
 __all__ = [
+    "AttentionAutoencoder",
     "BipartiteEncoder",
     "BipartiteGraph",
     "CorrelationDecoder",
+    "CrossAttention",
     "MLP",
     "MaskedLinear",
     "coral",
@@ -42,6 +51,9 @@ __all__ = [
     "mmd",
     "orthogonality",
     "row_correlation",
+    "soft_assignment",
+    "target_distribution",
+    "zinb_loss",
 ]
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
+    from .mtigcn import MTIGCN
     from .pathway_transfer import PathwayTransfer
 
 _MODULES = {
@@ -17,6 +18,7 @@ _MODULES = {
     "BulkClassifier": "baseline",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
+    "MTIGCN": "mtigcn",
     "MethodCard": "_card",
     "PathwayTransfer": "pathway_transfer",
     "SoftImpute": "baseline",
@@ -24,13 +26,14 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "PathwayTransfer", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "MTIGCN", "PathwayTransfer", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
     "BulkClassifier",
     "DrugResponseModel",
     "KernelRidge",
+    "MTIGCN",
     "MethodCard",
     "PathwayTransfer",
     "SoftImpute",

@@ -1,0 +1,161 @@
+"""Hyper-parameters of MTIGCN and the presets that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..._validate import check_choice
+
+#: The tasks; NIHGCN (Peng et al. 2022) is ``("classification",)`` alone.
+TASKS = ("classification", "regression", "similarity")
+EDGES = ("binary", "weighted")
+DRUG_FEATURES = ("morgan", "minimol", "both", "table")
+SIMILARITIES = ("median", "published")
+PREDICTS = ("response", "sensitivity")
+#: Terms of the loss, and their weights in the paper.
+PUBLISHED_WEIGHTS = {"classification": 0.75, "regression": 0.25, "lines": 0.10, "drugs": 0.25}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a preset fixes and a keyword replaces; the defaults are those of the model without a preset."""
+
+    #: Start from the Gaussian process, and let validation decide how much the network adds.
+    process: bool = True
+    network: bool = True
+    tasks: tuple[str, ...] = TASKS
+    hidden: int = 256
+    width: int = 256
+    #: Weight of the interaction between a node and its neighbours.
+    alpha: float = 0.25
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED_WEIGHTS))
+    #: Factors that stand for expression; 0 for as many as there are lines.
+    rank: int = 256
+    edges: str = "weighted"
+    edge_dropout: float = 0.2
+    #: Share of nodes that lose all edges in a step, so that the network learns to do without.
+    node_dropout: float = 0.1
+    dropout: float = 0.2
+    norm: bool = True
+    drug_features: str = "morgan"
+    # not to be set one by one
+    #: ln IC50 in standard deviations of the drug around its mean; else ln IC50 as it is.
+    scale_response: bool = True
+    line_similarity: str = "median"
+    #: Width of the published similarity of lines, exp(−‖x − y‖ / (2 ε²)).
+    epsilon: float = 3.0
+    tie_similarity_heads: bool = False
+    gamma: float = 8.0
+    regression_scale: float = 15.0
+    max_epochs: int = 40
+    patience: int = 5
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    #: Decay as part of the gradient, as the published Adam has it, or apart from it.
+    decoupled: bool = True
+
+    def with_values(self, **given: Any) -> Settings:
+        """The same with what was given, that is, is not `None`.
+
+        Raises
+        ------
+        ValueError
+            If a value is out of range or two settings exclude each other.
+        """
+        changed = {name: value for name, value in given.items() if value is not None}
+        if "tasks" in changed:
+            changed["tasks"] = _tasks(changed["tasks"])
+        if "weights" in changed:
+            changed["weights"] = {**self.weights, **_weights(changed["weights"])}
+        result = replace(self, **changed)
+        _check(result)
+        return result
+
+    @property
+    def has_similarity(self) -> bool:
+        """Whether similarities are predicted."""
+        return "similarity" in self.tasks
+
+
+def _tasks(tasks: Sequence[str] | str) -> tuple[str, ...]:
+    chosen = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    for task in chosen:
+        check_choice("tasks", task, TASKS)
+    if not {"classification", "regression"} & set(chosen):
+        raise ValueError(f"`tasks` needs 'classification' or 'regression', which predict a response; found {chosen}.")
+    return tuple(task for task in TASKS if task in chosen)
+
+
+def _weights(weights: Mapping[str, float]) -> dict[str, float]:
+    for name, value in weights.items():
+        check_choice("weights", name, tuple(PUBLISHED_WEIGHTS))
+        if not value >= 0:
+            raise ValueError(f"`weights[{name!r}]` must not be negative; found {value}.")
+    return {name: float(value) for name, value in weights.items()}
+
+
+def _check(settings: Settings) -> None:
+    check_choice("edges", settings.edges, EDGES)
+    check_choice("drug_features", settings.drug_features, DRUG_FEATURES)
+    check_choice("line_similarity", settings.line_similarity, SIMILARITIES)
+    for name in ("hidden", "width"):
+        if getattr(settings, name) < 1:
+            raise ValueError(f"`{name}` must be at least 1; found {getattr(settings, name)}.")
+    if settings.rank < 0:
+        raise ValueError(f"`rank` must be positive, or 0 for as many factors as lines; found {settings.rank}.")
+    for name in ("alpha", "edge_dropout", "node_dropout", "dropout"):
+        value = getattr(settings, name)
+        if not 0 <= value <= 1 or (value == 1 and name != "alpha"):
+            raise ValueError(f"`{name}` is a share between 0 and 1; found {value}.")
+    if not settings.process and not settings.network:
+        raise ValueError("`network=False` leaves the process alone, but `process` is off too. Keep one of them.")
+
+
+_PUBLISHED = Settings(
+    process=False,
+    hidden=1024,
+    width=1024,
+    rank=0,
+    edges="binary",
+    edge_dropout=0.0,
+    node_dropout=0.0,
+    dropout=0.0,
+    scale_response=False,
+    line_similarity="published",
+    max_epochs=200,
+    patience=20,
+    lr=1e-3,
+    weight_decay=1e-5,
+    decoupled=False,
+)
+
+#: Settings by name. ``"mtigcn"``: the paper, with the scales of the correlations that its numbers need;
+#: ``"mtigcn_released"``: as the released code computes; ``"nihgcn"``: the encoder with classification alone.
+PRESETS: dict[str | None, Settings] = {
+    None: Settings(),
+    "mtigcn": _PUBLISHED,
+    "mtigcn_released": replace(_PUBLISHED, epsilon=2.0, tie_similarity_heads=True),
+    "nihgcn": replace(_PUBLISHED, tasks=("classification",), weights={**PUBLISHED_WEIGHTS, "classification": 1.0}),
+}
+
+
+def settings_of(preset: str | None, **given: Any) -> Settings:
+    """Settings of a preset with what was given instead.
+
+    Parameters
+    ----------
+    preset
+        Name, or `None`.
+    **given
+        Settings by name; `None` leaves the preset's.
+
+    Raises
+    ------
+    ValueError
+        If a name or value is unknown or out of range.
+    """
+    if preset is not None:
+        check_choice("preset", preset, tuple(name for name in PRESETS if name is not None))
+    return PRESETS[preset].with_values(**given)

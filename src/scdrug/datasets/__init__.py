@@ -10,6 +10,7 @@ from ._gene_sets import gene_sets, read_gmt
 from ._he2025 import he2025
 from ._l1000 import l1000
 from ._list import list_datasets as list
+from ._mtigcn import mtigcn, mtigcn_patients
 from ._pdx import pdx
 from ._ppi import ppi
 from ._toy import toy, toy_cells
@@ -23,6 +24,8 @@ __all__ = [
     "he2025",
     "l1000",
     "list",
+    "mtigcn",
+    "mtigcn_patients",
     "oligodendroglioma",
     "pdx",
     "ppi",

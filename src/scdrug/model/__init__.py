@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
+    from .pathway_transfer import PathwayTransfer
 
 _MODULES = {
     "AdditiveMean": "baseline",
@@ -17,12 +18,13 @@ _MODULES = {
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MethodCard": "_card",
+    "PathwayTransfer": "pathway_transfer",
     "SoftImpute": "baseline",
     "list_models": "_pretrained",
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "PathwayTransfer", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
@@ -30,6 +32,7 @@ __all__ = [
     "DrugResponseModel",
     "KernelRidge",
     "MethodCard",
+    "PathwayTransfer",
     "SoftImpute",
     "list_models",
     "load_pretrained",

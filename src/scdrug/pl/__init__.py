@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from ._benchmark import benchmark_per_drug, benchmark_scores, benchmark_skill
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
+    from ._domains import domains_umap
     from ._heatmap import heatmap
+    from ._pathways import pathway_heatmap, pathway_importance
     from ._rank import rank_drugs
+    from ._rank_pathways import rank_pathways
     from ._response import response
 
 _MODULES = {
@@ -22,8 +25,12 @@ _MODULES = {
     "benchmark_scores": "_benchmark",
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
+    "domains_umap": "_domains",
     "heatmap": "_heatmap",
+    "pathway_heatmap": "_pathways",
+    "pathway_importance": "_pathways",
     "rank_drugs": "_rank",
+    "rank_pathways": "_rank_pathways",
     "response": "_response",
 }
 __all__ = [
@@ -32,8 +39,12 @@ __all__ = [
     "benchmark_scores",
     "benchmark_single_cell",
     "benchmark_skill",
+    "domains_umap",
     "heatmap",
+    "pathway_heatmap",
+    "pathway_importance",
     "rank_drugs",
+    "rank_pathways",
     "response",
 ]
 

@@ -29,7 +29,7 @@ def main() -> None:
         scdrug.tl.predict_response(adata, model, groupby="kind", key_added="explaining")
         means = scdrug.get.response_df(adata, key="explaining").groupby(clones).mean()
         contrasts.append((means - means.mean()).to_numpy().ravel())
-    drugs = list(means.columns)[::4]
+    drugs = list(means.columns)[::4]  # every fourth is enough
     scdrug.tl.attribute_pathways(adata, MODELS, drugs, groupby="kind")
     summary, table = adata.uns["pathway_ig"]["summary"], adata.uns["pathway_ig"]["table"]
     by_drug, agreed = [], []
@@ -40,7 +40,7 @@ def main() -> None:
         by_drug.append(mean_pairwise(groups.reshape(-1, values.shape[2]).T))
         signs = np.sign(groups).sum(axis=2)
         agreed.append(float((np.abs(signs) == len(MODELS)).mean()))
-    free = table.groupby("drug").apply(
+    free = table.groupby("drug")[["kind", "importance"]].apply(
         lambda rows: rows.loc[rows["kind"] == "free nodes", "importance"].sum() / rows["importance"].sum()
     )
     print(f"{len(drugs)} drugs, {adata.n_obs} cells, {len(MODELS)} models")

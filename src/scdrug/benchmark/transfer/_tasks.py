@@ -17,8 +17,10 @@ from ..._constants import KEYS
 from ..._validate import check_choice, examples
 from .._search import Search
 from ._data import Genes
+from ._lines import find_lines
 from ._score_labels import score_labels
 from ._score_lines import score_lines
+from ._simulate import simulate_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 class _Task:
     """Where the cells come from, and how they are scored."""
 
-    load: Callable[[Path | None], AnnData]
+    load: Callable[[Path | None, AnnData], AnnData]
     score: Callable[..., pd.DataFrame]
     #: Arguments of `score` that belong to the data.
     arguments: Mapping[str, Any]
@@ -41,14 +43,14 @@ class _Task:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _sc_mixology(folder: Path | None) -> AnnData:
+def _sc_mixology(folder: Path | None, _: AnnData) -> AnnData:
     from ...datasets import sc_mixology
 
     cells = sc_mixology(path=_inside(folder, "sc_mixology"))
     return cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
 
 
-def _a375(folder: Path | None) -> AnnData:
+def _a375(folder: Path | None, _: AnnData) -> AnnData:
     from ...datasets import a375_plx4720
 
     cells = a375_plx4720(path=_inside(folder, "a375"))
@@ -56,6 +58,16 @@ def _a375(folder: Path | None) -> AnnData:
     culture = pd.Series(cells.obs_names).str.extract(r"_(par|br)_", expand=False).to_numpy(dtype=object)
     cells.obs["culture"] = np.where(culture == "par", "parental", np.where(culture == "br", "treated", "unknown"))
     return cells
+
+
+def _simulated(_: Path | None, reference: AnnData) -> AnnData:
+    return simulate_cells(reference, exclude=_present(reference, TEST_LINES))
+
+
+def _present(reference: AnnData, names: Sequence[str]) -> list[str]:
+    """Names of lines that the reference has."""
+    found = find_lines(reference, (), exclude=names, must_exist=False).rows
+    return [name for name in names if len(found.get(name, ()))]
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:
@@ -68,9 +80,12 @@ def _inside(folder: Path | None, name: str) -> Path | None:
     raise FileNotFoundError(f"{folder} holds neither 'sc/{name}' nor '{name}'. Put the files of the cells there.")
 
 
+#: Lines of the real tasks, which simulated cells, on which one may choose, must not show.
+TEST_LINES = ("A549", "H1975", "H2228", "H838", "HCC827", "A375")
 #: The tasks.
 TASKS: Mapping[str, _Task] = {
     "sc_mixology": _Task(_sc_mixology, score_lines, {"line_key": "cell_line"}),
+    "simulated": _Task(_simulated, score_lines, {"line_key": "cell_line", "exclude": TEST_LINES}),
     "a375": _Task(
         _a375,
         score_labels,
@@ -105,7 +120,7 @@ def _he2025(accession: str | None, exclude: Sequence[str] | None) -> _Task:
         )
     lines = list(_LINES_OF[accession] if exclude is None else exclude)
 
-    def load(folder: Path | None) -> AnnData:
+    def load(folder: Path | None, _: AnnData) -> AnnData:
         path = None if folder is None else _inside(folder, "he2025")
         return datasets.he2025(accession, path=path)
 
@@ -115,7 +130,7 @@ def _he2025(accession: str | None, exclude: Sequence[str] | None) -> _Task:
 def run_single_cell(
     specs: ModelSpec | Sequence[ModelSpec],
     *,
-    task: Literal["sc_mixology", "a375", "he2025"] = "sc_mixology",
+    task: Literal["sc_mixology", "simulated", "a375", "he2025"] = "sc_mixology",
     accession: str | None = None,
     exclude: Sequence[str] | None = None,
     one_drug: bool = False,
@@ -138,7 +153,9 @@ def run_single_cell(
     task
         ``"sc_mixology"``: five lung cancer lines, see :func:`scdrug.datasets.sc_mixology` and :func:`score_lines`.
         ``"a375"``: melanoma cells, parental and resistant to PLX-4720, see :func:`scdrug.datasets.a375_plx4720` and
-        :func:`score_labels`. ``"he2025"``: a set of cells with labels of He et al. 2025, see
+        :func:`score_labels`. ``"simulated"``: forty lines of the tissue that most lines have, cells drawn from their bulk
+        profiles by :func:`simulate_cells`; the lines of the other tasks are neither drawn nor trained on, so that
+        choices can be made here. ``"he2025"``: a set of cells with labels of He et al. 2025, see
         :func:`scdrug.datasets.he2025`.
     accession
         Of the set of ``"he2025"``.
@@ -192,8 +209,10 @@ def run_single_cell(
         from ...datasets import gdsc
 
         reference = gdsc(release, measure=measure, path=None if folder is None else folder / "gdsc")
-    cells = chosen.load(folder)
+    cells = chosen.load(folder, reference)
     arguments = dict(chosen.arguments)
+    if task == "simulated":  # nothing is missed if the reference lacks a line of another task
+        arguments["exclude"] = _present(reference, arguments["exclude"])
     if task == "he2025":
         arguments["drug"] = str(cells.uns[KEYS.DATASET]["drug"])
     if one_drug:

@@ -37,7 +37,7 @@ def texts(labels) -> list[str]:
 
 def overlapping(ax) -> list[tuple[str, str]]:
     ax.figure.canvas.draw()
-    drawn = [*ax.get_yticklabels(), *ax.get_xticklabels(), ax.xaxis.label, ax._left_title]
+    drawn = [*ax.get_yticklabels(), *ax.get_xticklabels(), ax.xaxis.label, ax._left_title, ax._right_title]
     drawn = [text for text in drawn if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent() for text in drawn]
     return [

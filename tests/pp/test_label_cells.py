@@ -221,8 +221,17 @@ def test_cells_without_counts_are_warned_of(experiment):
         labelled(emptied)
 
 
+@pytest.fixture
+def torch_threads():
+    """Restore the number of threads: numba, inside scanpy, raises that of torch, which slows the tests that follow."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("n_top", [40, 150])
-def test_variable_genes_are_those_of_scanpy(n_top):
+def test_variable_genes_are_those_of_scanpy(n_top, torch_threads):
     sc = pytest.importorskip("scanpy")
     cells = scdrug.datasets.toy_cells(n_cells=200, n_genes=400)
     values, scale, totals = read_expression(cells)

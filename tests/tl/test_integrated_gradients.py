@@ -81,7 +81,7 @@ def parts(*, positions: np.ndarray | None, linear: bool = True, sign: float = -1
     weights = rng.normal(size=(4, 2)).astype(np.float32)
     mix = torch.tensor(rng.normal(size=(2, 2)), dtype=torch.float32)
     return Explained(
-        names=["a", "b"], inputs=lambda rows: rows[:, [1, 3]], network=lambda z: torch.tanh(z @ mix),
+        names=["a", "b"], inputs=lambda rows: rows[:, [1, 3]], network=lambda z, drug: torch.tanh(z @ mix)[:, drug],
         start=np.zeros(2, dtype=np.float32), positions=positions,
         linear=(weights, np.array([1.0, 2.0])) if linear else None, panel_start=np.full(4, 0.5, dtype=np.float32),
         scale=np.ones(2), sign=sign, unit="", network_share=0.5,
@@ -90,7 +90,7 @@ def parts(*, positions: np.ndarray | None, linear: bool = True, sign: float = -1
 
 def output(one: Explained, rows: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        out = one.network(torch.tensor(one.inputs(rows))).numpy()
+        out = np.stack([one.network(torch.tensor(one.inputs(rows)), drug).numpy() for drug in range(2)], axis=1)
     return out if one.linear is None else out + rows @ one.linear[0] + one.linear[1]
 
 

@@ -25,8 +25,9 @@ class Explained:
     names: list[str]
     #: Rows of the panel → inputs of the network; `None` without a network.
     inputs: Callable[[np.ndarray], np.ndarray] | None
-    #: Inputs of the network → outputs (rows × chosen drugs), differentiable, with the network's share in it.
-    network: Callable[[Tensor], Tensor] | None
+    #: Inputs of the network and the position of a chosen drug → outputs (rows), differentiable, with the network's share
+    #: in it.
+    network: Callable[[Tensor, int], Tensor] | None
     #: Inputs that the network counts from (inputs).
     start: np.ndarray
     #: Position of each name in the panel, for inputs that are genes, else `None`.

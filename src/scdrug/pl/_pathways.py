@@ -11,7 +11,7 @@ import pandas as pd
 from .._constants import KEYS
 from ..tl._attribution_stored import Stored, read_attribution, select_features
 from ..tl._stored import group_labels
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, diverging, new_axes, shorten
+from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -103,9 +103,8 @@ def pathway_importance(
     ax.set_ylim(position[-1] + 0.6, -0.6)
     ax.margins(x=0.06)
     legend = "bar: mean over cells, circle: mean size" + (" ± sd over models" if spread.any() else "")
-    ax.set_xlabel(contribution_label(stored), fontsize=FONT)
+    ax.set_xlabel(f"{contribution_label(stored)}\n{legend}", fontsize=SMALL)
     ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
-    ax.set_title(legend, fontsize=SMALL, loc="right", color=TEXT)
     ax.tick_params(axis="x", labelsize=SMALL)
     despine(ax)
     return ax

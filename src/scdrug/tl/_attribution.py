@@ -127,7 +127,7 @@ def attribute_rows(parts: Explained, rows: np.ndarray, *, n_steps: int) -> list[
         network = None
         if inputs is not None:
             network = integrate_gradients(
-                lambda z, drug=drug: parts.network(z)[:, drug],
+                lambda z, drug=drug: parts.network(z, drug),
                 inputs,
                 parts.start,
                 scale=float(parts.scale[drug]),
@@ -164,7 +164,7 @@ def baseline_output(parts: Explained) -> np.ndarray:
 
         with torch.no_grad():
             start = torch.as_tensor(np.asarray(parts.start, dtype=np.float32), device=parts.device)[None]
-            out = out + parts.network(start)[0].cpu().numpy().astype(float)
+            out = out + np.array([float(parts.network(start, drug)[0]) for drug in range(len(out))])
     if parts.linear is not None:
         out = out + parts.panel_start.astype(float) @ parts.linear[0] + parts.linear[1]
     return out

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .._explain import Explained, output_unit
 
 if TYPE_CHECKING:
     from ._model import PathwayTransfer
+    from ._module import PathwayModule
 
 
 def explain_code(model: PathwayTransfer, drugs: np.ndarray, *, baseline: str) -> Explained:
@@ -31,17 +31,13 @@ def explain_code(model: PathwayTransfer, drugs: np.ndarray, *, baseline: str) ->
     -------
     Its parts.
     """
-    module, columns = model.module, torch.from_numpy(np.asarray(drugs))
-
-    def network(code: Tensor) -> Tensor:
-        return module.respond(code)[:, columns.to(code.device)] * module.gate
-
+    module = model.module
     start = module.code_mean.cpu().numpy() * (baseline == "lines")
     parts = _common(model, drugs)
     return Explained(
         names=list(model.pathways_),
         inputs=model._latent_rows,
-        network=network,
+        network=lambda code, drug: _respond(module, code, int(drugs[drug])),
         start=start,
         positions=None,
         panel_start=model.profile.mean,
@@ -65,12 +61,12 @@ def explain_expression(model: PathwayTransfer, drugs: np.ndarray, *, baseline: s
     -------
     Its parts.
     """
-    module, columns = model.module, torch.from_numpy(np.asarray(drugs))
+    module = model.module
     positions = module.genes.cpu().numpy()
 
-    def network(expression: Tensor) -> Tensor:
+    def network(expression: Tensor, drug: int) -> Tensor:
         code = module.autoencoder.code((expression - module.mean) / module.sd, model.domain)
-        return module.respond(code)[:, columns.to(code.device)] * module.gate
+        return _respond(module, code, int(drugs[drug]))
 
     start = model.profile.mean if baseline == "lines" else np.zeros_like(model.profile.mean)
     return Explained(
@@ -82,6 +78,13 @@ def explain_expression(model: PathwayTransfer, drugs: np.ndarray, *, baseline: s
         panel_start=start,
         **_common(model, drugs),
     )
+
+
+def _respond(module: PathwayModule, code: Tensor, drug: int) -> Tensor:
+    """What the network adds to the response to one drug (rows): the others' outputs are not computed."""
+    last = module.head.output
+    standardised = module.head.hidden(code) @ last.weight[drug] + last.bias[drug]
+    return module.gate * (module.drug_mean[drug] + module.drug_sd[drug] * standardised)
 
 
 def _common(model: PathwayTransfer, drugs: np.ndarray) -> dict[str, Any]:

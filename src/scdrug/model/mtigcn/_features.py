@@ -39,13 +39,22 @@ class LineFactors(NamedTuple):
             Training lines × genes.
         rank
             Number of factors; all that the lines span if 0.
+
+        Raises
+        ------
+        ValueError
+            If no gene differs between the lines.
         """
         scaler = fit_gene_scaler(expression)
         # through the Gram matrix of the lines, of which there are fewer than genes
         standard = scaler.transform(expression)
         values, vectors = np.linalg.eigh(standard @ standard.T)
         order = np.argsort(values)[::-1]
-        kept = order[values[order] > 1e-6 * max(values.max(), 1e-12)]
+        kept = order[values[order] > 1e-6 * max(values.max(), 1e-6)]
+        if not len(kept):
+            raise ValueError(
+                f"All {len(expression)} training lines have the same expression, so the network has no features of lines."
+            )
         kept = kept[:rank] if rank else kept
         loadings = standard.T @ (vectors[:, kept] / np.sqrt(values[kept]))
         return cls(*(part.astype(np.float32) for part in (scaler.mean, scaler.scale, loadings)))

@@ -87,6 +87,7 @@ def build(model: MTIGCN, task: TrainingTask) -> Built:
         features, usable = structure_features(model.drugs["smiles"].tolist(), settings.drug_features)
     if settings.network:
         _check_structures(usable, model)
+    _check_lines(task)
     thresholds = response_thresholds(response, table, model.drugs.index, lower_is_sensitive=lower)
     mean, scale = response_moments(response, scaled=settings.scale_response)
     kernel = decompose_kernel(fit_kernel(task.expression, FIVE_KERNELS)[1]) if settings.process else None
@@ -141,6 +142,16 @@ def response_moments(response: np.ndarray, *, scaled: bool) -> tuple[np.ndarray,
     mean[~known] = mean[known].mean()
     # ten lines' worth of the typical variance
     return mean, np.sqrt((count * spread**2 + 10 * typical**2) / (count + 10))
+
+
+def _check_lines(task: TrainingTask) -> None:
+    lacking = task.lines[~np.isfinite(task.response).any(axis=1)]
+    if len(lacking):
+        warnings.warn(
+            f"{len(lacking)} lines have no response and are predicted from their expression alone, like new ones: "
+            f"{examples(lacking)}.",
+            stacklevel=2,
+        )
 
 
 def _check_structures(usable: np.ndarray, model: MTIGCN) -> None:

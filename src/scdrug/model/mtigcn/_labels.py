@@ -50,7 +50,7 @@ def response_thresholds(
     known = np.isfinite(response).any(axis=0)
     found = np.full(response.shape[1], np.nan)
     if drugs is not None and THRESHOLD_COLUMN in drugs:
-        given = drugs[THRESHOLD_COLUMN].astype(float)
+        given = pd.to_numeric(drugs[THRESHOLD_COLUMN], errors="coerce")
         found = given.reindex(names).to_numpy(dtype=float)
         if not np.isfinite(found).any():
             raise ValueError(

@@ -19,6 +19,7 @@ from scdrug.nn import (
     masked_mse,
     mmd,
     orthogonality,
+    ranking_error,
 )
 from scdrug.nn._mlp import count_parameters, detach_state, relative_noise
 
@@ -192,3 +193,11 @@ def test_relative_noise_is_in_proportion_to_the_value() -> None:
     spread = relative_noise(x, 0.1).std(dim=0)
     torch.testing.assert_close(spread, torch.tensor([0.0, 0.1, 1.0]), rtol=0.1, atol=1e-6)
     assert relative_noise(x, 0.0) is x
+
+
+def test_ranking_error_counts_pairs_in_the_wrong_order() -> None:
+    scores, labels = torch.tensor([3.0, 1.0, 2.0, 2.0, 7.0]), torch.tensor([1.0, 0.0, 1.0, 0.0, NAN])
+    # of (3, 1), (3, 2), (2, 1), (2, 2) the last is a tie
+    assert ranking_error(scores, labels).item() == pytest.approx(0.5 / 4)
+    assert ranking_error(scores, 1 - labels).item() == pytest.approx(3.5 / 4)
+    assert ranking_error(scores, torch.ones(5)).item() == 0.5

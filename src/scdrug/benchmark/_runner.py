@@ -15,6 +15,7 @@ import numpy as np
 from .._audit import LeakError
 from .._constants import KEYS
 from .._validate import check_key, examples, slug
+from ..model.baseline._class_labels import with_thresholds
 from ._fit import Answer, answer
 from ._fold import Fold, make_fold
 from ._results import Results
@@ -119,7 +120,7 @@ def run(
 
     check_key(adata.obsm, response_key, where="adata.obsm", hint="scdrug.pp.build_reference makes a reference.")
     check_reference(adata, layer=None, response_key=response_key)
-    labels = _with_thresholds(labels, adata)
+    labels = with_thresholds(labels, adata.uns[KEYS.DRUGS])
     named = _named_splits(splits)
     specs = _named_models(models)
     for fold_name, fold in _all_folds(adata, named, response_key):
@@ -160,16 +161,6 @@ class _Options:
 
 
 # ---------------------------------------------------------------------- checks before any training
-
-
-def _with_thresholds(labels: Mapping[str, Any] | None, adata: AnnData) -> Mapping[str, Any] | None:
-    """Rule of labels with the thresholds themselves in the place of the name of their column."""
-    if labels is None or not isinstance(labels.get("threshold"), str):
-        return labels
-    column = labels["threshold"]
-    check_key(adata.uns[KEYS.DRUGS], column, where="adata.uns['drugs']", hint="`labels` names it for thresholds.")
-    values = adata.uns[KEYS.DRUGS][column].dropna().astype(float)
-    return {**labels, "threshold": {str(drug): value for drug, value in values.items()}}
 
 
 def _named_splits(splits: Splits | Sequence[Splits] | Mapping[str, Splits]) -> dict[str, Splits]:

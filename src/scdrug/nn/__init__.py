@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ._bipartite import BipartiteEncoder, BipartiteGraph
     from ._correlation import CorrelationDecoder, row_correlation
     from ._embedded_clustering import soft_assignment, target_distribution
-    from ._losses import masked_bce, masked_mse, orthogonality
+    from ._losses import masked_bce, masked_mse, orthogonality, ranking_error
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
 
@@ -30,6 +30,7 @@ _MODULES = {
     "masked_mse": "_losses",
     "mmd": "_alignment",
     "orthogonality": "_losses",
+    "ranking_error": "_losses",
     "row_correlation": "_correlation",
     "soft_assignment": "_embedded_clustering",
     "target_distribution": "_embedded_clustering",
@@ -50,6 +51,7 @@ __all__ = [
     "masked_mse",
     "mmd",
     "orthogonality",
+    "ranking_error",
     "row_correlation",
     "soft_assignment",
     "target_distribution",

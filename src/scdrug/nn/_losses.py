@@ -75,6 +75,40 @@ def masked_bce(
     return _weighted_mean(torch.where(labelled, loss, 0.0), labelled, weight)
 
 
+def ranking_error(scores: Tensor, labels: Tensor) -> Tensor:
+    """Share of pairs of a positive and a negative entry that are in the wrong order: 1 − AUROC.
+
+    Unlike the cross-entropy it does not change with the share of positives, so it says when to stop also where held-out
+    entries were chosen by their label. It has no gradient.
+
+    Parameters
+    ----------
+    scores
+        Any shape.
+    labels
+        The same shape: 0, 1, or NaN = no label.
+
+    Returns
+    -------
+    Scalar between 0 and 1, ties counting half; 0.5 with one class only.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from scdrug.nn import ranking_error
+    >>> float(ranking_error(torch.tensor([0.1, 0.4, 0.3, 9.0]), torch.tensor([0.0, 1.0, 1.0, float("nan")])))
+    0.0
+    """
+    labelled = torch.isfinite(labels)
+    scores, positive = scores[labelled].detach(), labels[labelled] > 0.5
+    low, _ = torch.sort(scores[~positive])
+    high = scores[positive]
+    if not len(low) or not len(high):
+        return scores.new_tensor(0.5)
+    below = torch.searchsorted(low, high, right=False) + torch.searchsorted(low, high, right=True)
+    return 1 - (below.double().mean() / (2 * len(low))).to(scores.dtype)
+
+
 def _weighted_mean(values: Tensor, present: Tensor, weight: Tensor | None) -> Tensor:
     share = present.to(values.dtype) if weight is None else present * weight.to(values.dtype)
     return (values * share).sum() / share.sum().clamp(min=1e-12 if weight is not None else 1.0)

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from ._benchmark_cells import benchmark_single_cell
     from ._domains import domains_umap
     from ._heatmap import heatmap
+    from ._missing import missing_pairs
     from ._pathways import pathway_heatmap, pathway_importance
     from ._rank import rank_drugs
     from ._rank_pathways import rank_pathways
     from ._response import response
+    from ._training import similarity, training_curves
 
 _MODULES = {
     "benchmark_calibration": "_benchmark_calibration",
@@ -27,11 +29,14 @@ _MODULES = {
     "benchmark_skill": "_benchmark",
     "domains_umap": "_domains",
     "heatmap": "_heatmap",
+    "missing_pairs": "_missing",
     "pathway_heatmap": "_pathways",
     "pathway_importance": "_pathways",
     "rank_drugs": "_rank",
     "rank_pathways": "_rank_pathways",
     "response": "_response",
+    "similarity": "_training",
+    "training_curves": "_training",
 }
 __all__ = [
     "benchmark_calibration",
@@ -41,11 +46,14 @@ __all__ = [
     "benchmark_skill",
     "domains_umap",
     "heatmap",
+    "missing_pairs",
     "pathway_heatmap",
     "pathway_importance",
     "rank_drugs",
     "rank_pathways",
     "response",
+    "similarity",
+    "training_curves",
 ]
 
 

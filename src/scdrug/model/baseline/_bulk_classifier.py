@@ -13,10 +13,11 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit
 
+from ..._constants import KEYS
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import ReferenceInfo
-from ._class_labels import ClassLabels, check_label_rule, describe_rule, make_labels, warn_constant
+from ._class_labels import ClassLabels, check_label_rule, describe_rule, make_labels, warn_constant, with_thresholds
 from ._classifiers import (
     CONSTANT,
     DEFAULT_C,
@@ -189,8 +190,9 @@ class BulkClassifier(ClosedFormModel):
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         measured = ReferenceInfo.from_anndata(self.adata, response_key=self._setup_arg("response_key"))
+        rule = with_thresholds(self.label, self.adata.uns.get(KEYS.DRUGS, pd.DataFrame()))
         labels = make_labels(
-            response, self.label, drugs=list(self.drugs.index), lower_is_sensitive=measured.lower_is_sensitive
+            response, rule, drugs=list(self.drugs.index), lower_is_sensitive=measured.lower_is_sensitive
         )
         self.labels_, rate = labels.table.set_axis(self.drugs.index), labels.rate.astype(np.float32)
         vars(self).pop("_panel_weights", None)

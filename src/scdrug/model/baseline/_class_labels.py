@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..._validate import check_choice, examples, nearest
+from ..._validate import check_choice, check_key, examples, nearest
 from ...pp._response import METHODS, binarize
 
 #: Lines of each class that a classifier needs; with fewer it would describe single lines.
@@ -44,7 +44,8 @@ def check_label_rule(label: str | Mapping[str, Any] | None) -> dict[str, Any] | 
     ----------
     label
         Name of a method of :func:`scdrug.pp.binarize_response`, or a mapping with `method` and its arguments `fraction`,
-        `threshold` and `min_lines`. `threshold` is one number, or one for each drug id.
+        `threshold` and `min_lines`. `threshold` is one number, one for each drug id, or the name of a column of
+        ``uns["drugs"]``.
 
     Raises
     ------
@@ -72,7 +73,9 @@ def check_label_rule(label: str | Mapping[str, Any] | None) -> dict[str, Any] | 
     if given.get("min_lines") is not None:
         rule["min_lines"] = int(given["min_lines"])
     threshold = given.get("threshold")
-    if isinstance(threshold, Mapping | pd.Series):
+    if isinstance(threshold, str):
+        rule["threshold"] = threshold
+    elif isinstance(threshold, Mapping | pd.Series):
         rule["threshold"] = {str(drug): float(value) for drug, value in dict(threshold).items()}
     elif threshold is not None:
         rule["threshold"] = float(threshold)
@@ -80,9 +83,39 @@ def check_label_rule(label: str | Mapping[str, Any] | None) -> dict[str, Any] | 
         raise ValueError(
             f"`label` has a threshold, but its method {rule['method']!r} finds its own. Choose 'threshold'."
         )
-    for value in rule["threshold"].values() if isinstance(threshold, Mapping | pd.Series) else (rule.get("threshold"),):
+    values = rule["threshold"].values() if isinstance(threshold, Mapping | pd.Series) else (rule.get("threshold"),)
+    for value in () if isinstance(threshold, str) and rule["method"] == "threshold" else values:
         binarize(np.empty(0), **{**rule, "threshold": value})  # raises what it has to say of the rule
     return rule
+
+
+def with_thresholds(rule: Mapping[str, Any] | None, drugs: pd.DataFrame) -> Mapping[str, Any] | None:
+    """Return the rule with thresholds by drug id in the place of the name of their column.
+
+    Parameters
+    ----------
+    rule
+        What :func:`check_label_rule` returned.
+    drugs
+        Table of the drugs, by id.
+
+    Raises
+    ------
+    KeyError
+        If the table has no such column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> drugs = pd.DataFrame({"threshold": [0.5]}, index=["gefitinib"])
+    >>> with_thresholds({"method": "threshold", "threshold": "threshold"}, drugs)["threshold"]
+    {'gefitinib': 0.5}
+    """
+    if rule is None or not isinstance(rule.get("threshold"), str):
+        return rule
+    column = rule["threshold"]
+    check_key(drugs, column, where="adata.uns['drugs']", hint="The rule of labels names it.")
+    return {**rule, "threshold": {str(drug): float(value) for drug, value in drugs[column].dropna().items()}}
 
 
 def make_labels(

@@ -12,19 +12,20 @@ import torch
 from ...pp._molecules import canonical_smiles
 from ..baseline._drug_kernels import drug_similarity
 from ._blend import contexts, network_shares, sensitivity_slopes
-from ._features import feature_matrix, structure_features
+from ._features import drug_similarity_target, line_similarity
 from ._fit import QUANTITIES, Built, fit_drug_processes, fit_processes, new_drug_process
 from ._labels import sensitive_labels
 from ._module import Codes, MTIGCNModule
 from ._posterior import Posterior, Sources
-from ._process import DrugProcess, Process
+from ._process import Process
 from ._training import graph_of
 
 if TYPE_CHECKING:
     from ._model import MTIGCN
 
 _HELD_OUT = 0.05
-_DRUG_ARRAYS = ("effect", "intercept", "line", "residual", "alpha", "line_alpha", "line_intercept")
+#: Parts of what predicts new drugs.
+DRUG_ARRAYS = ("effect", "intercept", "line", "residual", "alpha", "line_alpha", "line_intercept")
 
 
 def hold_out_each(measured: np.ndarray, smiles: Sequence[str | None], *, seed: int) -> np.ndarray:
@@ -92,14 +93,15 @@ def finish(model: MTIGCN, built: Built, expression: np.ndarray, response: np.nda
     if built.kernel is not None:
         built.processes = fit_processes(response, _all_thresholds(built), built.kernel, lower=built.lower)
         for name, process in built.processes.items():
-            _keep_process(module, name, process)
+            keep_process(module, name, process)
         if model.settings.drug_features != "table":
             for name, fit in (fit_drug_processes(built.processes, built, measured.any(axis=0)) or {}).items():
-                module.keep(**{f"{name}_drug_{part}": np.asarray(getattr(fit, part)) for part in _DRUG_ARRAYS})
+                module.keep(**{f"{name}_drug_{part}": np.asarray(getattr(fit, part)) for part in DRUG_ARRAYS})
     model._posterior = Posterior(model, module, [str(name) for name in task.lines])
 
 
-def _keep_process(module: MTIGCNModule, name: str, process: Process) -> None:
+def keep_process(module: MTIGCNModule, name: str, process: Process) -> None:
+    """Put what predicts one quantity into the module."""
     module.keep(
         **{f"{name}_alpha": process.alpha, f"{name}_intercept": process.intercept, f"{name}_fitted": process.fitted}
     )
@@ -220,84 +222,26 @@ def left_out_predictions(model: MTIGCN, built: Built, expression: np.ndarray) ->
     return predicted, not (settings.network and uses_network)
 
 
-# ---------------------------------------------------------------------- drugs that were not in training
+# ---------------------------------------------------------------------- similarities
 
 
-def posterior_of_unseen(model: MTIGCN, other: MTIGCN, smiles: dict[str, str]) -> Posterior:
-    """What predicts drugs from their structure.
-
-    Parameters
-    ----------
-    model
-        Trained model.
-    other
-        Model that will hold the result.
-    smiles
-        Canonical SMILES by name.
-
-    Raises
-    ------
-    ValueError
-        If there were too few structures in training.
-    """
-    trained, settings = model.posterior.module, model.settings
-    features, usable = structure_features(list(smiles.values()), settings.drug_features)
-    stored = {name: trained.array(f"feature_{name}") for name in features}
-    module = MTIGCNModule(trained.net)
-    kept = [
-        name
-        for name in ("gene_mean", "gene_scale", "loadings", "line_codes", "lines", "known_lines")
-        if name in trained.kept
-    ]
-    module.keep(**{name: trained.array(name) for name in kept})
-    n = len(smiles)
-    mean, scale = np.full(n, trained.array("mean").mean()), np.full(n, np.median(trained.array("scale")))
-    spread = np.full(n, np.median(trained.array("scale_of_drug")))
-    if settings.process:
-        if "response_drug_effect" not in trained.kept:
-            raise ValueError(
-                "New drugs need at least three training drugs with a structure that can be read, and there are "
-                f"{int(trained.array('usable').sum())}. Add SMILES to `adata.uns['drugs']` and train again."
-            )
-        cross = drug_similarity(stored, features)
-        for name in QUANTITIES:
-            parts = {part: trained.array(f"{name}_drug_{part}").astype(np.float64) for part in _DRUG_ARRAYS}
-            process = new_drug_process(DrugProcess(**parts), cross)  # type: ignore[arg-type]
-            _keep_process(module, name, process)
-            if name == "response" and settings.scale_response:
-                mean = process.fitted.mean(axis=0)
-    offset = np.median((trained.array("thresholds") - trained.array("drug_means")) / trained.array("scale_of_drug"))
-    if settings.network:
-        net = trained.net
-        assert net is not None
-        matrix = feature_matrix(features, usable, stored)
-        with torch.inference_mode():
-            device = next(net.parameters()).device
-            codes = net.eval().encoder.new_drugs(torch.from_numpy(matrix).to(device)).cpu().numpy()
-        module.keep(drug_codes=codes)
-    centre = mean if settings.scale_response else np.full(n, trained.array("drug_means").mean())
-    module.keep(
-        mean=mean,
-        scale=scale,
-        scale_of_drug=spread,
-        thresholds=centre + offset * spread,
-        known_drugs=np.zeros(n, dtype=np.uint8),
-    )
-    return Posterior(other, module, model.posterior.lines)
-
-
-def recovered_similarities(model: MTIGCN) -> dict[str, pd.DataFrame]:
-    """Similarity of lines and of drugs that the network recovers; see :meth:`MTIGCN.similarities`."""
-    posterior = model.posterior
-    net = posterior.module.net
-    if net is None or not model.settings.has_similarity:
+def similarity_tables(model: MTIGCN, *, target: bool) -> dict[str, pd.DataFrame]:
+    """Similarities of lines and of drugs; see :meth:`MTIGCN.similarities`."""
+    posterior, settings = model.posterior, model.settings
+    net, array = posterior.module.net, posterior.module.array
+    if net is None or not settings.has_similarity:
         raise ValueError("This model has no similarity task. Train one with `tasks` that include 'similarity'.")
-    device = next(net.parameters()).device
-    with torch.inference_mode():
-        codes = Codes(
-            *(torch.from_numpy(posterior.module.array(name)).to(device) for name in ("line_codes", "drug_codes"))
-        )
-        lines, drugs = (part.cpu().numpy() for part in net.eval().similarities(codes))
+    if target:
+        scores = posterior.factors.transform(array("lines"))
+        lines = line_similarity(scores, kind=settings.line_similarity, epsilon=settings.epsilon)
+        names = [name for name in posterior.module.kept if name.startswith("feature_")]
+        features = {name.removeprefix("feature_"): array(name) for name in names}
+        drugs = drug_similarity_target(features, array("usable").astype(bool))
+    else:
+        device = next(net.parameters()).device
+        with torch.inference_mode():
+            codes = Codes(*(torch.from_numpy(array(name)).to(device) for name in ("line_codes", "drug_codes")))
+            lines, drugs = (part.cpu().numpy() for part in net.eval().similarities(codes))
     ids = model.drugs.index
     return {
         "lines": pd.DataFrame(lines, index=posterior.lines, columns=posterior.lines),

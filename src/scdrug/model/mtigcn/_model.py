@@ -16,9 +16,10 @@ from .._card import MethodCard
 from .._network import NetworkModel, TrainOptions
 from .._plan import Phase, Stopping
 from ._blend import DEFAULT_SLOPES, LOGIT_SLOPES, N_CONTEXTS
-from ._finish import finish, hold_out_each, left_out_predictions, posterior_of_unseen, recovered_similarities
+from ._finish import finish, hold_out_each, left_out_predictions, similarity_tables
 from ._fit import Built, build
 from ._module import MTIGCNModule
+from ._new_drugs import posterior_of_unseen
 from ._posterior import Posterior
 from ._settings import PREDICTS, settings_of
 from ._training import GraphBatches, Objective
@@ -303,8 +304,13 @@ class MTIGCN(NetworkModel):
             return super()._latent_rows(expression)
         return self.posterior.line_codes(expression, np.full(len(expression), -1))
 
-    def similarities(self) -> dict[str, pd.DataFrame]:
+    def similarities(self, *, target: bool = False) -> dict[str, pd.DataFrame]:
         """Similarity of lines and of drugs that the network recovers.
+
+        Parameters
+        ----------
+        target
+            Return the similarities that it was given instead, NaN for drugs without a structure.
 
         Returns
         -------
@@ -315,7 +321,7 @@ class MTIGCN(NetworkModel):
         RuntimeError, ValueError
             If the model was not trained, or has no similarity task.
         """
-        return recovered_similarities(self)
+        return similarity_tables(self, target=target)
 
     # ------------------------------------------------------------------ drugs that were not in training
 

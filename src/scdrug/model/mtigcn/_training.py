@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...nn._bipartite import BipartiteGraph
-from ...nn._losses import masked_bce, masked_mse
+from ...nn._losses import masked_bce, masked_mse, ranking_error
 from ._module import Codes, MTIGCNNet
 from ._settings import Settings
 
@@ -154,8 +154,12 @@ class Objective:
         return self._sum(parts)
 
     def validation(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Losses of held-out pairs; similarities play no part in when to stop."""
-        return self._sum(self._pairs(batch, self.codes(batch)))
+        """Errors of held-out pairs: 1 − AUROC and squared error; similarities play no part in when to stop."""
+        codes = self.codes(batch)
+        parts = self._pairs(batch, codes)
+        if "classification_loss" in parts:
+            parts["classification_loss"] = ranking_error(self.net.logits(codes), batch["labels"])
+        return self._sum(parts)
 
     def codes(self, batch: dict[str, Tensor]) -> Codes:
         """Embeddings of all lines and drugs."""

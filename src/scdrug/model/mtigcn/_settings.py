@@ -49,7 +49,7 @@ class Settings:
     tie_similarity_heads: bool = False
     gamma: float = 8.0
     regression_scale: float = 15.0
-    max_epochs: int = 40
+    max_epochs: int = 20
     patience: int = 5
     lr: float = 2e-3
     weight_decay: float = 1e-2

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PARTS = {"train": CATEGORIES[0], "validation": CATEGORIES[1]}
-_LABELS = {"": "all tasks", "lines": "similarity of lines", "drugs": "similarity of drugs"}
+_LABELS = {
+    "": "all tasks",
+    "ranking": "ranking (1 − AUROC)",
+    "lines": "similarity of lines",
+    "drugs": "similarity of drugs",
+}
 
 
 def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -> np.ndarray:
@@ -44,7 +49,7 @@ def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -
     >>> model = scdrug.model.MTIGCN(screen, hidden=16, width=16)
     >>> model.train(max_epochs=3)
     >>> len(scdrug.pl.training_curves(model))
-    5
+    6
     """
     import matplotlib.pyplot as plt
 

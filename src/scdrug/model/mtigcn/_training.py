@@ -157,8 +157,8 @@ class Objective:
         """Errors of held-out pairs: 1 − AUROC and squared error; similarities play no part in when to stop."""
         codes = self.codes(batch)
         parts = self._pairs(batch, codes)
-        if "classification_loss" in parts:
-            parts["classification_loss"] = ranking_error(self.net.logits(codes), batch["labels"])
+        if parts.pop("classification_loss", None) is not None:
+            parts["ranking_loss"] = ranking_error(self.net.logits(codes), batch["labels"])
         return self._sum(parts)
 
     def codes(self, batch: dict[str, Tensor]) -> Codes:
@@ -180,6 +180,7 @@ class Objective:
         return parts
 
     def _sum(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-        total = sum(self.settings.weights[name.removesuffix("_loss")] * value for name, value in parts.items())
+        weights = {**self.settings.weights, "ranking": self.settings.weights["classification"]}
+        total = sum(weights[name.removesuffix("_loss")] * value for name, value in parts.items())
         assert isinstance(total, Tensor)
         return {"loss": total, **parts}

@@ -1,0 +1,139 @@
+"""Figures of docs/guide/mtigcn.md outside of the benchmark: xenografts, patients, and missing pairs of two drugs.
+
+python scripts/check_mtigcn.py pdx DATA
+python scripts/check_mtigcn.py tcga DATA --response FILE --unknown FILE --expression FILE
+python scripts/check_mtigcn.py case DATA [--drugs Dasatinib GSK690693]
+
+DATA is a folder with `mtigcn`, `gdsc` and, for xenografts, `pdx`. Files of TCGA are those of the authors: samples × PubChem CIDs
+with 1 for a response, the same with 1 for what is unknown, and samples × genes in logarithms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+import scdrug
+from scdrug.metrics import auprc, auroc
+from scdrug.model import MTIGCN, KernelRidge
+
+
+def xenografts(data: Path, reference: AnnData) -> Iterator[tuple[str, AnnData]]:
+    """Labelled xenografts of each tumour type, which were measured on genes of their own."""
+    table = pd.read_parquet(data / "pdx" / "pdx_expression.parquet").set_index("Model")
+    folder = data / "mtigcn" / "PDX"
+    for kind, part in table.groupby("TumorType"):
+        expression = np.log2(part.drop(columns="TumorType") + 1)
+        files = folder / "pdx_response.csv.gz", folder / "pdx_null_mask.csv.gz"
+        try:
+            yield str(kind), scdrug.datasets.mtigcn_patients(*files, expression, reference=reference)
+        except ValueError as error:
+            print(f"{kind}: left out. {error}")
+
+
+def trained(reference: AnnData) -> dict[str, MTIGCN | KernelRidge]:
+    """Models on all lines."""
+    models: dict[str, MTIGCN | KernelRidge] = {}
+    for name, model_class, options in (
+        ("MTIGCN", MTIGCN, {"predicts": "sensitivity"}),
+        ("KernelRidge coupled", KernelRidge, {"kernel": "mean", "couple_drugs": True}),
+    ):
+        adata = reference.copy()
+        model_class.setup_anndata(adata)
+        models[name] = model_class(adata, **options)
+        models[name].train()
+    return models
+
+
+def scores(cohort: AnnData, models: dict[str, MTIGCN | KernelRidge], reference: AnnData) -> dict[str, pd.DataFrame]:
+    """Scores by model, higher = more sensitive (samples × drugs of the cohort)."""
+    labels = cohort.obsm["response_binary"]
+    table = reference.uns["drugs"]
+    rate = reference.obsm["response_binary"][labels.columns].mean()
+    found = {"drug rate of the lines": pd.DataFrame([rate] * cohort.n_obs, index=labels.index)}
+    for name, model in models.items():
+        scdrug.tl.predict_response(cohort, model, drugs=list(labels.columns))
+        values = cohort.obsm["predicted_response"]
+        found[name] = values if name == "MTIGCN" else table.loc[labels.columns, "threshold"] - values
+    return found
+
+
+def report(cohorts: Iterator[tuple[str, AnnData]], reference: AnnData) -> None:
+    """AUROC and AUPRC over all labelled pairs, and the mean AUROC within drugs; models see the genes of both sides."""
+    pooled, labels = {}, []
+    for name, cohort in cohorts:
+        known = cohort.obsm["response_binary"]
+        if not known.shape[1] or not known.notna().to_numpy().any():
+            continue
+        shared = reference[:, reference.var_names.isin(cohort.var_names)].copy()  # as published: genes of both
+        n_labels = int(known.notna().to_numpy().sum())
+        print(f"{name}: {cohort.n_obs} samples, {shared.n_vars} shared genes, {n_labels} labels", flush=True)
+        labels.append(known)
+        for model, table in scores(cohort, trained(shared), shared).items():
+            pooled.setdefault(model, []).append(table)
+    truth = pd.concat(labels)
+    observed = truth.to_numpy(dtype=float)
+    print(f"{np.isfinite(observed).sum()} labels, {int(np.nansum(observed))} responders, {truth.shape[1]} drugs")
+    for model, parts in pooled.items():
+        values = pd.concat(parts)[truth.columns].to_numpy(dtype=float)
+        print(
+            f"{model}: AUROC {auroc(values, observed):.3f} {interval(values, observed)}, AUPRC {auprc(values, observed):.3f}, "
+            f"mean AUROC within drugs {within(values, observed):.3f}"
+        )
+
+
+def within(values: np.ndarray, observed: np.ndarray) -> float:
+    """Mean AUROC over drugs with both classes."""
+    columns = [j for j in range(observed.shape[1]) if len(np.unique(observed[np.isfinite(observed[:, j]), j])) == 2]
+    return float(np.mean([auroc(values[:, [j]], observed[:, [j]]) for j in columns]))
+
+
+def interval(values: np.ndarray, observed: np.ndarray, n: int = 1000) -> str:
+    """95 % interval over samples drawn with replacement."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(n):
+        rows = rng.integers(0, len(values), len(values))
+        if len(np.unique(observed[rows][np.isfinite(observed[rows])])) == 2:
+            found.append(auroc(values[rows], observed[rows]))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return f"({low:.2f}–{high:.2f})"
+
+
+def case_study(reference: AnnData, drugs: list[str]) -> None:
+    """Untested lines that are predicted to be most sensitive; the published list was checked in the literature."""
+    MTIGCN.setup_anndata(reference)
+    model = MTIGCN(reference, predicts="sensitivity")
+    model.train()
+    model.predict(reference)
+    for drug in drugs:
+        print(scdrug.get.missing_pairs_df(reference, drugs=drug).round(3).to_string(index=False))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pdx", "tcga", "case"))
+    parser.add_argument("data", type=Path)
+    for name in ("response", "unknown", "expression"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--drugs", nargs="+", default=["Dasatinib", "GSK690693"])
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    scdrug.settings.progress = False
+    reference = scdrug.datasets.mtigcn(path=arguments.data / "mtigcn")
+    if arguments.what == "case":
+        case_study(reference, arguments.drugs)
+    elif arguments.what == "pdx":
+        report(xenografts(arguments.data, reference), reference)
+    else:
+        files = arguments.response, arguments.unknown, arguments.expression
+        report(iter([("TCGA", scdrug.datasets.mtigcn_patients(*files, reference=reference))]), reference)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,14 @@
-"""Figures of docs/guide/mtigcn.md outside of the benchmark: xenografts, patients, and missing pairs of two drugs.
+"""Figures of docs/guide/mtigcn.md beside the benchmark's: xenografts, patients, lines one by one, missing pairs.
 
 python scripts/check_mtigcn.py pdx DATA
 python scripts/check_mtigcn.py tcga DATA --response FILE --unknown FILE --expression FILE
+python scripts/check_mtigcn.py entities DATA --results DIR
+python scripts/check_mtigcn.py epochs DATA [--steps 1000]
 python scripts/check_mtigcn.py case DATA [--drugs Dasatinib GSK690693]
 
 DATA is a folder with `mtigcn`, `gdsc` and, for xenografts, `pdx`. Files of TCGA are those of the authors: samples × PubChem CIDs
-with 1 for a response, the same with 1 for what is unknown, and samples × genes in logarithms.
+with 1 for a response, the same with 1 for what is unknown, and samples × genes in logarithms. DIR holds the results of
+`scdrug benchmark run benchmarks/mtigcn.yaml`.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from anndata import AnnData
 
 import scdrug
 from scdrug.metrics import auprc, auroc
 from scdrug.model import MTIGCN, KernelRidge
+from scdrug.model.mtigcn._features import LineFactors
+from scdrug.nn import BipartiteEncoder, BipartiteGraph, masked_bce, row_correlation
 
 
 def xenografts(data: Path, reference: AnnData) -> Iterator[tuple[str, AnnData]]:
@@ -105,6 +111,40 @@ def interval(values: np.ndarray, observed: np.ndarray, n: int = 1000) -> str:
     return f"({low:.2f}–{high:.2f})"
 
 
+def best_epochs(reference: AnnData, steps: int, width: int = 256) -> None:
+    """What choosing the epoch on each line's own test pairs, as published, does to the mean AUROC within new lines."""
+    splits = scdrug.benchmark.make_splits(reference, "line", seed=42)
+    roles = splits.roles("1.1", reference)
+    test, seen = (roles == 3).all(axis=1), (roles == 1).all(axis=1)
+    labels = reference.obsm["response_binary"].to_numpy(dtype=float)
+    factors = LineFactors.fit(np.asarray(reference.X[seen]))
+    bits = np.array([list(text) for text in reference.uns["drugs"]["fingerprint"]], dtype=np.float32)
+    lines, new, drugs = (
+        torch.from_numpy(part)
+        for part in (factors.transform(reference.X[seen]), factors.transform(reference.X[test]), bits)
+    )
+    target = torch.from_numpy(labels[seen]).float()
+    graph = BipartiteGraph(torch.stack(torch.where(target == 1)), len(lines), len(drugs))
+    torch.manual_seed(0)
+    encoder = BipartiteEncoder(lines.shape[1], bits.shape[1], hidden=width, width=width)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3, weight_decay=1e-5)
+    chosen = [row for row in np.flatnonzero(test) if np.nansum(labels[row]) >= 10]
+    curves = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        c, d = encoder(lines, drugs, graph)
+        masked_bce(8 * row_correlation(c, d), target).backward()
+        optimizer.step()
+        with torch.no_grad():
+            scores = row_correlation(encoder.new_lines(new), encoder(lines, drugs, graph)[1]).numpy()
+        rows = np.searchsorted(np.flatnonzero(test), chosen)
+        curves.append([auroc(scores[[i]].T, labels[[row]].T) for i, row in zip(rows, chosen, strict=True)])
+    table = np.array(curves)
+    print(f"{len(chosen)} new lines, {steps} epochs, width {width}: mean AUROC within lines")
+    print(f"  last epoch {table[-1].mean():.3f}, best epoch for all lines together {table.mean(axis=1).max():.3f}")
+    print(f"  best epoch of each line {table.max(axis=0).mean():.3f}")
+
+
 def case_study(reference: AnnData, drugs: list[str]) -> None:
     """Untested lines that are predicted to be most sensitive; the published list was checked in the literature."""
     MTIGCN.setup_anndata(reference)
@@ -115,12 +155,39 @@ def case_study(reference: AnnData, drugs: list[str]) -> None:
         print(scdrug.get.missing_pairs_df(reference, drugs=drug).round(3).to_string(index=False))
 
 
+def entities(reference: AnnData, folder: Path) -> None:
+    """Mean AUROC within new lines and within new drugs with at least ten sensitive pairs, as published."""
+    labels = reference.obsm["response_binary"].stack().rename("label")
+    results = scdrug.benchmark.read_results(folder)
+    middle = reference.uns["drugs"]["threshold"]
+    for split, by in (("line", "line"), ("drug", "drug")):
+        for model in results.models.values():
+            try:
+                table = results.predictions(split, model)
+            except (KeyError, ValueError):
+                continue
+            index = pd.MultiIndex.from_frame(table[["line", "drug"]].astype(str))
+            table["label"] = labels.reindex(index).to_numpy()
+            probability = "sensitivity" in model or "rate" in model
+            table["score"] = (
+                table["predicted"] if probability else table["drug"].map(middle).astype(float) - table["predicted"]
+            )
+            found = [
+                auroc(part[["score"]].to_numpy(), part[["label"]].to_numpy())
+                for _, part in table.dropna(subset=["label"]).groupby(by, observed=True)
+                if part["label"].sum() >= 10 and (part["label"] == 0).any()
+            ]
+            if found:
+                print(f"{split}, {model}: mean AUROC {np.mean(found):.3f} over {len(found)} {by}s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("pdx", "tcga", "case"))
+    parser.add_argument("what", choices=("pdx", "tcga", "entities", "epochs", "case"))
     parser.add_argument("data", type=Path)
-    for name in ("response", "unknown", "expression"):
+    for name in ("response", "unknown", "expression", "results"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--drugs", nargs="+", default=["Dasatinib", "GSK690693"])
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -128,6 +195,10 @@ def main() -> None:
     reference = scdrug.datasets.mtigcn(path=arguments.data / "mtigcn")
     if arguments.what == "case":
         case_study(reference, arguments.drugs)
+    elif arguments.what == "epochs":
+        best_epochs(reference, arguments.steps)
+    elif arguments.what == "entities":
+        entities(reference, arguments.results)
     elif arguments.what == "pdx":
         report(xenografts(arguments.data, reference), reference)
     else:

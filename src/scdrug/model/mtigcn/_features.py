@@ -156,7 +156,7 @@ def line_similarity(scores: np.ndarray, *, kind: str = "median", epsilon: float 
         Scores of the lines (lines × factors), whose distances are those of standardised expression.
     kind
         ``"median"``: exp(−d² / median d²). ``"published"``: exp(−d / (2 ε²)) with the distance itself (Liu et al. 2024,
-        eq. 5). Of thousands of genes the latter is the identity to within 1e-4: it teaches that lines differ.
+        eq. 14). Of thousands of genes the latter is nearly the identity: it teaches that lines differ.
     epsilon
         Width of ``"published"``: 3 in the paper, 2 in the released code.
 

@@ -87,7 +87,7 @@ class MTIGCN(NetworkModel):
     card = MethodCard(
         name="MTIGCN",
         summary="Graph of lines and drugs with three tasks, added to a Gaussian process over both.",
-        source="Liu et al. 2024, eq. 1-8; encoder: Peng et al. 2022; process: Bonilla et al. 2008",
+        source="Liu et al. 2024, eq. 1-22; encoder: Peng et al. 2022; process: Bonilla et al. 2008",
         unseen_cells=True,
         unseen_drugs=True,
         completes=True,

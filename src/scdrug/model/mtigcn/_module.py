@@ -78,7 +78,7 @@ class MTIGCNNet(nn.Module):
 
     Notes
     -----
-    Liu et al. 2024, eq. 1-8. Sensitivity is γ times the correlation of the embeddings, as a logit, ln IC50 fifteen times the
+    Liu et al. 2024, eq. 1-19. Sensitivity is γ times the correlation of the embeddings, as a logit, ln IC50 fifteen times the
     correlation after a linear map of each side, similarity of two lines or two drugs the sigmoid of fifteen times their
     correlation after another map.
     """

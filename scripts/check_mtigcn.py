@@ -3,7 +3,7 @@
 python scripts/check_mtigcn.py pdx DATA
 python scripts/check_mtigcn.py tcga DATA --response FILE --unknown FILE --expression FILE
 python scripts/check_mtigcn.py entities DATA --results DIR
-python scripts/check_mtigcn.py epochs DATA [--steps 1000]
+python scripts/check_mtigcn.py epochs DATA [--steps 2001]
 python scripts/check_mtigcn.py case DATA [--drugs Dasatinib GSK690693]
 
 DATA is a folder with `mtigcn`, `gdsc` and, for xenografts, `pdx`. Files of TCGA are those of the authors: samples × PubChem CIDs
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     for name in ("response", "unknown", "expression", "results"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=2001)
     parser.add_argument("--drugs", nargs="+", default=["Dasatinib", "GSK690693"])
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

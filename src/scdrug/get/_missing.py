@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
-from .._validate import check_key
-from ..pp._drugs import resolve_drugs
+from ..tl._missing import rank_missing
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -71,35 +69,4 @@ def missing_pairs_df(
     >>> scdrug.get.missing_pairs_df(screen, drugs="trametinib", n_lines=3)["rank"].tolist()
     [1, 2, 3]
     """
-    check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="scdrug.pp.build_reference makes a reference.")
-    hint = "Call `model.predict(adata)` first."
-    check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint)
-    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
-    predicted, measured = adata.obsm[key], adata.obsm[response_key]
-    table = adata.uns[KEYS.DRUGS].reindex(measured.columns)
-    common = [drug for drug in measured.columns if drug in predicted.columns]
-    ids = common if drugs is None else resolve_drugs(drugs, table.loc[common])
-    sign = -1.0 if str(adata.uns[key].get("direction", "")).startswith("lower") else 1.0
-    parts = [
-        _rank(predicted[drug], measured[drug].notna(), sign)
-        .head(n_lines)
-        .assign(drug=drug, name=str(table.loc[drug, "name"]))
-        for drug in ids
-    ]
-    columns = ["drug", "name", "line", "rank", "predicted", "among_tested"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _rank(predicted: pd.Series, tested: pd.Series, sign: float) -> pd.DataFrame:
-    untested = predicted[~tested.to_numpy()]
-    untested = untested.iloc[np.argsort(-sign * untested.to_numpy(), kind="stable")]
-    known = np.sort(sign * predicted[tested.to_numpy()].to_numpy())
-    below = np.searchsorted(known, sign * untested.to_numpy()) / max(len(known), 1)
-    return pd.DataFrame(
-        {
-            "line": untested.index.astype(str),
-            "rank": np.arange(1, len(untested) + 1),
-            "predicted": untested.to_numpy(dtype=float),
-            "among_tested": below,
-        }
-    )
+    return rank_missing(adata, drugs, n_lines=n_lines, response_key=response_key, key=key)

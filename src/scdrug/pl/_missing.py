@@ -8,8 +8,8 @@ import numpy as np
 
 from .._constants import KEYS
 from .._validate import examples
-from ..get._missing import missing_pairs_df
 from ..pp._drugs import resolve_drugs
+from ..tl._missing import rank_missing
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, arrows, despine, new_axes, shorten
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def missing_pairs(
     >>> scdrug.pl.missing_pairs(screen, "trametinib")  # doctest: +ELLIPSIS
     <Axes: ...
     """
-    table = missing_pairs_df(adata, drugs=drug, n_lines=n_lines, response_key=response_key, key=key)
+    table = rank_missing(adata, drug, n_lines=n_lines, response_key=response_key, key=key)
     ids = resolve_drugs(drug, adata.uns[KEYS.DRUGS])
     if len(ids) > 1:
         raise ValueError(f"{drug!r} stands for {len(ids)} drugs: {examples(ids)}. Name one of these ids.")

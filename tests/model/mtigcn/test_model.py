@@ -9,7 +9,7 @@ import torch
 
 import scdrug
 from scdrug.model import MTIGCN, load_pretrained
-from scdrug.model.mtigcn._blend import KNOWN, NEW_BOTH, contexts, network_shares, sensitivity_slopes
+from scdrug.model.mtigcn._blend import KNOWN, NEW_BOTH, NEW_DRUG, NEW_LINE, contexts, network_shares, sensitivity_slopes
 from scdrug.model.mtigcn._finish import hold_out_each
 from scdrug.model.mtigcn._process import fit_process, squash
 from scdrug.model.mtigcn._settings import PRESETS
@@ -170,19 +170,32 @@ def test_files_hold_what_validation_decided(screen, make, tmp_path) -> None:
 # ---------------------------------------------------------------------- what validation decides
 
 
-def test_the_share_of_the_network_is_its_least_squares_one() -> None:
+def test_the_network_counts_by_what_it_saves_beyond_one_standard_error() -> None:
     rng = np.random.default_rng(0)
-    truth = rng.normal(size=(40, 5))
+    truth = rng.normal(size=(60, 20))
     process, network = (truth + rng.normal(size=truth.shape) for _ in range(2))
-    context = contexts(np.arange(40) < 30, np.arange(5) < 4)
-    shares = network_shares(process, network, truth, context, np.ones(5))
-    errors = [
-        ((process + w * (network - process) - truth)[context == KNOWN] ** 2).sum() for w in np.linspace(0, 1, 101)
-    ]
-    assert shares[KNOWN] == pytest.approx(np.argmin(errors) / 100, abs=0.01)
-    assert shares[NEW_BOTH] == 0  # ten pairs are too few to decide
-    assert network_shares(truth, process, truth, context, np.ones(5))[KNOWN] == 0
-    assert network_shares(process, truth, truth, context, np.ones(5))[KNOWN] == 1
+    context = contexts(np.arange(60) < 45, np.arange(20) < 15)
+    shares = network_shares(process, network, truth, context, np.ones(20))
+    for code in (KNOWN, NEW_LINE, NEW_DRUG):
+        errors = [
+            ((process + w * (network - process) - truth)[context == code] ** 2).sum() for w in np.linspace(0, 1, 101)
+        ]
+        best = np.argmin(errors) / 100
+        assert best - 0.15 < shares[code] < best
+    few = contexts(np.arange(60) < 58, np.arange(20) < 18)
+    assert network_shares(process, network, truth, few, np.ones(20))[NEW_BOTH] == 0  # four pairs cannot decide
+    assert network_shares(truth, process, truth, context, np.ones(20))[KNOWN] == 0
+    assert network_shares(process, truth, truth, context, np.ones(20))[NEW_DRUG] == pytest.approx(1)
+
+
+def test_a_network_that_errs_by_drug_is_doubted_for_new_drugs() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 4))
+    process = truth + rng.normal(size=truth.shape)
+    network = truth + np.array([0.0, 0.0, 0.0, 3.0])
+    lines = network_shares(process, network, truth, np.full(truth.shape, NEW_LINE), np.ones(4))[NEW_LINE]
+    drugs = network_shares(process, network, truth, np.full(truth.shape, NEW_DRUG), np.ones(4))[NEW_DRUG]
+    assert lines > drugs + 0.05
 
 
 def test_probabilities_are_calibrated_on_held_out_labels() -> None:

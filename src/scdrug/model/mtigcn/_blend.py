@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import expit
 
+from .._share import cautious_share
+
 #: What is known of a pair when it is predicted.
 KNOWN, NEW_LINE, NEW_DRUG, NEW_BOTH = 0, 1, 2, 3
 N_CONTEXTS = 4
@@ -47,18 +49,18 @@ def network_shares(
 
     Returns
     -------
-    For each context w between 0 and 1 of least Σ (process + w (network − process) − observed)²; 0 with fewer than 50 pairs.
+    For each context w between 0 and 1 of least Σ (process + w (network − process) − observed)², less one standard error over
+    lines, or over drugs where these are new (:func:`scdrug.model._share.cautious_share`); 0 with fewer than 50 pairs.
     """
     shares = []
     for code in range(N_CONTEXTS):
-        rows, columns = np.nonzero(np.isfinite(observed) & (context == code))
-        if len(rows) < _FEWEST:
+        held = np.where(context == code, observed, np.nan)
+        if np.isfinite(held).sum() < _FEWEST:
             shares.append(0.0)
-            continue
-        step = (network - process)[rows, columns] / scale[columns]
-        left = (observed - process)[rows, columns] / scale[columns]
-        size = float(step @ step)
-        shares.append(float(np.clip(step @ left / size, 0.0, 1.0)) if size > 0 else 0.0)
+        elif code in (NEW_DRUG, NEW_BOTH):  # all lines of a new drug err together
+            shares.append(cautious_share(network.T, process.T, held.T, scale=scale[:, None]))
+        else:
+            shares.append(cautious_share(network, process, held, scale=scale))
     return shares
 
 

@@ -4,8 +4,9 @@ DATA is a folder with `mtigcn` and `gdsc`. All train on the first fold of the ra
 *Naive*: products over all genes and over the dense adjacency, and metrics after every epoch. Published are 2,001 epochs of one
 step; by default 40 are timed and the rest is extrapolated, `--epochs 2001` runs them all. *Same network*: the preset `mtigcn`,
 step by step. *scdrug*: one training of the default model at that width, process included, which stops on validation pairs.
-Prints seconds of the processor (on a busy machine they say more than the clock's), additional peak memory, and AUROC and AUPRC of the balanced test pairs; for the naive network at the last epoch,
-at the one that is best on validation pairs, and, as published, at the one that is best on the test pairs.
+Prints seconds of the processor (on a busy machine they say more than the clock's), additional peak memory, and AUROC and
+AUPRC of the balanced test pairs; for the naive network at the last epoch, at the one that is best on validation pairs, and, as
+published, at the one that is best on the test pairs.
 """
 
 from __future__ import annotations

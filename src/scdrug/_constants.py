@@ -16,6 +16,8 @@ class _Keys(NamedTuple):
     DRUGS: str = "drugs"  # uns: DataFrame by drug id
     EXPRESSION: str = "expression"  # uns: scale of X
     DATASET: str = "dataset"  # uns: card of a fetched data set
+    DOMAIN: str = "domain"  # obs: "bulk" or "cells"
+    PATHWAYS: str = "pathway_mask"  # varm: genes x pathways; uns: table of pathways
     # predictions
     PREDICTED: str = "predicted_response"  # obsm: DataFrame cells x drug ids; uns: provenance
     PERCENTILE: str = "response_percentile"  # obsm: DataFrame cells x drug ids, 0-1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField, ObsmField
 from scvi.model.base import BaseModelClass, UnsupervisedTrainingMixin
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from scvi.train import TrainRunner
 
 from .. import __version__
 from .._audit import check_unseen
 from .._constants import KEYS
+from .._settings import settings
 from .._validate import plain, unique_slugs
 from ..pp._genes import check_coverage, match_genes
 from ..pp._harmonization import fit_harmonization
@@ -35,7 +38,9 @@ from ._unseen import JoinedModel, choose_drugs
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["REGISTRY_KEYS", "BaseModuleClass", "DrugResponseModel", "LossOutput", "auto_move_data"]
+    from ._plan import Phase
+
+__all__ = ["REGISTRY_KEYS", "BaseModuleClass", "DrugResponseModel", "LossOutput", "auto_move_data", "run_phase"]
 
 
 class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
@@ -479,16 +484,74 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         self.is_trained_ = True
 
 
+def run_phase(
+    model: DrugResponseModel, phase: Phase, *, accelerator: str, devices: int | str | list[int], seed: int
+) -> tuple[list[dict[str, float]], int | None]:
+    """Train a model's module through one phase with scvi-tools' runner.
+
+    Parameters
+    ----------
+    model
+        Model whose `module` is trained, in place.
+    phase
+        What to do.
+    accelerator, devices
+        Where to train, as scvi-tools takes them.
+    seed
+        Seed of dropout and noise; to be called where torch's random state may be changed.
+
+    Returns
+    -------
+    Losses of each epoch, and the epoch whose state was kept (`None` for the last).
+
+    Raises
+    ------
+    RuntimeError
+        If the loss is not finite.
+    """
+    from ._plan import NetworkPlan
+
+    model.module.train()
+    plan = NetworkPlan(model.module, phase, seed)
+    benchmark = torch.backends.cudnn.benchmark
+    with _quiet_scvi():
+        runner = TrainRunner(
+            model,
+            training_plan=plan,
+            data_splitter=phase.batches,
+            max_epochs=phase.max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            enable_progress_bar=settings.progress,
+            log_every_n_steps=1,
+        )
+        torch.backends.cudnn.benchmark = benchmark  # a global flag, which is the caller's
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning on new torch
+            runner()
+    model.trainer = None  # it holds the training data
+    if plan.diverged:
+        model.is_trained_ = False
+        raise RuntimeError(
+            f"Training diverged in epoch {len(plan.records) - 1}: the loss is not finite. Lower `lr`, and check that "
+            "expression and responses are on the scale that the model expects."
+        )
+    plan.restore_best()
+    return plan.records, plan.best_epoch
+
+
 @contextmanager
 def _quiet_scvi() -> Iterator[None]:
-    """Keep scvi-tools from announcing each registration; its warnings still come through."""
-    scvi_logger = logging.getLogger("scvi")
-    level = scvi_logger.level
-    scvi_logger.setLevel(max(level, logging.WARNING))
+    """Keep scvi-tools and lightning from announcing what they do; their warnings still come through."""
+    loggers = [logging.getLogger(name) for name in ("scvi", "lightning.pytorch", "lightning.fabric")]
+    levels = [item.level for item in loggers]
+    for item, level in zip(loggers, levels, strict=True):
+        item.setLevel(max(level, logging.WARNING))
     try:
         yield
     finally:
-        scvi_logger.setLevel(level)
+        for item, level in zip(loggers, levels, strict=True):
+            item.setLevel(level)
 
 
 def _to_plain(value: Any) -> Any:

@@ -19,6 +19,10 @@ class MethodCard:
     unseen_drugs: bool
     #: Fills responses that are missing between known lines and known drugs from other responses.
     completes: bool = False
+    #: Trains in epochs and stops on validation responses, which it keeps out of the loss.
+    validates: bool = False
+    #: Sees unlabelled expression of the target domain in training.
+    transductive: bool = False
     #: Has a latent space.
     latent: bool = False
     #: Where it is known to fail.

@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._domains import join_domains
     from ._drugs import featurize_drugs
     from ._gene_ids import map_gene_ids
     from ._genes import align_genes
     from ._harmonize import harmonize
+    from ._pathways import pathway_mask
     from ._reference import build_reference
     from ._response import binarize_response
 
@@ -22,9 +24,20 @@ _MODULES = {
     "build_reference": "_reference",
     "featurize_drugs": "_drugs",
     "harmonize": "_harmonize",
+    "join_domains": "_domains",
     "map_gene_ids": "_gene_ids",
+    "pathway_mask": "_pathways",
 }
-__all__ = ["align_genes", "binarize_response", "build_reference", "featurize_drugs", "harmonize", "map_gene_ids"]
+__all__ = [
+    "align_genes",
+    "binarize_response",
+    "build_reference",
+    "featurize_drugs",
+    "harmonize",
+    "join_domains",
+    "map_gene_ids",
+    "pathway_mask",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,233 @@
+"""How a network is optimised: phases, each with its loss, its rule for stopping, and the memory of its best state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from ..nn._mlp import detach_state
+from ._batches import Batches
+
+#: A loss takes a batch and returns ``"loss"`` and any other scalars for the history. ``"n"`` weighs a batch in the epoch's
+#: mean: the number of responses, if that differs between batches.
+Loss = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop, and which state to keep."""
+
+    #: Epochs without improvement.
+    patience: int = 20
+    #: Decrease that counts as improvement.
+    min_delta: float = 0.0
+    #: Epochs before which neither improvement nor patience counts.
+    warm_up: int = 0
+    #: ``"validation_loss"`` or ``"train_loss"``.
+    monitor: str = "validation_loss"
+
+
+@dataclass(frozen=True)
+class Critic:
+    """The other side of an adversarial phase."""
+
+    module: nn.Module
+    loss: Loss
+    lr: float = 1e-4
+    #: Steps of the critic for one step of the network.
+    steps: int = 5
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of training."""
+
+    batches: Batches
+    loss: Loss
+    max_epochs: int
+    #: What is optimised; the whole module if omitted.
+    trained: Sequence[nn.Module] | None = None
+    validation: Batches | None = None
+    #: Loss on validation batches; `loss` if omitted.
+    validation_loss: Loss | None = None
+    stopping: Stopping | None = None
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    #: Makes the optimiser from the parameters; Adam with `lr`, decoupled decay, if omitted.
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
+    #: Makes a schedule that is stepped once an epoch.
+    schedule: Callable[[torch.optim.Optimizer], Any] | None = None
+    #: Largest gradient norm by part of the module.
+    clip: Sequence[tuple[nn.Module, float]] = ()
+    critic: Critic | None = None
+    #: Prefix of its columns in the history.
+    name: str = ""
+
+
+@dataclass
+class _EpochMeans:
+    """Means over an epoch, weighted by the size of each batch."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    weight: float = 0.0
+
+    def add(self, parts: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
+        n = float(parts["n"]) if "n" in parts else float(len(next(iter(batch.values()))))
+        self.weight += n
+        for name, value in parts.items():
+            if name != "n":
+                self.sums[name] = self.sums.get(name, 0.0) + n * float(value.detach())
+
+    def means(self) -> dict[str, float]:
+        return {name: value / max(self.weight, 1e-12) for name, value in self.sums.items()}
+
+
+class NetworkPlan(pl.LightningModule):
+    """Optimises a module through one :class:`Phase`.
+
+    Parameters
+    ----------
+    module
+        The network.
+    phase
+        What to do with it.
+    seed
+        Seed of dropout and noise.
+    """
+
+    def __init__(self, module: nn.Module, phase: Phase, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.module, self.phase, self._seed = module, phase, seed
+        self.records: list[dict[str, float]] = []
+        self.best_epoch: int | None = None
+        self.diverged = False
+        self._best_value, self._best_state, self._waited = float("inf"), None, 0
+        self._n_steps = 0
+
+    # ------------------------------------------------------------------ optimisers
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimiser of the network, and one of the critic if there is one."""
+        phase = self.phase
+        parameters = self._trained_parameters()
+        if phase.optimizer is not None:
+            optimizers = [phase.optimizer(parameters)]
+        else:
+            optimizers = [torch.optim.AdamW(parameters, lr=phase.lr, weight_decay=phase.weight_decay)]
+        self._schedule = phase.schedule(optimizers[0]) if phase.schedule is not None else None
+        if phase.critic is not None:
+            optimizers.append(torch.optim.RMSprop(phase.critic.module.parameters(), lr=phase.critic.lr))
+        return optimizers
+
+    def _trained_parameters(self) -> list[nn.Parameter]:
+        trained = [self.module] if self.phase.trained is None else self.phase.trained
+        critic = set() if self.phase.critic is None else {id(p) for p in self.phase.critic.module.parameters()}
+        unique = {id(p): p for part in trained for p in part.parameters() if p.requires_grad and id(p) not in critic}
+        return list(unique.values())
+
+    # ------------------------------------------------------------------ epochs
+
+    def on_train_epoch_start(self) -> None:
+        """Put what is trained into training mode, and everything else into evaluation mode."""
+        self._set_modes()
+        self._means = _EpochMeans()
+
+    def _set_modes(self) -> None:
+        if self.phase.trained is None:
+            self.module.train()
+            return
+        self.module.eval()  # frozen parts neither drop units nor update running statistics
+        for part in self.phase.trained:
+            part.train()
+        if self.phase.critic is not None:
+            self.phase.critic.module.train()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """One step of the network, or in an adversarial phase of the critic and, every few steps, of the network."""
+        phase = self.phase
+        # anew for each step: what is loaded on first use, and callbacks, draw random numbers too
+        torch.manual_seed(self._seed + self._n_steps)
+        self._n_steps += 1
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        if phase.critic is not None:
+            critic_loss = phase.critic.loss(batch)["loss"]
+            optimizers[1].zero_grad()
+            self.manual_backward(critic_loss)
+            optimizers[1].step()
+            if self._n_steps % phase.critic.steps:
+                return
+        parts = phase.loss(batch)
+        optimizers[0].zero_grad()
+        self.manual_backward(parts["loss"])
+        for part, norm in phase.clip:
+            nn.utils.clip_grad_norm_(part.parameters(), norm)
+        optimizers[0].step()
+        self._means.add(parts, batch)
+
+    def on_train_epoch_end(self) -> None:
+        """Validate, record the epoch, and decide whether to go on."""
+        record = {f"train_{name}": value for name, value in self._means.means().items()}
+        if self.phase.validation is not None:
+            record |= {f"validation_{name}": value for name, value in self._validate().items()}
+        self.records.append(record)
+        if not all(value < float("inf") for name, value in record.items() if name.endswith("_loss")):
+            self.diverged = self.trainer.should_stop = True
+            return
+        if self._schedule is not None:
+            self._schedule.step()
+        if self.trainer.progress_bar_callback is not None:
+            self.log_dict({name: record[name] for name in record if name.endswith("_loss")}, prog_bar=True)
+        self._decide(record)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        loss = self.phase.validation_loss or self.phase.loss
+        self.module.eval()
+        means = _EpochMeans()
+        for batch in self.phase.validation:
+            means.add(loss({name: value.to(self.device) for name, value in batch.items()}), batch)
+        self._set_modes()
+        return means.means()
+
+    def _decide(self, record: dict[str, float]) -> None:
+        stopping, epoch = self.phase.stopping, len(self.records) - 1
+        if stopping is None or stopping.monitor not in record or epoch < stopping.warm_up:
+            return
+        value = record[stopping.monitor]
+        if value < self._best_value - stopping.min_delta:
+            # a copy: the tensors of the module itself go on changing
+            self._best_value, self._best_state, self._waited = value, detach_state(self.module), 0
+            self.best_epoch = epoch
+            return
+        self._waited += 1
+        if self._waited >= stopping.patience:
+            self.trainer.should_stop = True
+
+    def restore_best(self) -> None:
+        """Put the module back into the state of its best epoch."""
+        if self._best_state is not None:
+            self.module.load_state_dict(self._best_state)
+            self._best_state = None
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[torch.Generator]:
+    """Seed torch within the context and put the caller's random state back; yields a generator of its own.
+
+    Parameters
+    ----------
+    seed
+        Seed of weights, dropout and the order of batches.
+    """
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)

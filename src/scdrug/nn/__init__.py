@@ -1,0 +1,45 @@
+"""Building blocks of networks: torch only, no AnnData."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._alignment import coral, gradient_penalty, mmd
+    from ._losses import masked_bce, masked_mse, orthogonality
+    from ._masked import MaskedLinear
+    from ._mlp import MLP, dense_block
+
+_MODULES = {
+    "MLP": "_mlp",
+    "MaskedLinear": "_masked",
+    "coral": "_alignment",
+    "dense_block": "_mlp",
+    "gradient_penalty": "_alignment",
+    "masked_bce": "_losses",
+    "masked_mse": "_losses",
+    "mmd": "_alignment",
+    "orthogonality": "_losses",
+}
+__all__ = [
+    "MLP",
+    "MaskedLinear",
+    "coral",
+    "dense_block",
+    "gradient_penalty",
+    "masked_bce",
+    "masked_mse",
+    "mmd",
+    "orthogonality",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
+    from ._attention import GeneAttention
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
 
 _MODULES = {
+    "GeneAttention": "_attention",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
     "coral": "_alignment",
@@ -23,6 +25,7 @@ _MODULES = {
     "orthogonality": "_losses",
 }
 __all__ = [
+    "GeneAttention",
     "MLP",
     "MaskedLinear",
     "coral",

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
+    from ._molecule_attention import MoleculeAttention, MoleculeGraphEncoder
 
 _MODULES = {
     "GeneAttention": "_attention",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
+    "MoleculeAttention": "_molecule_attention",
+    "MoleculeGraphEncoder": "_molecule_attention",
     "coral": "_alignment",
     "dense_block": "_mlp",
     "gradient_penalty": "_alignment",
@@ -28,6 +31,8 @@ __all__ = [
     "GeneAttention",
     "MLP",
     "MaskedLinear",
+    "MoleculeAttention",
+    "MoleculeGraphEncoder",
     "coral",
     "dense_block",
     "gradient_penalty",

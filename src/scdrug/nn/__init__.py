@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
     from ._attention import GeneAttention
+    from ._condition import ConditionEncoder
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
     from ._molecule_attention import MoleculeAttention, MoleculeGraphEncoder
 
 _MODULES = {
+    "ConditionEncoder": "_condition",
     "GeneAttention": "_attention",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
@@ -28,6 +30,7 @@ _MODULES = {
     "orthogonality": "_losses",
 }
 __all__ = [
+    "ConditionEncoder",
     "GeneAttention",
     "MLP",
     "MaskedLinear",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._genes import align_genes
     from ._harmonize import harmonize
     from ._pathways import pathway_mask
+    from ._perturbation import pair_controls
     from ._reference import build_reference
     from ._response import binarize_response
 
@@ -26,6 +27,7 @@ _MODULES = {
     "harmonize": "_harmonize",
     "join_domains": "_domains",
     "map_gene_ids": "_gene_ids",
+    "pair_controls": "_perturbation",
     "pathway_mask": "_pathways",
 }
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "harmonize",
     "join_domains",
     "map_gene_ids",
+    "pair_controls",
     "pathway_mask",
 ]
 

@@ -1,18 +1,19 @@
-"""Print the single-cell transfer figures: five lung lines, cells predicted by a model that never saw the lines.
+"""Print the single-cell transfer figures: five lung lines and A375, predicted by models that never saw these lines.
 
     python scripts/check_single_cell.py DATA [--draws 200]
 
-DATA holds `gdsc/` (tables of cell lines and responses) and `sc/sc_mixology/` (CEL-seq2 counts), see the docs page
-*Harmonization*. The score is the Pearson correlation over (line, drug) of predicted with measured responses, both
-standardised per drug by the training lines ("flat"), and the same after removing each drug's mean over the five lines
-("contrast"). Intervals are bootstrapped over drugs and lines.
+DATA holds `gdsc/` (tables of cell lines and responses), `sc/sc_mixology/` (CEL-seq2 counts) and `sc/a375/`; see the docs
+pages *Harmonization* and *Transfer to single cells*. Lines are excluded, and scores made, by `scdrug.benchmark`.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,39 +21,40 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import scdrug
-from scdrug.metrics import auroc, transfer_correlation
+from scdrug.benchmark import ModelSpec, run_single_cell, score_lines
 
 #: What the bundled model is trained with, see build_zoo.py.
 RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
-#: Name of each line in the cells' annotation, and in the reference.
-FIVE = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
+LEVELS = ("cell", "line mean", "cluster", "pseudobulk", "bulk")
 
 
-def score(
-    predicted: pd.DataFrame, lines: pd.Series, held_out: pd.DataFrame, train: pd.DataFrame
-) -> tuple[float, float]:
-    """Average predictions by line and compare them with the lines' measured responses."""
-    by_line = predicted.groupby(lines.to_numpy()).mean().loc[list(FIVE)]
-    observed = held_out.loc[list(FIVE.values())].to_numpy(dtype=float)
-    values = train.to_numpy(dtype=float)
-    return transfer_correlation(by_line.to_numpy(), observed, np.nanmean(values, axis=0), np.nanstd(values, axis=0))
+@dataclass
+class Once:
+    """A model that is trained once and then scored on many variants of the same cells."""
+
+    spec: ModelSpec
+    #: The trained model and the reference that the harness handed over.
+    kept: dict[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def model_class(self) -> type:
+        return self.spec.model_class
+
+    def fit(self, adata: AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0) -> Any:
+        if not self.kept:
+            self.kept = {"model": self.spec.fit(adata, seed=seed), "training": adata}
+        return self.kept["model"]
 
 
-def interval(predicted, lines, held_out, train, *, draws: int, seed: int = 0) -> str:
-    """Bootstrap over drugs and lines, 95 %."""
-    rng = np.random.default_rng(seed)
-    by_line = predicted.groupby(lines.to_numpy()).mean().loc[list(FIVE)].to_numpy()
-    observed = held_out.loc[list(FIVE.values())].to_numpy(dtype=float)
-    values = train.to_numpy(dtype=float)
-    mean, sd = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-    scores = []
-    for _ in range(draws):
-        rows, columns = rng.integers(0, 5, 5), rng.integers(0, len(mean), len(mean))
-        if len(set(rows)) > 1:
-            pick = np.ix_(rows, columns)
-            scores.append(transfer_correlation(by_line[pick], observed[pick], mean[columns], sd[columns]))
-    low, high = np.nanquantile(np.array(scores), [0.025, 0.975], axis=0)
-    return f"flat {low[0]:.2f}-{high[0]:.2f}, contrast {low[1]:.2f}-{high[1]:.2f}"
+def read(table: pd.DataFrame, level: str, metric: str, model: str) -> pd.Series:
+    """One row of a table of scores."""
+    chosen = (table["level"] == level) & (table["metric"] == metric) & (table["model"] == model)
+    return table[chosen].iloc[0]
 
 
 def main() -> None:
@@ -63,49 +65,36 @@ def main() -> None:
     warnings.filterwarnings("ignore")
 
     reference = scdrug.datasets.gdsc(release="GDSC2", path=arguments.data / "gdsc")
-    out = reference.obs_names.isin(FIVE.values())
-    response = reference.obsm["response"]
-    train, held_out = reference[~out].copy(), reference[out].copy()
-    scdrug.model.KernelRidge.setup_anndata(train)
-    model = scdrug.model.KernelRidge(train, **RECIPE)
-    model.train()
-
     cells = scdrug.datasets.sc_mixology(path=arguments.data / "sc" / "sc_mixology")
     cells = cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
-    lines = cells.obs["cell_line"].astype(str)
-    truth = response[out], response[~out]
+    spec = Once(ModelSpec("default", "KernelRidge", params=RECIPE))
 
-    def show(name: str, predicted: pd.DataFrame, names: pd.Series) -> None:
-        flat, contrast = score(predicted, names, *truth)
+    def show(name: str, variant: AnnData, **options: Any) -> None:
+        table = score_lines(spec, reference, variant, levels=["line mean"], options=options, n_bootstrap=0)
+        flat, contrast = (read(table, "line mean", metric, "default")["value"] for metric in ("flat", "contrast"))
         print(f"{name:<52} flat {flat:6.3f}   contrast {contrast:6.3f}", flush=True)
 
-    print(f"{train.n_obs} training lines, {cells.n_obs} cells, {len(model.drugs)} drugs\n")
-    bulk = pd.Series({value: key for key, value in FIVE.items()}).loc[held_out.obs_names]
-    show("bulk profiles of the five lines (upper bound)", model.predict(held_out, key_added=None), bulk)
+    show_levels(score_lines(spec, reference, cells, n_bootstrap=arguments.draws))
+    model = spec.kept["model"]
+    print(f"\n{spec.kept['training'].n_obs} training lines, {cells.n_obs} cells, {len(model.drugs)} drugs\n")
     for method in ("quantile", "zscore", "gene_zscore"):
         for anchor in ("similar", "mean", "none"):
-            scdrug.tl.predict_response(cells, model, method=method, anchor=anchor)
-            show(f"cells, {method}, anchor {anchor}", cells.obsm["predicted_response"], lines)
-    nearest = scdrug.pp.harmonize(cells, train, anchor="nearest")
-    show("cells, quantile, mean of the 30 nearest lines", model.predict(nearest, key_added=None), lines)
+            show(f"cells, {method}, anchor {anchor}", cells, method=method, anchor=anchor)
+    placed = {"method": "none", "scale": "scaled"}
+    nearest = scdrug.pp.harmonize(cells, spec.kept["training"], anchor="nearest")
+    show("cells, quantile, mean of the 30 nearest lines", nearest, **placed)
     for method in ("quantile", "zscore"):
         pooled = scdrug.pp.harmonize(cells, model.profile, method=method, n_pool=15)
-        show(f"cells pooled over 15 neighbours, {method}", model.predict(pooled, key_added=None), lines)
-    scdrug.tl.predict_response(cells, model, groupby="cell_line")
-    show("cells, quantile, shift averaged over lines", cells.obsm["predicted_response"], lines)
-    sums = [np.asarray(cells.X[(lines == line).to_numpy()].sum(axis=0)).ravel() for line in FIVE]
-    pseudobulk = AnnData(
-        sp.csr_matrix(np.array(sums, dtype=np.float32)), var=cells.var, obs=pd.DataFrame(index=list(FIVE))
-    )
-    scdrug.tl.predict_response(pseudobulk, model)
-    show("pseudobulk, quantile", pseudobulk.obsm["predicted_response"], pd.Series(list(FIVE)))
+        show(f"cells pooled over 15 neighbours, {method}", pooled, **placed)
+    show("cells, quantile, shift averaged over lines", cells, groupby="cell_line")
 
     scdrug.tl.predict_response(cells, model)
-    default = cells.obsm["predicted_response"]
-    print(f"\ndefault: 95 % interval over drugs and lines: {interval(default, lines, *truth, draws=arguments.draws)}")
-    by_line = default[["gefitinib", "afatinib"]].groupby(lines.to_numpy()).mean()
-    bulk_by_line = model.predict(held_out, drugs=["gefitinib", "afatinib"], key_added=None)
-    print(f"most sensitive line, bulk profiles: {bulk_by_line.idxmin().to_dict()}, cells: {by_line.idxmin().to_dict()}")
+    by_line = cells.obsm["predicted_response"][["gefitinib", "afatinib"]].groupby(cells.obs["cell_line"]).mean()
+    five = reference[~reference.obs_names.isin(spec.kept["training"].obs_names)].copy()
+    bulk_by_line = model.predict(five, drugs=["gefitinib", "afatinib"], key_added=None)
+    print(
+        f"\nmost sensitive line, bulk profiles: {bulk_by_line.idxmin().to_dict()}, cells: {by_line.idxmin().to_dict()}"
+    )
     print(f"median reliability of the cells {cells.obs['response_reliability'].median():.2f}\n")
 
     rng = np.random.default_rng(0)
@@ -114,31 +103,53 @@ def main() -> None:
         shallow.X = sp.csr_matrix(rng.binomial(cells.X.toarray().astype(int), share).astype(np.float32))
         scdrug.tl.predict_response(shallow, model)
         depth, trust = float(np.median(np.asarray(shallow.X.sum(axis=1)))), shallow.obs["response_reliability"].median()
-        show(
-            f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})",
-            shallow.obsm["predicted_response"],
-            lines,
-        )
-    check_a375(arguments.data)
+        show(f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})", shallow)
+    check_a375(arguments.data, arguments.draws)
 
 
-def check_a375(data: Path) -> None:
-    """Print how well predicted PLX-4720 response tells parental from treated A375 cells, on all and on shared genes."""
-    cells = scdrug.datasets.a375_plx4720(path=data / "sc" / "a375" / "scad_A375_plx4720.h5ad")
-    sensitive = cells.obs["sensitive"].to_numpy(dtype=float)[:, None]
+def show_levels(table: pd.DataFrame) -> None:
+    """Print the scores of the default model at every level, with intervals, and the naive baselines."""
+
+    def text(level: str, metric: str, model: str = "default") -> str:
+        row = read(table, level, metric, model)
+        if np.isnan(row["value"]):
+            return f"not defined ({row['note']})"
+        return f"{row['value']:.3f} ({row['low']:.2f} to {row['high']:.2f})"
+
+    for level in LEVELS:
+        parts = [f"{metric} {text(level, metric)}" for metric in ("flat", "contrast", "rmse_z", "bias_z")]
+        if level != "bulk":
+            parts += [f"{metric} {read(table, level, metric, 'default')['value']:.2f}" for metric in ("flat_share",)]
+            parts += [f"contrast_share {text(level, 'contrast_share')}"]
+        print(f"{level:<16}" + "   ".join(parts))
+    print(f"{'drug mean':<16}" + "   ".join(
+        f"{metric} {text('line mean', metric, 'drug mean')}" for metric in ("flat", "contrast", "rmse_z", "bias_z")
+    ))  # fmt: skip
+    print(f"{'shuffled lines':<16}" + "   ".join(
+        f"{metric} {text('shuffled lines', metric)}, p {read(table, 'shuffled lines', f'{metric}_p', 'default')['value']:.3f}"
+        for metric in ("flat", "contrast")
+    ))  # fmt: skip
+    print(f"purity of clusters {read(table, 'cluster', 'purity', 'default')['value']:.3f}")
+
+
+def check_a375(data: Path, draws: int) -> None:
+    """Print how well predicted PLX-4720 response tells parental from treated A375 cells, and what anything else does."""
+    spec = ModelSpec("ridge", "KernelRidge")
     print("\nA375, centred by gene: AUROC of predicted PLX-4720 response, A375 out of training")
     for measure in ("AUC", "ln_IC50"):
-        reference = scdrug.datasets.gdsc(release="GDSC2", measure=measure, path=data / "gdsc")
-        lines = reference.obs_names != "A375"
-        shared = reference.var_names.isin(cells.var_names)
-        for name, genes in (("all genes, unmeasured ones filled", shared | True), ("shared genes only", shared)):
-            train = reference[lines, genes].copy()
-            scdrug.model.KernelRidge.setup_anndata(train)
-            model = scdrug.model.KernelRidge(train)
-            model.train()
-            scdrug.tl.predict_response(cells, model, scale="scaled", drugs=["PLX-4720"], min_coverage=0.2)
-            predicted = cells.obsm["predicted_response"].iloc[:, [0]].to_numpy()
-            print(f"{measure:<8} {name:<34} {train.n_vars:>5} genes   AUROC {auroc(-predicted, sensitive):.3f}")
+        for name, genes in (("all genes, unmeasured ones filled", "all"), ("shared genes only", "shared")):
+            table = run_single_cell(spec, task="a375", data=data, measure=measure, genes=genes, n_bootstrap=draws)
+            n_genes = int(read(table, "data", "genes", "ridge")["value"])
+            row = read(table, "cell", "auroc", "ridge")
+            print(
+                f"{measure:<8} {name:<34} {n_genes:>5} genes   AUROC {row['value']:.3f} "
+                f"({row['low']:.2f} to {row['high']:.2f})"
+            )
+            if genes == "shared":
+                shown = table[(table["model"] != "all sensitive") & (table["level"] != "data")]
+                shown = shown[~shown["metric"].isin(["n", "threshold"])]
+                print(shown[["model", "level", "metric", "value", "low", "high", "note"]].to_string(index=False))
+    print(table[table["model"] == "all sensitive"][["level", "metric", "value", "note"]].to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -131,3 +131,43 @@ def test_the_committed_baselines_run_on_real_data(shared_data: Path, tmp_path) -
     assert table["rmse"] == pytest.approx(1.494, abs=0.01)
     assert table["pearson"] == pytest.approx(0.845, abs=0.01)
     assert table["per_drug_pearson"] == pytest.approx(0, abs=0.01)
+
+
+def test_single_cell_tasks_are_saved_one_by_one_and_not_run_twice(shared_data: Path, tmp_path, monkeypatch) -> None:
+    from scdrug.benchmark.transfer import _run
+
+    task = {"task": "a375", "release": "GDSC2", "n_bootstrap": 0, "models": ["ridge"]}
+    path = write(tmp_path, single_cell=[task], splits=[{"kind": "line", "n_folds": 3}])
+    results = run_config(path, tmp_path / "out", data=shared_data, progress=False)
+    table = results.single_cell
+    assert set(table["task"]) == {"a375"}
+    assert "ridge" in set(table["model"])
+    assert "AdditiveMean" not in set(table["model"])
+
+    def never(*args, **options):
+        raise AssertionError("scored twice")
+
+    monkeypatch.setattr(_run, "run_single_cell", never)
+    again = run_config(path, tmp_path / "out", data=shared_data, progress=False)
+    pd.testing.assert_frame_equal(again.single_cell, table)
+    with pytest.raises(ValueError, match="other settings"):
+        run_config(
+            write(tmp_path, single_cell=[{**task, "measure": "AUC"}], splits=[{"kind": "line", "n_folds": 3}]),
+            tmp_path / "out",
+            data=shared_data,
+            progress=False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"task": "a357"}, "Did you mean 'a375'"),
+        ({"task": "a375", "seed": 3}, "Did you mean 'seeds'"),
+        ({"task": "a375", "models": ["rigde"]}, "Did you mean 'ridge'"),
+        ({"task": "a375", "name": "My task"}, "lower-case"),
+    ],
+)
+def test_single_cell_tasks_are_checked_with_the_rest(task: dict, message: str, tmp_path) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_config(write(tmp_path, single_cell=[task]))

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ._search import Search
     from ._spec import ModelSpec
     from ._splits import Splits, make_splits, read_splits
+    from .report._write import write_report
+    from .transfer._score_labels import score_labels
+    from .transfer._score_lines import score_lines
+    from .transfer._tasks import run_single_cell
 
 _MODULES = {
     "Config": "._config",
@@ -30,6 +34,10 @@ _MODULES = {
     "read_splits": "._splits",
     "run": "._runner",
     "run_config": "._config",
+    "run_single_cell": ".transfer._tasks",
+    "score_labels": ".transfer._score_labels",
+    "score_lines": ".transfer._score_lines",
+    "write_report": ".report._write",
 }
 __all__ = [
     "Config",
@@ -44,6 +52,10 @@ __all__ = [
     "read_splits",
     "run",
     "run_config",
+    "run_single_cell",
+    "score_labels",
+    "score_lines",
+    "write_report",
 ]
 
 

@@ -21,7 +21,18 @@ from ._splits import KINDS, Splits, make_splits, read_splits
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_SPLIT_KEYS = ("name", "kind", "file", "n_folds", "n_repeats", "validation", "seed", "line_key", "tissue_key")
+_SPLIT_KEYS = (
+    "name",
+    "kind",
+    "file",
+    "n_folds",
+    "n_repeats",
+    "validation",
+    "seed",
+    "line_key",
+    "tissue_key",
+    "label_key",
+)
 _MODEL_KEYS = ("name", "model", "params", "train", "tune", "splits")
 _KEYS = ("name", "data", "splits", "models", "labels", "search", "seed", "single_cell")
 
@@ -134,7 +145,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
         labels=content.get("labels"),
         search=Search(**search),
         seed=int(content.get("seed", 0)),
-        single_cell=[dict(entry) for entry in _entries(content.get("single_cell") or [], "single_cell")],
+        single_cell=_tasks(_entries(content.get("single_cell") or [], "single_cell"), models),
         folder=path.parent,
     )
 
@@ -203,9 +214,10 @@ def run_config(
         overwrite=overwrite,
     )
     if config.single_cell:
-        from ._single_cell_run import run_tasks
+        from .transfer._run import run_tasks
 
-        run_tasks(config, specs, adata, out=out, data=data)
+        chosen = [spec for spec in config.models if models is None or spec.name in models]
+        run_tasks(config.single_cell, chosen, adata, out=out, data=data, search=config.search)
         results = Results(out)
     return results
 
@@ -272,6 +284,22 @@ def _splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             part.setdefault("n_folds", 5)
         named[name] = part
     return named
+
+
+def _tasks(entries: Sequence[Mapping[str, Any]], models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+    from .transfer._run import KEYS
+    from .transfer._tasks import TASKS
+
+    names = []
+    for entry in entries:
+        _check_keys(entry, KEYS, "single_cell")
+        check_choice("single_cell.task", entry.get("task"), tuple(TASKS))
+        for name in entry.get("models") or ():
+            check_choice("single_cell.models", name, [spec.name for spec in models])
+        names.append(str(entry.get("name", entry["task"])))
+        if slug(names[-1]) != names[-1].replace("_", "-") or names[-1] in names[:-1]:
+            raise ValueError(f"Single-cell tasks need different names of lower-case letters; found {names}.")
+    return [dict(entry) for entry in entries]
 
 
 def _model(entry: Mapping[str, Any], splits: Mapping[str, Any]) -> ModelSpec:

@@ -66,7 +66,7 @@ def answer(
         if spec.tune:
             chosen, score = choose(
                 spec.tune,
-                lambda values: _validate(spec.with_values(values), training, search, labels, seed),
+                lambda values: validate(spec.with_values(values), training, search, labels, seed),
                 search,
                 seed,
             )
@@ -76,7 +76,7 @@ def answer(
             model = spec.fit(part.adata, validation=part.validation, seed=seed)
         else:
             model = spec.fit(training.adata, seed=seed)
-        _audit_model(model)
+        audit_model(model)
     fitted = time.perf_counter()
     with predicting():
         predicted = ask(model, training, question)
@@ -104,9 +104,7 @@ def ask(model: Any, training: Training, question: Question) -> pd.DataFrame:
     return model.predict(lines, drugs=question.drugs, key_added=None)
 
 
-def _validate(
-    spec: ModelSpec, training: Training, search: Search, labels: Mapping[str, Any] | None, seed: int
-) -> float:
+def validate(spec: ModelSpec, training: Training, search: Search, labels: Mapping[str, Any] | None, seed: int) -> float:
     """Score on validation pairs of a model that was trained on training pairs."""
     fold = validation_fold(training)
     if getattr(spec.model_class.card, "validates", False):
@@ -144,7 +142,7 @@ def validation_fold(training: Training) -> Fold:
     return make_fold(training.adata, roles, name="of validation", validated=False)
 
 
-def _audit_model(model: Any) -> None:
+def audit_model(model: Any) -> None:
     """Look once more at the data that a trained model holds on to."""
     if model.adata is not None:
         key = model._setup_arg("response_key") if "response_key" in model.registry_["setup_args"] else KEYS.RESPONSE

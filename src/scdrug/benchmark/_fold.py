@@ -97,11 +97,11 @@ def make_fold(
     _check(response, measured, roles, test, seen_drugs, name, validated)
 
     training = Training(
-        _reference(adata, response, seen, seen_lines, seen_drugs), roles[np.ix_(seen_lines, seen_drugs)]
+        reference_of(adata, response, seen, seen_lines, seen_drugs), roles[np.ix_(seen_lines, seen_drugs)]
     )
     new_lines = bool((test_lines & ~seen_lines).any())
     new_drugs = bool((test_drugs & ~seen_drugs).any())
-    lines = _features(adata, test_lines) if new_lines else None
+    lines = features_of(adata, test_lines) if new_lines else None
     smiles = None
     if new_drugs:
         table = adata.uns[KEYS.DRUGS]["smiles"].reindex(response.columns[test_drugs].astype(str))
@@ -136,17 +136,17 @@ def _check(
         raise ValueError(f"{where} has no measured response to validate on. Raise `validation`.")
 
 
-def _reference(
+def reference_of(
     adata: AnnData, response: pd.DataFrame, seen: np.ndarray, lines: np.ndarray, drugs: np.ndarray
 ) -> AnnData:
     """A reference that holds the seen pairs, and nothing that may have been computed from the others."""
-    part = _features(adata, lines)
+    part = features_of(adata, lines)
     part.obsm[KEYS.RESPONSE] = response.where(seen).loc[lines, drugs].copy()
     part.uns[KEYS.DRUGS] = adata.uns[KEYS.DRUGS].reindex(response.columns[drugs])
     return part
 
 
-def _features(adata: AnnData, lines: np.ndarray) -> AnnData:
+def features_of(adata: AnnData, lines: np.ndarray) -> AnnData:
     """Expression and annotation of lines, without responses."""
     from anndata import AnnData as New
 

@@ -89,11 +89,11 @@ class Results:
         """Sizes, chosen parameters, seconds and memory of each fold.
 
         `n_train`, `n_validation` and `n_test` count measured pairs; `params` is JSON; `peak_mb` is the largest memory of
-        the process so far.
+        the process so far; `prevalence` is the share of sensitive pairs among labelled test pairs.
         """
         columns = [
             *_FOLD, "n_train", "n_validation", "n_mixed", "n_test", "fit_seconds", "predict_seconds", "peak_mb", "params",
-            "validation_score", "transductive",
+            "validation_score", "transductive", "prevalence",
         ]  # fmt: skip
         table = self._meta.reindex(columns=columns)
         table["params"] = [json.dumps(value or {}, sort_keys=True) for value in table["params"]]
@@ -184,12 +184,15 @@ class Results:
 
     @cached_property
     def single_cell(self) -> pd.DataFrame:
-        """Transfer to single cells: task, model, seed, level, metric, value, low, high; empty if none was run."""
+        """Transfer to single cells: task, model, seed, level, metric, value, low, high, note; empty if none was run."""
         folder = self.folder / "single_cell"
-        files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
-        columns = ["task", "model", "seed", "level", "metric", "value", "low", "high"]
+        files = sorted(folder.glob("*/*.csv")) if folder.is_dir() else []
+        columns = ["task", "model", "seed", "level", "metric", "value", "low", "high", "note"]
         parts = [pd.read_csv(path) for path in files if not path.name.startswith(".")]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        if not parts:
+            return pd.DataFrame(columns=columns)
+        # the naive baseline of a task stands in the file of each model
+        return pd.concat(parts).drop_duplicates(["task", "model", "seed", "level", "metric"]).reset_index(drop=True)
 
     # ------------------------------------------------------------------ summaries
 

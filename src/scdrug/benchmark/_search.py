@@ -20,7 +20,7 @@ class Search:
     ----------
     method
         ``"grid"`` tries all combinations, ``"random"`` draws `n_trials` of them, ``"optuna"`` lets Optuna suggest
-        `n_trials` (extra ``tune``) and also takes ranges, ``{low: 0.1, high: 10, log: true}``.
+        `n_trials` (extra ``benchmark``) and also takes ranges, ``{low: 0.1, high: 10, log: true}``.
     n_trials
         Trials of ``"random"`` and ``"optuna"``.
     select_by
@@ -106,7 +106,7 @@ def _optuna(
     seed: int,
     higher: bool,
 ) -> list[tuple[dict[str, Any], float]]:
-    optuna = import_optional("optuna", extra="tune", purpose="Search by 'optuna'")
+    optuna = import_optional("optuna", extra="benchmark", purpose="Search by 'optuna'")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tried: list[tuple[dict[str, Any], float]] = []
 

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
-    from .baseline import AdditiveMean, KernelRidge, SoftImpute
+    from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
 
 _MODULES = {
     "AdditiveMean": "baseline",
+    "BulkClassifier": "baseline",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MethodCard": "_card",
@@ -21,10 +22,11 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "KernelRidge", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
+    "BulkClassifier",
     "DrugResponseModel",
     "KernelRidge",
     "MethodCard",

@@ -1,0 +1,1 @@
+"""Transfer from bulk lines to single cells: assayed lines leave the training, cells and controls are scored."""

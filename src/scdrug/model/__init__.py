@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
+    from .csg2a import CSG2A
 
 _MODULES = {
     "AdditiveMean": "baseline",
     "BulkClassifier": "baseline",
+    "CSG2A": "csg2a",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MethodCard": "_card",
@@ -22,11 +24,12 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "CSG2A", "KernelRidge", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
     "BulkClassifier",
+    "CSG2A",
     "DrugResponseModel",
     "KernelRidge",
     "MethodCard",

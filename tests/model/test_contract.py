@@ -32,6 +32,7 @@ MODELS = {
         {
             "preset": "csg2a",
             "ppi": "none",
+            "genes": "auto",
             "n_genes": 60,
             "settings": {"encoder_width": 16, "encoder_layers": 1, "encoder_heads": 2, "n_branch": 16, "head": [16, 8]},
         },

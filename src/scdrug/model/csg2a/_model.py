@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..._validate import check_choice, examples
+from ..._validate import examples
 from .._batches import TrainingTask, hold_out
 from .._card import MethodCard
 from .._data import Calibration
@@ -23,7 +23,7 @@ from ._blend import DEFAULT_SHARES, choose_shares, kinds_of, mixed_hold_out
 from ._core_file import PretrainedCore, read_core
 from ._kernel_path import KernelPath
 from ._module import CSG2ANetwork
-from ._panel import Panel, choose_panel, fit_panel, prior_edges
+from ._panel import Panel, choose_panel, prior_edges
 from ._perturb import PerturbationMixin
 from ._settings import Settings, settings_of
 from ._structures import Structures
@@ -75,7 +75,8 @@ class CSG2A(PerturbationMixin, NetworkModel):
         DataFrame. If omitted, ``"string"`` for the published presets.
     genes
         Panel of the network: ``"auto"`` (landmark genes, filled up with the most variable ones), ``"landmarks"``,
-        ``"reference"`` (all), or names. A pretrained core brings its own panel.
+        ``"reference"`` (all), or names. If omitted, ``"landmarks"`` for the published presets, else ``"auto"``. A pretrained
+        core brings its own panel.
     n_genes
         Size of the panel for ``"auto"``.
     core
@@ -119,8 +120,8 @@ class CSG2A(PerturbationMixin, NetworkModel):
         encoder_weights: str | os.PathLike[str] | None = None,
         propagation: str | None = None,
         ppi: str | os.PathLike[str] | pd.DataFrame | None = None,
-        genes: str | Sequence[str] = "auto",
-        n_genes: int = 978,
+        genes: str | Sequence[str] | None = None,
+        n_genes: int = 512,
         core: str | os.PathLike[str] | None = None,
         freeze: str | None = None,
         kernel_path: bool | None = None,
@@ -133,9 +134,11 @@ class CSG2A(PerturbationMixin, NetworkModel):
             raise ValueError(f"`encoder_weights` are for encoder='mat'; the encoder is {self.settings.encoder!r}.")
         if n_genes < 2:
             raise ValueError(f"`n_genes` must be 2 or more; found {n_genes}.")
-        self._genes_wanted, self._n_genes = genes, n_genes
+        own = preset == "default"
+        self._genes_wanted = ("auto" if own else "landmarks") if genes is None else genes
+        self._n_genes = n_genes
         self._encoder_weights = None if encoder_weights is None else os.fspath(encoder_weights)
-        self._ppi = ("none" if preset == "default" else "string") if ppi is None else ppi
+        self._ppi = ("none" if own else "string") if ppi is None else ppi
         self._core: PretrainedCore | None = None if core is None else read_core(core)
         self._panel: Panel | None = None
         self._structures: Structures | None = None
@@ -484,7 +487,7 @@ def _make_plain(params: dict[str, Any], **values: Any) -> None:
         # weights and edges stand in the file of the model; to train it anew they have to be given again
         "ppi": "(table)" if isinstance(ppi, pd.DataFrame) else os.fspath(ppi) if isinstance(ppi, os.PathLike) else ppi,
         "core": None,
-        "genes": genes if isinstance(genes, str) else [str(gene) for gene in genes],
+        "genes": genes if genes is None or isinstance(genes, str) else [str(gene) for gene in genes],
         "encoder_weights": None if values["weights"] is None else "(file)",
         "settings": None if values["settings"] is None else dict(values["settings"]),
     }

@@ -26,7 +26,7 @@ class Settings:
     #: How attention acts on expression.
     propagation: str = "matmul"
     #: Length of a gene's code.
-    n_hidden: int = 64
+    n_hidden: int = 16
     #: Width of each of the three branches, and of the layers after them.
     n_branch: int = 128
     head: tuple[int, ...] = (128, 32)
@@ -57,8 +57,8 @@ class Settings:
     #: Defaults of `train`.
     lr: float = 1e-3
     batch_size: int = 1024
-    max_epochs: int = 12
-    patience: int = 3
+    max_epochs: int = 10
+    patience: int = 2
 
     def __post_init__(self) -> None:
         check_choice("encoder", self.encoder, ENCODERS)
@@ -80,7 +80,7 @@ class Settings:
 
 
 _PAPER = Settings(
-    encoder="mat", n_branch=512, head=(512, 64), norm="batch", dropout=0.1, scaling="scalar", kernel_path=False,
+    encoder="mat", n_hidden=64, n_branch=512, head=(512, 64), norm="batch", dropout=0.1, scaling="scalar", kernel_path=False,
     clip=0.0, standardize=False, refit=False, weight_decay=1e-5, coupled_decay=True, cosine_epochs=20, lr=1e-4, batch_size=128, max_epochs=500,
     patience=20,
 )  # fmt: skip

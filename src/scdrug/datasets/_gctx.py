@@ -87,7 +87,9 @@ def _find(ids: np.ndarray, wanted: Sequence[str] | None, where: str) -> np.ndarr
     found = pd.Index(ids).get_indexer(pd.Index([str(name) for name in wanted]))
     if (found < 0).any():
         lacking = [str(name) for name, position in zip(wanted, found) if position < 0]
-        raise KeyError(f"{where}: {len(lacking)} ids are not in the file: {examples(lacking)}. It has {examples(ids, 3)}.")
+        raise KeyError(
+            f"{where}: {len(lacking)} ids are not in the file: {examples(lacking)}. It has {examples(ids, 3)}."
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Tools: predicted responses of cells, and drugs ranked by them.
+"""Tools: predicted responses of cells, drugs ranked by them, and expression under treatment.
 
 Functions are imported on first use, so that importing this namespace stays cheap.
 """
@@ -9,11 +9,39 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._distance import perturbation_distance
+    from ._expression import predict_expression
+    from ._interactions import enrich_interactions, gene_interactions
+    from ._mechanism import mechanism_similarity
+    from ._patients import compare_responders, predict_patients
+    from ._perturbed_markers import perturbed_markers
     from ._predict import predict_response
     from ._rank import rank_drugs
 
-_MODULES = {"predict_response": "_predict", "rank_drugs": "_rank"}
-__all__ = ["predict_response", "rank_drugs"]
+_MODULES = {
+    "compare_responders": "_patients",
+    "enrich_interactions": "_interactions",
+    "gene_interactions": "_interactions",
+    "mechanism_similarity": "_mechanism",
+    "perturbation_distance": "_distance",
+    "perturbed_markers": "_perturbed_markers",
+    "predict_expression": "_expression",
+    "predict_patients": "_patients",
+    "predict_response": "_predict",
+    "rank_drugs": "_rank",
+}
+__all__ = [
+    "compare_responders",
+    "enrich_interactions",
+    "gene_interactions",
+    "mechanism_similarity",
+    "perturbation_distance",
+    "perturbed_markers",
+    "predict_expression",
+    "predict_patients",
+    "predict_response",
+    "rank_drugs",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -92,6 +92,7 @@ class CSG2A(PerturbationMixin, NetworkModel):
     Examples
     --------
     >>> import scdrug
+    >>> scdrug.settings.progress = False
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.CSG2A.setup_anndata(reference)
     >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
@@ -288,7 +289,7 @@ class CSG2A(PerturbationMixin, NetworkModel):
             batches: Any = GridBatches(response, options.batch_size, generator=options.generator)
         else:
             batches = table_batches(response, options.batch_size, generator=options.generator)
-        held = torch.from_numpy(task.validation_response.astype(np.float32))
+        held = torch.from_numpy(self._stopping_response(task).astype(np.float32))
         return Phase(
             batches=batches,
             loss=loss,
@@ -300,6 +301,16 @@ class CSG2A(PerturbationMixin, NetworkModel):
             schedule=schedule_of(self.settings, options.lr),
             name=name,
         )
+
+    def _stopping_response(self, task: TrainingTask) -> np.ndarray:
+        """Held-out responses that decide when to stop: of known drugs, where there are any.
+
+        The potency of a few new drugs would drown what can be learned about lines.
+        """
+        known = np.isfinite(task.train_response).any(axis=0)
+        some = task.validation_response.copy()
+        some[:, ~known] = np.nan
+        return some if np.isfinite(some).any() else task.validation_response
 
     # ------------------------------------------------------------------ kernel path
 

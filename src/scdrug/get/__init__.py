@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._drugs import drugs_df
+from ._perturbed import expression_df, perturbation_df
 from ._rank import rank_drugs_df
 from ._response import response_df
 
-__all__ = ["drugs_df", "rank_drugs_df", "response_df"]
+__all__ = ["drugs_df", "expression_df", "perturbation_df", "rank_drugs_df", "response_df"]

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
     from ._heatmap import heatmap
+    from ._perturbed import (
+        compare_responders,
+        enrich_interactions,
+        gene_interactions,
+        mechanism_similarity,
+        perturbation_distance,
+        perturbed_markers,
+        predict_expression,
+    )
     from ._rank import rank_drugs
     from ._response import response
 
@@ -22,7 +31,14 @@ _MODULES = {
     "benchmark_scores": "_benchmark",
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
+    "compare_responders": "_perturbed",
+    "enrich_interactions": "_perturbed",
+    "gene_interactions": "_perturbed",
     "heatmap": "_heatmap",
+    "mechanism_similarity": "_perturbed",
+    "perturbation_distance": "_perturbed",
+    "perturbed_markers": "_perturbed",
+    "predict_expression": "_perturbed",
     "rank_drugs": "_rank",
     "response": "_response",
 }
@@ -32,7 +48,14 @@ __all__ = [
     "benchmark_scores",
     "benchmark_single_cell",
     "benchmark_skill",
+    "compare_responders",
+    "enrich_interactions",
+    "gene_interactions",
     "heatmap",
+    "mechanism_similarity",
+    "perturbation_distance",
+    "perturbed_markers",
+    "predict_expression",
     "rank_drugs",
     "response",
 ]

@@ -7,7 +7,9 @@ import numpy as np
 #: Kinds of questions: a missing pair of a known line and a known drug, a new line, a new drug, or both.
 KINDS = ("pair", "line", "drug", "both")
 #: Shares of the network where nothing was held out to choose them by.
-DEFAULT_SHARES = {"pair": 0.05, "line": 0.25, "drug": 0.25, "both": 0.25}
+DEFAULT_SHARES = {"pair": 0.05, "line": 0.2, "drug": 0.1, "both": 0.1, "potency": 0.4}
+#: Drugs that count as evidence against a share of the network in the potency of new drugs.
+_PRIOR_DRUGS = 5
 _GRID = np.linspace(0.0, 1.0, 41)
 
 
@@ -81,6 +83,9 @@ def choose_shares(
 ) -> dict[str, float]:
     """Share of the network with the least squared error, for each kind of question.
 
+    For new drugs, how potent a drug is on average and how lines differ from that have shares of their own: the former is
+    most of the error, and would decide the latter too.
+
     Parameters
     ----------
     kernel, network
@@ -92,8 +97,8 @@ def choose_shares(
 
     Returns
     -------
-    Share by kind, 0-1: 1 where the kernel path has no prediction. A kind without held-out responses gets that of a new
-    line, or the default.
+    Share by kind, 0-1: 1 where the kernel path has no prediction; and under ``"potency"`` the share in the means of new drugs. A
+    kind without held-out responses gets the default.
 
     Examples
     --------
@@ -104,17 +109,30 @@ def choose_shares(
     >>> shares["pair"]
     0.5
     """
-    shares = {}
-    for kind, mask in kinds.items():
-        mask = mask & np.isfinite(network)
-        if not mask.any():
-            continue
-        if not np.isfinite(kernel[mask]).any():
-            shares[kind] = 1.0
-            continue
-        mask = mask & np.isfinite(kernel)
-        residual, step = response[mask] - kernel[mask], network[mask] - kernel[mask]
-        # exact: the error is a parabola in the share
-        best = float(residual @ step / max(step @ step, 1e-12))
-        shares[kind] = float(_GRID[np.abs(_GRID - np.clip(best, 0.0, 1.0)).argmin()])
-    return {kind: shares.get(kind, shares.get("line", DEFAULT_SHARES[kind])) for kind in KINDS}
+    shares = dict(DEFAULT_SHARES)
+    residual, step = response - kernel, network - kernel
+    for kind in ("pair", "line"):
+        mask = kinds[kind] & np.isfinite(step)
+        if mask.any():
+            shares[kind] = _share(residual[mask], step[mask])
+    new = (kinds["drug"] | kinds["both"]) & np.isfinite(network)
+    if new.any() and not np.isfinite(kernel[new]).any():
+        return shares | {"drug": 1.0, "both": 1.0, "potency": 1.0}
+    new &= np.isfinite(kernel)
+    if new.any():
+        drugs = np.flatnonzero(new.any(axis=0))
+        counts = new[:, drugs].sum(axis=0)
+        means = [np.where(new, part, 0.0)[:, drugs].sum(axis=0) / counts for part in (residual, step)]
+        weight = len(drugs) / (len(drugs) + _PRIOR_DRUGS)
+        shares["potency"] = weight * _share(means[0], means[1], np.sqrt(counts))
+        inside = new[:, drugs]
+        rest = _share((residual[:, drugs] - means[0])[inside], (step[:, drugs] - means[1])[inside])
+        shares["drug"] = shares["both"] = rest
+    return shares
+
+
+def _share(residual: np.ndarray, step: np.ndarray, weight: np.ndarray | float = 1.0) -> float:
+    """Share of a step that leaves the least of a residual: the error is a parabola in it."""
+    residual, step = residual * weight, step * weight
+    best = float(np.clip(residual @ step / max(float(step @ step), 1e-12), 0.0, 1.0))
+    return float(_GRID[np.abs(_GRID - best).argmin()])

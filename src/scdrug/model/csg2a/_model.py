@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Lines that stand for all where the spread or the mean of predictions is needed.
+_N_TYPICAL = 200
+
 
 class CSG2A(PerturbationMixin, NetworkModel):
     """Condition-specific gene-gene attention (Bang et al. 2024), on its own or beside a kernel path.
@@ -395,8 +398,18 @@ class CSG2A(PerturbationMixin, NetworkModel):
         share = np.where(known >= 0, *(self._shares[kind] for kind in kinds))[:, None]
         base = self._kernel.predict(expression, drugs, known)
         if share.any():
-            base = base + share * (self._network_rows(expression, drugs) - base)
+            offset = self._offsets[drugs]
+            base = base + share * (self._network_rows(expression, drugs) - base - offset)
+            base = base + self._shares["potency"] * offset
+        elif self._new_drugs:
+            base = base + self._shares["potency"] * self._offsets[drugs]
         return base.astype(np.float32)
+
+    @property
+    def _offsets(self) -> np.ndarray:
+        """How much more the network predicts for each drug than the kernel path, over typical lines; 0 for known drugs."""
+        assert self._kernel is not None
+        return self._kernel.arrays.get("offset", np.zeros(len(self.drugs), dtype=np.float32))
 
     @property
     def _takes_unseen_drugs(self) -> bool:
@@ -415,16 +428,21 @@ class CSG2A(PerturbationMixin, NetworkModel):
         other._kernel = None if self._kernel is None else self._kernel.unseen(smiles.values())
         self._hand_over(other, smiles)
         other._keep_conditions()
+        if other._kernel is not None:
+            some = other._kernel.arrays["lines"][:_N_TYPICAL]
+            drugs, new = np.arange(len(smiles)), np.full(len(some), -1)
+            difference = other._network_rows(some, drugs) - other._kernel.predict(some, drugs, new)
+            other._kernel.arrays["offset"] = difference.mean(axis=0).astype(np.float32)
         # no line of the reference is needed to describe how the network's predictions are spread
         predicted = other._predict_rows(self._typical_lines(), np.arange(len(smiles)))
         unknown = np.full(predicted.shape, np.nan)
         other.calibration_ = Calibration.fit(predicted, unknown, held_out=False, level=self.calibration.level)
         return other
 
-    def _typical_lines(self, n: int = 200) -> np.ndarray:
+    def _typical_lines(self, n: int = _N_TYPICAL) -> np.ndarray:
         """Lines to describe predictions with: the training lines where they are kept, else draws from their profile."""
         if self._kernel is not None:
-            return self._kernel.arrays["lines"]
+            return self._kernel.arrays["lines"][:n]
         profile = self.profile
         rng = np.random.default_rng(0)
         factors = rng.normal(size=(n, len(profile.loadings))) @ profile.loadings

@@ -260,6 +260,10 @@ class CSG2A(PerturbationMixin, NetworkModel):
 
     def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
         self._task = task
+        if not self.settings.network:
+            self._shares = dict.fromkeys(DEFAULT_SHARES, 0.0)
+            self._chosen_epoch = None
+            return []
         first = self._phase(task, options, options.max_epochs)
         if not (self.settings.kernel_path and self.settings.refit and task.has_validation):
             return [first]

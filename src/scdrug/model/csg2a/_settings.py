@@ -44,8 +44,9 @@ class Settings:
     #: µM and hours at which responses were measured.
     dose: float = 10.0
     time: float = 72.0
-    #: Whether predictions are those of the kernel path with a share of the network's.
+    #: Whether predictions are those of the kernel path with a share of the network's; and whether there is a network.
     kernel_path: bool = True
+    network: bool = True
     #: Whether everything is fitted once more on all responses when the number of epochs is chosen.
     refit: bool = True
     weight_decay: float = 1e-2
@@ -71,6 +72,8 @@ class Settings:
         for name in ("n_hidden", "n_branch", "encoder_width", "encoder_layers", "encoder_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be 1 or more; found {getattr(self, name)}.")
+        if not (self.kernel_path or self.network):
+            raise ValueError("`kernel_path` and `network` are both off: nothing would be predicted.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` must be at least 0 and below 1; found {self.dropout}.")
 

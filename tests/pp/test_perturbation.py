@@ -30,7 +30,9 @@ def profiles() -> ad.AnnData:
 
 def test_controls_come_from_the_same_plate_and_the_lonely_are_counted() -> None:
     adata = profiles()
-    with pytest.warns(UserWarning, match="1 of 3 treated profiles have no control with the same plate and cell_line.*'z'"):
+    with pytest.warns(
+        UserWarning, match="1 of 3 treated profiles have no control with the same plate and cell_line.*'z'"
+    ):
         pp.pair_controls(adata)
     np.testing.assert_array_equal(adata.layers["control"][3:5], [[1, 2], [4, 5]])
     assert np.isnan(adata.layers["control"][[0, 1, 2, 5]]).all()
@@ -116,4 +118,7 @@ def test_real_profiles_are_paired_on_their_plates(shared_data) -> None:
     assert len(data.conditions) == 661
     assert set(adata.obs["n_controls"]) == {0, 9, 11}
     assert data.conditions["time"].unique().tolist() == [6.0]
-    assert set(landmark_genes()) >= set(list(adata.var_names)[:5]) or len(set(landmark_genes()) & set(adata.var_names)) > 900
+    assert (
+        set(landmark_genes()) >= set(list(adata.var_names)[:5])
+        or len(set(landmark_genes()) & set(adata.var_names)) > 900
+    )

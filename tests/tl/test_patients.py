@@ -57,7 +57,9 @@ def test_responders_are_predicted_to_be_sensitive(patients, reference, ridge, ha
     row = table.loc["trametinib"]
     values = patients.obsm["predicted_response"]["trametinib"].to_numpy(float)
     yes = patients.obsm["clinical_response"]["trametinib"].to_numpy() == 1
-    assert row["p_value"] == pytest.approx(stats.ttest_ind(values[yes], values[~yes], equal_var=False, alternative="less").pvalue)
+    assert row["p_value"] == pytest.approx(
+        stats.ttest_ind(values[yes], values[~yes], equal_var=False, alternative="less").pvalue
+    )
     np.testing.assert_allclose(table["fdr"], stats.false_discovery_control(table["p_value"]))
     assert len(pl.compare_responders(patients).get_yticklabels()) == 2
     matplotlib.pyplot.close("all")
@@ -87,7 +89,9 @@ def test_chance_gives_no_discoveries_and_cohort_means_can_be_taken_out(patients,
     confounded = patients.copy()
     confounded.obsm["predicted_response"] = patients.obsm["predicted_response"].copy()
     cohort = (patients.obs["cohort"] == "LUAD").to_numpy()
-    confounded.obsm["predicted_response"]["trametinib"] = np.where(cohort, -5.0, 5.0) + np.random.default_rng(0).normal(size=100)
+    confounded.obsm["predicted_response"]["trametinib"] = np.where(cohort, -5.0, 5.0) + np.random.default_rng(0).normal(
+        size=100
+    )
     rate = np.where(cohort, 0.8, 0.2) > np.random.default_rng(1).random(100)
     confounded.obsm["clinical_response"] = pd.DataFrame({"trametinib": rate.astype(float)}, index=patients.obs_names)
     tl.compare_responders(confounded)

@@ -59,7 +59,9 @@ def test_a_drug_is_predicted_to_lower_the_pathway_it_lowers(trained) -> None:
     pathway = cells.var["pathway"].reindex(shift.columns)
     assert own[pathway == truth.index[truth.to_numpy().argmin()]].mean() < own[pathway == ""].mean() - 0.1
     distance = cells.obsm["predicted_expression_distance"][["trametinib"]]
-    cells.uns["predicted_expression"]["table"] = cells.uns["predicted_expression"]["table"].query("drug == 'trametinib'")
+    cells.uns["predicted_expression"]["table"] = cells.uns["predicted_expression"]["table"].query(
+        "drug == 'trametinib'"
+    )
     table = cells.uns["predicted_expression"]["table"].set_index("group")
     assert table.loc["clone-a", "distance"] == pytest.approx(distance[cells.obs["clone"] == "clone-a"].mean().iloc[0])
     assert table["n_cells"].sum() == 60
@@ -107,15 +109,21 @@ def test_interactions_leave_out_the_diagonal_and_say_what_the_prior_knew(trained
     assert not pairs[["gene_a", "gene_b"]].apply(frozenset, axis=1).duplicated().any()
     assert pairs["attention"].is_monotonic_decreasing
     known = set(zip(reference.var_names[:100], reference.var_names[100:200]))
-    assert [((a, b) in known or (b, a) in known) for a, b in zip(pairs["gene_a"], pairs["gene_b"])] == list(pairs["in_prior"])
+    assert [((a, b) in known or (b, a) in known) for a, b in zip(pairs["gene_a"], pairs["gene_b"])] == list(
+        pairs["in_prior"]
+    )
     matrix = adata.varp["gene_interactions"]
     assert (matrix != matrix.T).nnz == 0
     assert matrix.diagonal().sum() == 0
     a, b = (adata.var_names.get_loc(pairs[c].iloc[0]) for c in ("gene_a", "gene_b"))
     assert matrix[a, b] == pytest.approx(pairs["attention"].iloc[0])
-    bare = tl.gene_interactions(adata, trained, "trametinib", n_pairs=200, subset="some", method="none", prior=False, copy=True)
+    bare = tl.gene_interactions(
+        adata, trained, "trametinib", n_pairs=200, subset="some", method="none", prior=False, copy=True
+    )
     joined = pairs.merge(bare.uns["gene_interactions"]["pairs"], on=["gene_a", "gene_b"])
-    np.testing.assert_allclose(joined["attention_x"] - joined["attention_y"], joined["in_prior_x"].astype(float), atol=1e-3)
+    np.testing.assert_allclose(
+        joined["attention_x"] - joined["attention_y"], joined["in_prior_x"].astype(float), atol=1e-3
+    )
     for wrong, error in (("none", KeyError), ("tissue", ValueError)):
         with pytest.raises(error):
             tl.gene_interactions(adata, trained, "trametinib", subset=wrong, method="none")
@@ -200,7 +208,13 @@ def test_all_analyses_of_a_pretrained_core_are_stored_read_and_drawn(trained, re
     np.testing.assert_allclose(distance.iloc[:2][trained.drugs.index[0]], expected, rtol=1e-3)
     adata.write_h5ad(tmp_path / "all.h5ad")
     again = ad.read_h5ad(tmp_path / "all.h5ad")
-    for of in ("gene_interactions", "enrich_interactions", "mechanism_similarity", "perturbation_distance", "perturbed_markers"):
+    for of in (
+        "gene_interactions",
+        "enrich_interactions",
+        "mechanism_similarity",
+        "perturbation_distance",
+        "perturbed_markers",
+    ):
         pd.testing.assert_frame_equal(get.perturbation_df(again, of), get.perturbation_df(adata, of), check_dtype=False)
         assert getattr(pl, of)(again).get_figure() is not None
     assert "Expression under" in pl.predict_expression(again, drug="paclitaxel", n_genes=5).get_title(loc="left")
@@ -214,7 +228,10 @@ def test_all_analyses_of_a_pretrained_core_are_stored_read_and_drawn(trained, re
 def test_a_core_without_pretraining_predicts_no_expression(untaught, reference) -> None:
     with pytest.raises(RuntimeError, match="has not seen perturbation data"):
         tl.predict_expression(reference.copy(), untaught, drugs=["trametinib"])
-    with pytest.warns(UserWarning, match="learned from responses alone"), pytest.raises(ValueError, match="no attention"):
+    with (
+        pytest.warns(UserWarning, match="learned from responses alone"),
+        pytest.raises(ValueError, match="no attention"),
+    ):
         tl.gene_interactions(reference.copy(), untaught, "trametinib", method="none")
 
 

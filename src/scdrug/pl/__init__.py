@@ -13,15 +13,8 @@ if TYPE_CHECKING:
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
     from ._heatmap import heatmap
-    from ._perturbed import (
-        compare_responders,
-        enrich_interactions,
-        gene_interactions,
-        mechanism_similarity,
-        perturbation_distance,
-        perturbed_markers,
-        predict_expression,
-    )
+    from ._interactions import compare_responders, enrich_interactions, gene_interactions
+    from ._perturbed import mechanism_similarity, perturbation_distance, perturbed_markers, predict_expression
     from ._rank import rank_drugs
     from ._response import response
 
@@ -31,9 +24,9 @@ _MODULES = {
     "benchmark_scores": "_benchmark",
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
-    "compare_responders": "_perturbed",
-    "enrich_interactions": "_perturbed",
-    "gene_interactions": "_perturbed",
+    "compare_responders": "_interactions",
+    "enrich_interactions": "_interactions",
+    "gene_interactions": "_interactions",
     "heatmap": "_heatmap",
     "mechanism_similarity": "_perturbed",
     "perturbation_distance": "_perturbed",

@@ -74,7 +74,9 @@ def test_a_core_is_carried_to_another_model_through_a_folder(pretrained: CSG2A, 
     expression = np.asarray(reference.X[:3])
     condition = model.conditions([ASPIRIN])
     np.testing.assert_allclose(again.conditions([ASPIRIN]), condition, rtol=1e-5)
-    np.testing.assert_allclose(again.perturb(expression, condition)[1], model.perturb(expression, condition)[1], rtol=1e-4)
+    np.testing.assert_allclose(
+        again.perturb(expression, condition)[1], model.perturb(expression, condition)[1], rtol=1e-4
+    )
     unfrozen = make(reference, core=tmp_path / "core", freeze="none")
     unfrozen.train(max_epochs=1, early_stopping=False)
     assert not torch.equal(unfrozen.module.core.attention.basal_weight, model.module.core.attention.basal_weight)

@@ -75,7 +75,10 @@ def test_what_a_frozen_core_computes_once_is_what_it_would_compute_each_time() -
 
 
 def test_a_frozen_core_stays_and_one_frozen_as_released_keeps_only_its_weights() -> None:
-    structures, basal = Structures.read(SMILES, "morgan"), np.random.default_rng(0).normal(size=(8, 9)).astype(np.float32)
+    structures, basal = (
+        Structures.read(SMILES, "morgan"),
+        np.random.default_rng(0).normal(size=(8, 9)).astype(np.float32),
+    )
     line, drug = torch.arange(8), torch.arange(8) % 4
     batch = {"line": line, "drug": drug, "y": torch.randn(8)}
     moved = {}

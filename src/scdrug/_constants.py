@@ -24,6 +24,9 @@ class _Keys(NamedTuple):
     RELIABILITY: str = "response_reliability"  # obs: float, 0-1
     HARMONIZED: str = "harmonization"  # uns: fitted parameters
     RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
+    PATHWAY_IG: str = "pathway_ig"  # obsm: f"{key}_{drug}", DataFrame cells x pathways; uns: tables
+    GENE_IG: str = "gene_ig"  # obsm: f"{key}_{drug}", DataFrame cells x genes; uns: tables
+    RANKED_PATHWAYS: str = "rank_pathways"  # uns: table of tl.rank_pathways
 
 
 KEYS = _Keys()

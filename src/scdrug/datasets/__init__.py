@@ -7,6 +7,7 @@ from ._cells import a375_plx4720, oligodendroglioma, sc_mixology
 from ._fetch import fetch
 from ._gdsc import gdsc
 from ._gene_sets import gene_sets, read_gmt
+from ._he2025 import he2025
 from ._l1000 import l1000
 from ._list import list_datasets as list
 from ._patients import read_patients
@@ -21,6 +22,7 @@ __all__ = [
     "fetch",
     "gdsc",
     "gene_sets",
+    "he2025",
     "l1000",
     "list",
     "oligodendroglioma",

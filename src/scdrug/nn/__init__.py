@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
     from ._attention import GeneAttention
+    from ._attention_autoencoder import AttentionAutoencoder, CrossAttention, zinb_loss
     from ._condition import ConditionEncoder
+    from ._embedded_clustering import soft_assignment, target_distribution
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
     from ._molecule_attention import MoleculeAttention, MoleculeGraphEncoder
 
 _MODULES = {
+    "AttentionAutoencoder": "_attention_autoencoder",
     "ConditionEncoder": "_condition",
+    "CrossAttention": "_attention_autoencoder",
     "GeneAttention": "_attention",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
@@ -28,9 +32,14 @@ _MODULES = {
     "masked_mse": "_losses",
     "mmd": "_alignment",
     "orthogonality": "_losses",
+    "soft_assignment": "_embedded_clustering",
+    "target_distribution": "_embedded_clustering",
+    "zinb_loss": "_attention_autoencoder",
 }
 __all__ = [
+    "AttentionAutoencoder",
     "ConditionEncoder",
+    "CrossAttention",
     "GeneAttention",
     "MLP",
     "MaskedLinear",
@@ -43,6 +52,9 @@ __all__ = [
     "masked_mse",
     "mmd",
     "orthogonality",
+    "soft_assignment",
+    "target_distribution",
+    "zinb_loss",
 ]
 
 

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from ._benchmark import benchmark_per_drug, benchmark_scores, benchmark_skill
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
+    from ._domains import domains_umap
     from ._heatmap import heatmap
     from ._interactions import compare_responders, enrich_interactions, gene_interactions
+    from ._pathways import pathway_heatmap, pathway_importance
     from ._perturbed import mechanism_similarity, perturbation_distance, perturbed_markers, predict_expression
     from ._rank import rank_drugs
+    from ._rank_pathways import rank_pathways
     from ._response import response
 
 _MODULES = {
@@ -25,14 +28,18 @@ _MODULES = {
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
     "compare_responders": "_interactions",
+    "domains_umap": "_domains",
     "enrich_interactions": "_interactions",
     "gene_interactions": "_interactions",
     "heatmap": "_heatmap",
     "mechanism_similarity": "_perturbed",
+    "pathway_heatmap": "_pathways",
+    "pathway_importance": "_pathways",
     "perturbation_distance": "_perturbed",
     "perturbed_markers": "_perturbed",
     "predict_expression": "_perturbed",
     "rank_drugs": "_rank",
+    "rank_pathways": "_rank_pathways",
     "response": "_response",
 }
 __all__ = [
@@ -42,14 +49,18 @@ __all__ = [
     "benchmark_single_cell",
     "benchmark_skill",
     "compare_responders",
+    "domains_umap",
     "enrich_interactions",
     "gene_interactions",
     "heatmap",
     "mechanism_similarity",
+    "pathway_heatmap",
+    "pathway_importance",
     "perturbation_distance",
     "perturbed_markers",
     "predict_expression",
     "rank_drugs",
+    "rank_pathways",
     "response",
 ]
 

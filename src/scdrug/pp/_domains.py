@@ -167,6 +167,6 @@ def _join_obs(lines: pd.DataFrame, cells: pd.DataFrame, domain_key: str) -> pd.D
     joined = pd.concat(parts)
     names = np.repeat([BULK, CELLS], [len(lines), len(cells)])
     joined[domain_key] = pd.Categorical(names, categories=[BULK, CELLS])
-    for column in joined.columns[joined.dtypes == object]:
+    for column in joined.select_dtypes(object):
         joined[column] = pd.Categorical(joined[column].where(joined[column].isna(), joined[column].astype(str)))
     return joined

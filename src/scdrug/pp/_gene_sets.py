@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,7 +147,7 @@ def _kind(names: Sequence[str]) -> str:
     }[detect_gene_ids(names)]
 
 
-def _jaccard_blocks(matrix: sp.csr_matrix):  # noqa: ANN202 - a generator of arrays
+def _jaccard_blocks(matrix: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield rows and their Jaccard index with all sets, −1 with themselves."""
     sizes = np.asarray(matrix.sum(axis=0)).ravel()
     by_set = matrix.T.tocsr()

@@ -74,7 +74,9 @@ def panel_edges(edges: pd.DataFrame, genes: Sequence[str]) -> np.ndarray:
             stacklevel=2,
         )
     if covered.mean() < _LEAST_COVERED:
-        warnings.warn(f"The network knows only {covered.mean():.0%} of the {len(genes)} genes of the panel.", stacklevel=2)
+        warnings.warn(
+            f"The network knows only {covered.mean():.0%} of the {len(genes)} genes of the panel.", stacklevel=2
+        )
     position = np.full(len(names), -1)
     position[columns[covered]] = np.flatnonzero(covered)
     both = position[codes].reshape(2, -1)

@@ -1,4 +1,4 @@
-"""Tools: predicted responses of cells, drugs ranked by them, and expression under treatment.
+"""Tools: predicted responses of cells, drugs ranked by them, what in a cell they come from, and expression under treatment.
 
 Functions are imported on first use, so that importing this namespace stays cheap.
 """
@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._attribute import attribute_pathways
+    from ._attribute_genes import attribute_genes
     from ._distance import perturbation_distance
     from ._expression import predict_expression
     from ._interactions import enrich_interactions, gene_interactions
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
     from ._perturbed_markers import perturbed_markers
     from ._predict import predict_response
     from ._rank import rank_drugs
+    from ._rank_pathways import rank_pathways
 
 _MODULES = {
+    "attribute_genes": "_attribute_genes",
+    "attribute_pathways": "_attribute",
     "compare_responders": "_patients",
     "enrich_interactions": "_interactions",
     "gene_interactions": "_interactions",
@@ -29,8 +34,11 @@ _MODULES = {
     "predict_patients": "_patients",
     "predict_response": "_predict",
     "rank_drugs": "_rank",
+    "rank_pathways": "_rank_pathways",
 }
 __all__ = [
+    "attribute_genes",
+    "attribute_pathways",
     "compare_responders",
     "enrich_interactions",
     "gene_interactions",
@@ -41,6 +49,7 @@ __all__ = [
     "predict_patients",
     "predict_response",
     "rank_drugs",
+    "rank_pathways",
 ]
 
 

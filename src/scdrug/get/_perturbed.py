@@ -107,7 +107,7 @@ def perturbation_df(adata: AnnData, of: str, *, key: str | None = None) -> pd.Da
     >>> import anndata, numpy as np, pandas as pd, scdrug
     >>> adata = anndata.AnnData(np.zeros((1, 1)))
     >>> adata.uns["responders"] = pd.DataFrame({"auroc": [0.7]}, index=["drug-x"])
-    >>> scdrug.get.perturbation_df(adata, "compare_responders").loc["drug-x", "auroc"]
+    >>> print(scdrug.get.perturbation_df(adata, "compare_responders").loc["drug-x", "auroc"])
     0.7
     """
     check_choice("of", of, tuple(_TABLES))

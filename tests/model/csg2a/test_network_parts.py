@@ -158,7 +158,8 @@ def test_encoders_read_molecules_whatever_stands_beside_them_in_a_batch(encoder:
 def test_held_out_lines_drugs_and_pairs_ask_each_kind_of_question() -> None:
     rng = np.random.default_rng(0)
     response = np.where(rng.random((60, 20)) < 0.1, np.nan, 1.0)
-    held = mixed_hold_out(response, 0.1, structured=np.arange(20) > 4, seed=1)
+    structures = np.array([""] * 5 + [f"structure {i}" for i in range(15)], dtype=object)
+    held = mixed_hold_out(response, 0.1, structures=structures, seed=1)
     assert not (held & np.isnan(response)).any()
     kinds = kinds_of(held, np.isfinite(response) & ~held)
     assert all(mask.any() for mask in kinds.values())
@@ -166,10 +167,20 @@ def test_held_out_lines_drugs_and_pairs_ask_each_kind_of_question() -> None:
     whole = (held | np.isnan(response)).all(axis=0)
     assert whole.sum() == 2
     assert not whole[:5].any(), "drugs without structure are not asked for as new ones"
-    np.testing.assert_array_equal(held, mixed_hold_out(response, 0.1, structured=np.arange(20) > 4, seed=1))
-    assert not mixed_hold_out(response, 0.0, structured=np.ones(20, dtype=bool), seed=1).any()
+    np.testing.assert_array_equal(held, mixed_hold_out(response, 0.1, structures=structures, seed=1))
+    assert not mixed_hold_out(response, 0.0, structures=structures, seed=1).any()
     with pytest.raises(ValueError, match="share"):
-        mixed_hold_out(response, 1.0, structured=np.ones(20, dtype=bool), seed=1)
+        mixed_hold_out(response, 1.0, structures=structures, seed=1)
+
+
+def test_a_drug_under_two_names_is_held_out_under_both_or_neither() -> None:
+    structures = np.repeat([f"structure {i}" for i in range(12)], 2).astype(object)
+    outcomes = set()
+    for seed in range(20):
+        held = mixed_hold_out(np.ones((30, 24)), 0.2, structures=structures, seed=seed)
+        np.testing.assert_array_equal(held[:, ::2], held[:, 1::2])
+        outcomes.add(tuple(np.flatnonzero(held.all(axis=0))))
+    assert len(outcomes) > 10, "the draw depends on the seed"
 
 
 def test_shares_are_found_where_they_were_planted() -> None:

@@ -14,7 +14,7 @@ _GRID = np.linspace(0.0, 1.0, 41)
 
 
 def mixed_hold_out(
-    response: np.ndarray, share: float, *, structured: np.ndarray, seed: int, min_drugs: int = 10
+    response: np.ndarray, share: float, *, structures: np.ndarray, seed: int, min_structures: int = 10
 ) -> np.ndarray:
     """Draw lines, drugs and pairs to hold out at once, so that every kind of question is asked.
 
@@ -23,11 +23,14 @@ def mixed_hold_out(
     response
         Lines × drugs, NaN where not measured.
     share
-        Share of the lines, of the drugs with a structure, and of the pairs of the others.
-    structured
-        Drugs that have a structure; only these are held out, and only if there are `min_drugs`.
+        Share of the lines, of the structures, and of the pairs of the others.
+    structures
+        Canonical SMILES of each drug, empty where unknown. Drugs of one structure are held out together, and drugs without one
+        never are, since they could be another drug under a second name.
     seed
         Seed of the draw.
+    min_structures
+        Fewest structures of which some are held out.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def mixed_hold_out(
     --------
     >>> import numpy as np
     >>> from scdrug.model.csg2a._blend import mixed_hold_out
-    >>> held = mixed_hold_out(np.zeros((20, 10)), 0.1, structured=np.ones(10, dtype=bool), seed=0)
+    >>> held = mixed_hold_out(np.zeros((20, 10)), 0.1, structures=np.array(list("abcdefghij")), seed=0)
     >>> int(held.all(axis=1).sum()), int(held.all(axis=0).sum())
     (2, 1)
     """
@@ -46,12 +49,14 @@ def mixed_hold_out(
     rng = np.random.default_rng([seed, 2])
     measured = np.isfinite(response)
     lines = np.flatnonzero(measured.any(axis=1))
-    drugs = np.flatnonzero(structured & measured.any(axis=0))
-    held = measured & (rng.random(response.shape) < share / 2)
+    names = np.array([text or f"~{column}" for column, text in enumerate(structures)], dtype=str)
+    _, codes = np.unique(names, return_inverse=True)
+    held = (rng.random((len(response), codes.max(initial=-1) + 1)) < share / 2)[:, codes]
+    candidates = np.unique(codes[(structures != "") & measured.any(axis=0)])
     if share > 0:
         held[rng.permutation(lines)[: min(max(round(share * len(lines)), 1), max(len(lines) - 2, 0))]] = True
-        if len(drugs) >= min_drugs:
-            held[:, rng.permutation(drugs)[: max(round(share * len(drugs)), 1)]] = True
+        if len(candidates) >= min_structures:
+            held[:, np.isin(codes, rng.permutation(candidates)[: max(round(share * len(candidates)), 1)])] = True
     return held & measured
 
 

@@ -58,7 +58,7 @@ class TrainingMixin:
         share = self._validation_share if validation is None and early_stopping else validation
         table = pd.DataFrame(response, index=names, columns=self.drugs.index)
         if self.settings.kernel_path and isinstance(share, int | float):
-            marked = mixed_hold_out(response, share, structured=self._structures.known, seed=seed)
+            marked = mixed_hold_out(response, share, structures=self._structures.canonical, seed=seed)
         else:
             marked = hold_out(table, share, pairs=True, seed=seed)
         return TrainingTask(expression, response, marked, np.asarray(names, dtype=object))

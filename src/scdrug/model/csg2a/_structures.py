@@ -24,8 +24,8 @@ class Structures:
     features: np.ndarray | None
     #: Molecules, for encoders; else `None`.
     graphs: list[MoleculeGraph] | None
-    #: Which drugs have a structure that can be read.
-    known: np.ndarray
+    #: Canonical SMILES, empty where there is no structure that can be read.
+    canonical: np.ndarray
 
     @classmethod
     def read(cls, smiles: Sequence[str | None], encoder: str) -> Structures:
@@ -40,17 +40,21 @@ class Structures:
         """
         if encoder in ("morgan", "minimol"):
             rows, canonical, _ = featurize_smiles(list(smiles), features=encoder)
-            known = canonical != ""
             features = np.zeros((len(canonical), rows.shape[1]), dtype=np.float32)
-            features[known] = rows
-            return cls(features, None, known)
-        standard = [canonical_smiles(text) for text in smiles]
+            features[canonical != ""] = rows
+            return cls(features, None, canonical)
+        standard = [canonical_smiles(text) or "" for text in smiles]
         geometry = "auto" if encoder == "mat" else "topological"
         graphs = [molecule_graph(text or _PLACEHOLDER, geometry=geometry) for text in standard]
-        return cls(None, graphs, np.array([text is not None for text in standard]))
+        return cls(None, graphs, np.array(standard, dtype=object))
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.canonical)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which drugs have a structure that can be read."""
+        return self.canonical != ""
 
     @property
     def n_features(self) -> int:

@@ -12,7 +12,8 @@ from scipy import stats
 
 from scdrug import datasets, get, model, pl, settings, tl
 from scdrug.tl._distance import compare_distances
-from scdrug.tl._interactions import enrich, top_pairs
+from scdrug.tl._enrichment import enrich
+from scdrug.tl._interactions import top_pairs
 from scdrug.tl._mechanism import class_tests
 from scdrug.tl._perturbed_markers import compare_groups
 

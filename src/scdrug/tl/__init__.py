@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ._attribute import attribute_pathways
     from ._attribute_genes import attribute_genes
     from ._distance import perturbation_distance
+    from ._enrichment import enrich_interactions
     from ._expression import predict_expression
-    from ._interactions import enrich_interactions, gene_interactions
+    from ._interactions import gene_interactions
     from ._mechanism import mechanism_similarity
     from ._patients import compare_responders, predict_patients
     from ._perturbed_markers import perturbed_markers
@@ -25,7 +26,7 @@ _MODULES = {
     "attribute_genes": "_attribute_genes",
     "attribute_pathways": "_attribute",
     "compare_responders": "_patients",
-    "enrich_interactions": "_interactions",
+    "enrich_interactions": "_enrichment",
     "gene_interactions": "_interactions",
     "mechanism_similarity": "_mechanism",
     "perturbation_distance": "_distance",

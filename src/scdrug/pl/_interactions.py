@@ -56,12 +56,12 @@ def gene_interactions(
     pairs = found["pairs"].head(n_pairs)
     ax = new_axes(ax, figsize or (4.2, 0.19 * len(pairs) + 1.1))
     y = np.arange(len(pairs))
-    colors = np.where(pairs["in_prior"].to_numpy(dtype=bool), SENSITIVE, RESISTANT)
+    known = pairs["in_prior"].to_numpy(dtype=bool)
     ax.hlines(y, 0, pairs["attention"], color=OTHER, linewidth=1)
-    ax.scatter(pairs["attention"], y, c=colors, s=18, zorder=3)
+    ax.scatter(pairs["attention"], y, c=np.where(known, SENSITIVE, RESISTANT), s=18, zorder=3)
     ax.set_yticks(y, [f"{a} – {b}" for a, b in zip(pairs["gene_a"], pairs["gene_b"])], fontsize=SMALL)
     ax.set_ylim(len(pairs) - 0.5, -0.5)
-    ax.set_xlabel("mean attention (orange: in the prior network)", fontsize=SMALL)
+    ax.set_xlabel("mean attention" + " (orange: in the prior network)" * bool(known.any()), fontsize=SMALL)
     ax.set_title(f"Strongest pairs of genes under {found['name']}", fontsize=SMALL + 1, loc="left")
     despine(ax)
     return ax
@@ -157,7 +157,7 @@ def compare_responders(
     ]
     ax.set_yticks(y, names, fontsize=SMALL)
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("AUROC, responders predicted more sensitive (orange: FDR < 0.05)", fontsize=SMALL)
     despine(ax)
     return ax

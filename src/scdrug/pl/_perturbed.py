@@ -203,7 +203,7 @@ def perturbation_distance(
     )
     ax.set_yticks(y, [names.get(str(name), str(name)) for name in table.index], fontsize=SMALL)
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("AUROC, sensitive pairs moved farther", fontsize=SMALL)
     despine(ax)
     return ax

@@ -206,13 +206,13 @@ def test_the_kernel_path_predicts_new_lines_and_new_drugs_of_planted_similarity(
     line = expression[:, :5].sum(axis=1)
     response = np.where(is_ring, 3.0, -1.0) + np.outer(line, np.where(is_ring, 1.0, 0.2))
     response += 0.05 * rng.normal(size=response.shape)
-    path = KernelPath.fit(expression, response, chains + ring, drug_kernel="tanimoto")
+    path = KernelPath.fit(expression, response, smiles=chains + ring, drug_kernel="tanimoto")
     new = path.unseen(["c1ccccc1CC(C)C", "CCCCCCCCCO"])
     found = new.predict(expression, np.arange(2), np.arange(60))
     assert found[:, 0].mean() > found[:, 1].mean() + 2
     assert np.corrcoef(found[:, 0], line)[0, 1] > 0.9
     assert not path.drug_kernel == ""
-    without = KernelPath.fit(expression, response, [""] * len(is_ring), drug_kernel="tanimoto")
+    without = KernelPath.fit(expression, response, smiles=[""] * len(is_ring), drug_kernel="tanimoto")
     with pytest.raises(ValueError, match="Too few drugs"):
         without.unseen(["CCO"])
 

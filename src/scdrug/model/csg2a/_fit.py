@@ -128,7 +128,7 @@ class TrainingMixin:
             batches: Any = GridBatches(response, options.batch_size, generator=options.generator)
         else:
             batches = table_batches(response, options.batch_size, generator=options.generator)
-        held = torch.from_numpy(self._stopping_response(task).astype(np.float32))
+        held = torch.from_numpy(task.validation_response.astype(np.float32))
         return Phase(
             batches=batches,
             loss=loss,
@@ -141,16 +141,6 @@ class TrainingMixin:
             name=name,
         )
 
-    def _stopping_response(self, task: TrainingTask) -> np.ndarray:
-        """Held-out responses that decide when to stop: of known drugs, where there are any.
-
-        The potency of a few new drugs would drown what can be learned about lines.
-        """
-        known = np.isfinite(task.train_response).any(axis=0)
-        some = task.validation_response.copy()
-        some[:, ~known] = np.nan
-        return some if np.isfinite(some).any() else task.validation_response
-
     # ------------------------------------------------------------------ kernel path
 
     @property
@@ -158,23 +148,15 @@ class TrainingMixin:
         return "mean" if self.settings.encoder == "minimol" else "tanimoto"
 
     def _choose_shares(self, task: TrainingTask) -> dict[str, float]:
-        """Share of the network for each kind of question, by the responses that were held out."""
+        """Share of the network for known and for new lines, by the responses that were held out."""
         trained = np.isfinite(task.train_response)
-        rows, drugs = trained.any(axis=1), trained.any(axis=0)
-        smiles = self.drugs["smiles"].to_numpy(dtype=object)
-        path = KernelPath.fit(
-            task.expression[rows], task.train_response[rows][:, drugs], smiles[drugs], drug_kernel=self._drug_kernel
-        )
+        rows = trained.any(axis=1)
+        path = KernelPath.fit(task.expression[rows], task.train_response[rows])
         held = np.flatnonzero(task.validation.any(axis=1))
-        known = np.where(rows, np.cumsum(rows) - 1, -1)[held]
-        kernel = np.full((len(held), len(drugs)), np.nan)
-        kernel[:, drugs] = path.predict(task.expression[held], np.arange(drugs.sum()), known)
-        others = np.flatnonzero(~drugs & task.validation.any(axis=0))
-        if len(others) and path.drug_kernel:
-            new = path.unseen(smiles[others])
-            kernel[:, others] = new.predict(task.expression[held], np.arange(len(others)), known)
+        drugs = np.arange(trained.shape[1])
+        kernel = path.predict(task.expression[held], drugs, np.where(rows, np.cumsum(rows) - 1, -1)[held])
         self._keep_conditions()
-        network = self._network_rows(task.expression[held], np.arange(len(drugs)))
+        network = self._network_rows(task.expression[held], drugs)
         kinds = {kind: mask[held] for kind, mask in kinds_of(task.validation, trained).items()}
         return choose_shares(kernel, network, task.response[held], kinds)
 
@@ -188,9 +170,8 @@ class TrainingMixin:
             used = response if self.settings.refit else task.train_response
             rows = np.isfinite(used).any(axis=1)
             self._kernel = KernelPath.fit(
-                expression[rows], _with_all_drugs(used[rows], response[rows]), list(self.drugs["smiles"]),
-                drug_kernel=self._drug_kernel,
-            )  # fmt: skip
+                expression[rows], used[rows], smiles=list(self.drugs["smiles"]), drug_kernel=self._drug_kernel
+            )
             self._lines = {str(name): row for row, name in enumerate(task.lines[rows])}
         self._keep_conditions()
         self.history_ = {**self.pretrain_history_, **self.history_}
@@ -211,13 +192,3 @@ class TrainingMixin:
             return self._predict_rows(expression, drugs).astype(np.float64), False
         left_out, share = self._kernel.arrays["left_out"], self._shares["line"]
         return left_out + share * (self._network_rows(expression, drugs) - left_out), False
-
-
-def _with_all_drugs(used: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """Responses to fit on; a drug of which all are held out keeps its mean, so that it has a column."""
-    empty = ~np.isfinite(used).any(axis=0)
-    if not empty.any():
-        return used
-    filled = used.copy()
-    filled[:, empty] = response[:, empty]
-    return filled

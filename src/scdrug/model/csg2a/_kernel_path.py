@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..baseline._coupled import fit_coupled
-from ..baseline._decomposition import decompose_kernel
+from ..baseline._decomposition import KernelDecomposition, decompose_kernel
 from ..baseline._drug_kernels import drug_features, drug_similarity
 from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ..baseline._kronecker import fit_unseen_drugs
@@ -35,7 +35,7 @@ class KernelPath:
 
     @classmethod
     def fit(
-        cls, expression: np.ndarray, response: np.ndarray, smiles: Iterable[str | None], *, drug_kernel: str
+        cls, expression: np.ndarray, response: np.ndarray, *, smiles: Iterable[str | None] = (), drug_kernel: str = ""
     ) -> KernelPath:
         """Fit the path.
 
@@ -48,7 +48,7 @@ class KernelPath:
         smiles
             Structure of each drug, empty where unknown.
         drug_kernel
-            ``"mean"`` or ``"tanimoto"``.
+            ``"mean"`` or ``"tanimoto"``; empty if no new drug will be asked for.
         """
         kernel, matrix = fit_kernel(expression, FIVE_KERNELS)
         lines = decompose_kernel(matrix)
@@ -57,25 +57,9 @@ class KernelPath:
             "lines": expression, "alpha": coupled.alpha, "intercept": coupled.intercept, "known": coupled.fitted,
             "left_out": coupled.left_out,
         }  # fmt: skip
-        features, usable = drug_features(list(smiles), drug_kernel)
-        if usable.sum() < _MIN_STRUCTURES:
-            drug_kernel = ""
-        else:
-            target = coupled.fitted[:, usable]
-            fit = fit_unseen_drugs(target, drug_similarity(features), lines, drug_ridge="auto")
-            means = fit
-            if "minimol" in features:
-                similarity = drug_similarity({"minimol": features["minimol"]})
-                means = fit_unseen_drugs(target, similarity, drug_ridge="auto")
-            assert fit.line_effect is not None
-            assert fit.residual is not None
-            arrays |= features | {
-                "drug_alpha": means.drug_effect.alpha[:, 0], "drug_intercept": means.drug_effect.intercept,
-                "residual": fit.residual, "line_alpha": fit.line_effect.alpha,
-                "line_intercept": fit.line_effect.intercept, "line_effect": fit.effects.line,
-                "line_residual": fit.line_residual.alpha,
-            }  # fmt: skip
-        path = cls({name: _plain(value) for name, value in arrays.items()}, drug_kernel)
+        new_drugs = _fit_new_drugs(lines, coupled.fitted, list(smiles), drug_kernel) if drug_kernel else {}
+        arrays |= new_drugs
+        path = cls({name: _plain(value) for name, value in arrays.items()}, drug_kernel if new_drugs else "")
         vars(path)["_kernel"] = kernel
         return path
 
@@ -140,6 +124,26 @@ class KernelPath:
         path = KernelPath({name: _plain(value) for name, value in new.items()}, "")
         vars(path)["_kernel"] = self._kernel
         return path
+
+
+def _fit_new_drugs(
+    lines: KernelDecomposition, fitted: np.ndarray, smiles: list[str | None], drug_kernel: str
+) -> dict[str, np.ndarray]:
+    """What predicts drugs that were not in training; empty if there are too few structures."""
+    features, usable = drug_features(smiles, drug_kernel)
+    if usable.sum() < _MIN_STRUCTURES:
+        return {}
+    target = fitted[:, usable]
+    fit = means = fit_unseen_drugs(target, drug_similarity(features), lines, drug_ridge="auto")
+    if "minimol" in features:
+        means = fit_unseen_drugs(target, drug_similarity({"minimol": features["minimol"]}), drug_ridge="auto")
+    assert fit.line_effect is not None
+    assert fit.residual is not None
+    return features | {
+        "drug_alpha": means.drug_effect.alpha[:, 0], "drug_intercept": means.drug_effect.intercept,
+        "residual": fit.residual, "line_alpha": fit.line_effect.alpha, "line_intercept": fit.line_effect.intercept,
+        "line_effect": fit.effects.line, "line_residual": fit.line_residual.alpha,
+    }  # fmt: skip
 
 
 def _plain(value: np.ndarray) -> np.ndarray:

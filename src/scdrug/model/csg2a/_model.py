@@ -41,7 +41,8 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
 
     ``preset="csg2a"`` is the network of the paper and ``"csg2a_released"`` that of the code released with it. The default is a
     smaller network beside a Gaussian process on the same data; the share of the network in a prediction is chosen on
-    held-out lines, drugs and pairs, for each kind of question, and then all is fitted again on all responses.
+    held-out lines and pairs, and then all is fitted again on all responses. Drugs that were not in training are left to the
+    Gaussian process.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         What happens to the core in :meth:`train`: ``"frozen"`` (in evaluation mode), ``"released"`` (weights frozen, dropout
         and batch norm running, as in the released code), ``"none"``, or ``"auto"``: frozen if it was pretrained.
     kernel_path
-        Whether predictions are those of the kernel path with a share of the network's.
+        Whether predictions are those of the kernel path with a share of the network's (known drugs) or none of it (new drugs).
     settings
         Other settings by name, see :class:`~scdrug.model.csg2a._settings.Settings`.
 
@@ -184,6 +185,15 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         """Whether the core has learned from perturbation data."""
         return self._core is not None
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the network in predictions, 0–1.
+
+        By kind of question: a missing ``"pair"`` of a known line, or a new ``"line"``. New drugs are left to the kernel path.
+        Empty without a kernel path.
+        """
+        return {} if self._shares is None else dict(self._shares)
+
     # ------------------------------------------------------------------ prediction
 
     def _network_rows(self, expression: np.ndarray, drugs: np.ndarray) -> np.ndarray:
@@ -202,22 +212,11 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         known = (
             np.full(len(expression), -1) if names is None else np.array([self._lines.get(str(n), -1) for n in names])
         )
-        kinds = ("drug", "both") if self._new_drugs else ("pair", "line")
-        share = np.where(known >= 0, *(self._shares[kind] for kind in kinds))[:, None]
         base = self._kernel.predict(expression, drugs, known)
-        if share.any():
-            offset = self._offsets[drugs]
-            base = base + share * (self._network_rows(expression, drugs) - base - offset)
-            base = base + self._shares["potency"] * offset
-        elif self._new_drugs:
-            base = base + self._shares["potency"] * self._offsets[drugs]
+        share = np.where(known >= 0, self._shares["pair"], self._shares["line"])[:, None]
+        if share.any() and not self._new_drugs:
+            base = base + share * (self._network_rows(expression, drugs) - base)
         return base.astype(np.float32)
-
-    @property
-    def _offsets(self) -> np.ndarray:
-        """How much more the network predicts for each drug than the kernel path, over typical lines; 0 for known drugs."""
-        assert self._kernel is not None
-        return self._kernel.arrays.get("offset", np.zeros(len(self.drugs), dtype=np.float32))
 
     @property
     def _takes_unseen_drugs(self) -> bool:
@@ -236,11 +235,6 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         other._kernel = None if self._kernel is None else self._kernel.unseen(smiles.values())
         self._hand_over(other, smiles)
         other._keep_conditions()
-        if other._kernel is not None:
-            some = other._kernel.arrays["lines"][:_N_TYPICAL]
-            drugs, new = np.arange(len(smiles)), np.full(len(some), -1)
-            difference = other._network_rows(some, drugs) - other._kernel.predict(some, drugs, new)
-            other._kernel.arrays["offset"] = difference.mean(axis=0).astype(np.float32)
         # no line of the reference is needed to describe how the network's predictions are spread
         predicted = other._predict_rows(self._typical_lines(), np.arange(len(smiles)))
         unknown = np.full(predicted.shape, np.nan)

@@ -17,9 +17,6 @@ from ._panel import robust_scale
 from ._structures import Structures
 
 #: Samples that are propagated at once.
-
-
-#: Samples that are propagated at once.
 _CHUNK = 256
 
 

@@ -1,6 +1,6 @@
 """Print what pretraining CSG2A on a piece of L1000 does, and what the pretrained core says without having seen a response.
 
-    OMP_NUM_THREADS=1 python scripts/check_csg2a.py DATA [--save CORE] [--epochs 150] [--encoder minimol] [--lr 1e-3] [--propagation matmul]
+    OMP_NUM_THREADS=1 python scripts/check_csg2a.py DATA [--save CORE] [--epochs 150] [--encoder minimol] [--lr 3e-4] [--propagation matmul]
 
 DATA holds `l1000/` and `gdsc/` as `scdrug.datasets.l1000(path=...)` and `gdsc(path=...)` read them. The piece is one line (HT115), 6 h,
 354 compounds, 661 profiles on two plates: enough to exercise every step, and far too little for the claims of the paper. With
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--encoder", default="minimol")
     parser.add_argument("--propagation", default="matmul")
     parser.add_argument("--ppi", default="none")

@@ -53,7 +53,7 @@ class PerturbationMixin:
     ) -> dict[str, Any]:
         """Teach the core to predict expression under treatment.
 
-        Genes are brought to robust z scores over all profiles, controls and treated. Validation holds out whole conditions
+        Genes are brought to robust z scores over the treated profiles. Validation holds out whole conditions
         (structure, dose and time), so that replicates stay together.
 
         Parameters

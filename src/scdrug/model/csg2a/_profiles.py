@@ -66,7 +66,8 @@ def _tensors(
 ) -> tuple[dict[str, torch.Tensor], np.ndarray]:
     """Profiles on the panel in robust z scores, zero for genes that are not measured, and which genes are."""
     measured = columns >= 0
-    center, scale = robust_scale(np.vstack([data.basal, data.treated])[:, np.maximum(columns, 0)])
+    # controls are no part of the scale: a plate's control stands in all its profiles, and would shrink the deviation
+    center, scale = robust_scale(data.treated[:, np.maximum(columns, 0)])
 
     def place(values: np.ndarray) -> torch.Tensor:
         z = (values[:, np.maximum(columns, 0)] - center) / scale

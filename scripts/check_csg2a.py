@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="minimol")
     parser.add_argument("--propagation", default="matmul")
     parser.add_argument("--ppi", default="none")
+    parser.add_argument("--time", type=float, default=6.0, help="hours asked for; the profiles are of 6 h")
     parser.add_argument("--lines", type=int, default=150, help="lines for the zero-shot analyses")
     options = parser.parse_args()
     scdrug.settings.progress = False
@@ -50,11 +51,11 @@ def main() -> None:
     print(f"one epoch of the head on {int(screen.obsm['response'].notna().sum().sum()):,} pairs with the kernel path, core frozen: "
           f"{time.process_time() - start:.0f} s of the processor")  # fmt: skip
     some = screen[:: max(screen.n_obs // options.lines, 1)].copy()
-    scdrug.tl.perturbation_distance(some, model)
+    scdrug.tl.perturbation_distance(some, model, time=options.time)
     print(
         f"\nzero-shot distance, {some.n_obs} lines\n{scdrug.get.perturbation_df(some, 'perturbation_distance').round(3)}"
     )
-    scdrug.tl.mechanism_similarity(some, model, "pathway", min_drugs=5, n_samples=50)
+    scdrug.tl.mechanism_similarity(some, model, "pathway", min_drugs=5, n_samples=50, time=options.time)
     print(f"\nmechanisms\n{scdrug.get.perturbation_df(some, 'mechanism_similarity').round(3)}")
 
 

@@ -51,6 +51,7 @@ class TrainingMixin:
     def _training_task(
         self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
     ) -> TrainingTask:
+        self._shares = None
         expression, response = self._training_arrays()
         names = self._training_names()
         self._structures = Structures.read(list(self.drugs["smiles"]), self.settings.encoder)
@@ -87,7 +88,6 @@ class TrainingMixin:
                 network.core.feature_center.copy_(torch.from_numpy(rows.mean(axis=0)))
                 network.core.feature_scale.copy_(torch.from_numpy(np.maximum(rows.std(axis=0), 1e-3)))
         self._network_inputs = self._panel.transform(task.expression)
-        self._shares = None
         return network
 
     def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
@@ -105,17 +105,11 @@ class TrainingMixin:
             self._chosen_epoch = self.best_epoch_
             everything = TrainingTask(task.expression, task.response, np.zeros_like(task.validation), task.lines)
             torch.manual_seed(options.seed)
-            self.module = self._make_module_again(everything)
+            self.module = self._make_module(everything)
             epochs = options.max_epochs if self.best_epoch_ is None else self.best_epoch_ + 1
             return self._phase(everything, options, epochs, name="refit")
 
         return [first, again]
-
-    def _make_module_again(self, task: TrainingTask) -> CSG2ANetwork:
-        shares = self._shares
-        network = self._make_module(task)
-        self._shares = shares
-        return network
 
     def _phase(self, task: TrainingTask, options: TrainOptions, epochs: int, name: str = "") -> Phase:
         """Training on the responses of a task that are not held out."""

@@ -11,6 +11,8 @@ import torch
 from scdrug import datasets, settings
 from scdrug.model import CSG2A, load_pretrained
 from scdrug.model.csg2a._kernel_path import KernelPath
+from scdrug.model.csg2a._profiles import _tensors
+from scdrug.pp._perturbation import Perturbations
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 SMALL = {"encoder": "morgan", "n_genes": 60, "settings": {"n_branch": 16, "head": [16, 8]}}
@@ -215,6 +217,30 @@ def test_the_kernel_path_predicts_new_lines_and_new_drugs_of_planted_similarity(
     without = KernelPath.fit(expression, response, smiles=[""] * len(is_ring), drug_kernel="tanimoto")
     with pytest.raises(ValueError, match="Too few drugs"):
         without.unseen(["CCO"])
+
+
+def test_new_drugs_are_left_to_the_kernel_path_and_known_ones_are_not(reference) -> None:
+    model = make(reference)
+    model.train(max_epochs=2)
+    predicted = {}
+    for share in (0.0, 1.0):
+        model._shares = {"pair": share, "line": share}
+        predicted[share] = model.predict(drugs=["trametinib", ASPIRIN], key_added=None)
+    without, only = predicted[0.0].to_numpy(), predicted[1.0].to_numpy()
+    np.testing.assert_array_equal(without[:, 1], only[:, 1])
+    assert not np.allclose(without[:, 0], only[:, 0])
+
+
+def test_plates_with_one_control_do_not_shrink_the_scale_of_profiles() -> None:
+    rng = np.random.default_rng(0)
+    treated = rng.normal(5, 2, size=(400, 3))
+    conditions = pd.DataFrame({"smiles": "CCO", "dose": 1.0, "time": 6.0}, index=range(400))
+    data = Perturbations(np.full((400, 3), 5.0), treated, np.array(["A", "B", "C"]), conditions)
+    tensors, measured = _tensors(data, np.array([0, 1, -1]), np.zeros(400), clip=5.0)
+    assert measured.tolist() == [True, True, False]
+    np.testing.assert_allclose(tensors["treated"][:, :2].std(axis=0), 1, atol=0.1)
+    np.testing.assert_allclose(tensors["basal"][:, :2], 0, atol=0.25)
+    assert not tensors["treated"][:, 2].any()
 
 
 def test_edges_given_as_a_table_travel_with_the_model(reference, tmp_path) -> None:

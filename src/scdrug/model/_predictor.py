@@ -30,7 +30,7 @@ class RowPredictor:
             to_scores, offset = harmonization.leading_scores
             self._n_units = weights.shape[1]
             self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
-            self._offset = np.concatenate([intercept, -offset]).astype(np.float32)
+            self._offset = torch.from_numpy(np.concatenate([intercept, -offset]).astype(np.float32))
 
     def __call__(self, block: Any, group: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return predictions (rows × drugs), similarity and typicality (rows)."""
@@ -41,7 +41,7 @@ class RowPredictor:
             return self._model._predict_rows(rows.values, self._drugs), rows.similarity, rows.typicality
         values, similarity = self.harmonization.place(block, group, out=self._buffer)
         # torch's threads and numba's are the same pool; numpy's would fight for the cores
-        both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
+        both = torch.addmm(self._offset, torch.from_numpy(values), self._product).numpy()
         first, scores = both[:, : self._n_units], both[:, self._n_units :]
         predicted = self._model._after_first_layer(first, self._drugs, values)
         return predicted, similarity, self._model.profile.typicality(scores)

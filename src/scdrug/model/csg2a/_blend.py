@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Kinds of questions: a missing pair of a known line, or a new line; the drug is known in both.
-KINDS = ("pair", "line")
-#: Shares of the network where nothing was held out to choose them by.
-DEFAULT_SHARES = {"pair": 0.05, "line": 0.1}
-_GRID = np.linspace(0.0, 1.0, 41)
+from .._share import cautious_share
+
+#: Share of the network where nothing was held out to choose it by, for each kind of question: a missing pair of a known line, or
+#: a new line; the drug is known in both.
+DEFAULT_SHARES = {"pair": 0.0, "line": 0.05}
 
 
 def mixed_hold_out(response: np.ndarray, share: float, *, structures: np.ndarray, seed: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def kinds_of(held: np.ndarray, trained: np.ndarray) -> dict[str, np.ndarray]:
 def choose_shares(
     kernel: np.ndarray, network: np.ndarray, response: np.ndarray, kinds: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """Share of the network with the least squared error, for each kind of question.
+    """Share of the network for each kind of question, see :func:`scdrug.model._share.cautious_share`.
 
     Parameters
     ----------
@@ -92,15 +92,15 @@ def choose_shares(
     --------
     >>> import numpy as np
     >>> from scdrug.model.csg2a._blend import choose_shares, kinds_of
-    >>> response, held = np.ones((2, 2)), np.array([[True, False], [False, False]])
-    >>> shares = choose_shares(np.zeros((2, 2)), np.full((2, 2), 2.0), response, kinds_of(held, ~held))
+    >>> response, held = np.ones((4, 2)), np.tile([True, False], (4, 1))
+    >>> shares = choose_shares(np.zeros((4, 2)), np.full((4, 2), 2.0), response, kinds_of(held, ~held))
     >>> shares["pair"]
     0.5
     """
-    shares = dict(DEFAULT_SHARES)
-    for kind, mask in kinds.items():
-        if mask.any():
-            residual, step = (response - kernel)[mask], (network - kernel)[mask]
-            best = residual @ step / max(float(step @ step), 1e-12)  # the error is a parabola in the share
-            shares[kind] = float(_GRID[np.abs(_GRID - best).argmin()])
-    return shares
+    unit = np.ones(response.shape[1])
+    found = {
+        kind: cautious_share(network, kernel, np.where(mask, response, np.nan), scale=unit)
+        for kind, mask in kinds.items()
+        if mask.any()
+    }
+    return DEFAULT_SHARES | found

@@ -56,6 +56,20 @@ def test_a_run_can_be_restricted(tmp_path) -> None:
         run_config(path, tmp_path / "other", splits=["drug"], progress=False)
 
 
+def test_only_the_first_folds_are_run_where_the_file_says_so(tmp_path) -> None:
+    path = write(tmp_path, splits=[{"kind": "line", "n_folds": 3, "n_repeats": 2, "seed": 1, "first": 2}])
+    config = read_config(path)
+    adata = config.load_data()
+    whole = make_splits(adata, "line", n_folds=3, n_repeats=2, seed=1)
+    made = config.make_splits(adata)["line"]
+    assert made.folds == ["1.1", "1.2", "2.1", "2.2"]
+    assert config.n_folds == {"line": 4}
+    pd.testing.assert_frame_equal(made.table, whole.table.drop(columns=["1.3", "2.3"]))
+    for n in (0, 4):
+        with pytest.raises(ValueError, match="`first` must lie between 1"):
+            whole.first(n)
+
+
 def test_splits_and_references_can_come_from_files_beside_it(tmp_path) -> None:
     adata = read_config(write(tmp_path)).load_data()
     make_splits(adata, "line", n_folds=4, seed=9).save(tmp_path / "mine.csv.gz")

@@ -26,6 +26,7 @@ _SPLIT_KEYS = (
     "kind",
     "file",
     "n_folds",
+    "first",
     "n_repeats",
     "validation",
     "seed",
@@ -45,7 +46,7 @@ class Config:
     name: str
     #: ``{"dataset": …, arguments of its loader}`` or ``{"file": reference.h5ad}``.
     data: Mapping[str, Any]
-    #: Arguments of :func:`make_splits` by name, or ``{"file": …}``.
+    #: Arguments of :func:`make_splits` by name, or ``{"file": …}``; ``"first": n`` runs only the first folds of each repeat.
     splits: Mapping[str, Mapping[str, Any]]
     models: Sequence[ModelSpec]
     labels: Mapping[str, Any] | None = None
@@ -60,7 +61,9 @@ class Config:
     def n_folds(self) -> dict[str, int]:
         """Folds of each split, where the file tells."""
         return {
-            name: int(part.get("n_folds") or 0) * int(part.get("n_repeats", 1)) if "file" not in part else 0
+            name: 0
+            if "file" in part
+            else int(part.get("first") or part.get("n_folds") or 0) * int(part.get("n_repeats", 1))
             for name, part in self.splits.items()
         }
 
@@ -93,11 +96,13 @@ class Config:
         made = {}
         for name, part in self.splits.items():
             options = dict(part)
-            made[name] = (
+            first = options.pop("first", None)
+            found = (
                 read_splits(self.folder / str(options["file"]))
                 if "file" in options
                 else make_splits(adata, options.pop("kind"), **options)
             )
+            made[name] = found if first is None else found.first(int(first))
         return made
 
 

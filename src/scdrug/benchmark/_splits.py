@@ -90,6 +90,25 @@ class Splits:
         """Share of the divided units that a fold tests."""
         return float(np.mean([(self.table[fold] == "test").mean() for fold in self.folds]))
 
+    def first(self, n: int) -> Splits:
+        """Only the first folds of each repeat, for models that take too long for all.
+
+        Parameters
+        ----------
+        n
+            How many folds of each repeat to keep.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer.
+        """
+        kept = [fold for fold in self.folds if int(fold.split(".")[1]) <= n]
+        repeats = {fold.split(".")[0] for fold in self.folds}
+        if n < 1 or len(kept) != n * len(repeats):
+            raise ValueError(f"`first` must lie between 1 and the folds of a repeat; found {n} for {self.folds}.")
+        return Splits(self.kind, self.table[[*_MEMBERS, *kept]], {**self.settings, "first": n})
+
     def roles(self, fold: str, adata: AnnData, *, response_key: str = "response") -> np.ndarray:
         """Role of each pair in a fold.
 

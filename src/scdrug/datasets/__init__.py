@@ -11,9 +11,11 @@ from ._he2025 import he2025
 from ._l1000 import l1000
 from ._list import list_datasets as list
 from ._mtigcn import mtigcn, mtigcn_patients
+from ._patients import read_patients
 from ._pdx import pdx
 from ._ppi import ppi
 from ._toy import toy, toy_cells
+from ._toy_perturbations import toy_perturbations
 
 __all__ = [
     "a375_plx4720",
@@ -30,7 +32,9 @@ __all__ = [
     "pdx",
     "ppi",
     "read_gmt",
+    "read_patients",
     "sc_mixology",
     "toy",
     "toy_cells",
+    "toy_perturbations",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +12,8 @@ import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_choice, check_key
-from ._local import card, obtain, require
+from ._gctx import read_phase
+from ._local import card, existing, obtain, require
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,8 +25,18 @@ _FILES = {
 }
 
 
-def l1000(part: Literal["ht115", "pairs", "basal"] = "ht115", *, path: str | os.PathLike[str] | None = None) -> AnnData:
-    """Pieces of L1000, all on the log2 scale of its level 3, 978 landmark genes each.
+#: Accessions of the two phases.
+_PHASES = {"phase1": "GSE92742", "phase2": "GSE70138"}
+
+
+def l1000(
+    part: Literal["ht115", "pairs", "basal", "phase1", "phase2"] = "ht115",
+    *,
+    path: str | os.PathLike[str] | None = None,
+    genes: Literal["landmarks", "inferred", "all"] = "landmarks",
+    cell_lines: Sequence[str] | None = None,
+) -> AnnData:
+    """L1000: whole phases from files of the user, and small pieces; all on the log2 scale of its level 3.
 
     Parameters
     ----------
@@ -32,10 +44,16 @@ def l1000(part: Literal["ht115", "pairs", "basal"] = "ht115", *, path: str | os.
         - ``"ht115"``: 661 treated and 20 DMSO profiles of the line HT115, 354 compounds at several doses, 6 h.
         - ``"pairs"``: 100 treated profiles of 43 cells, each with its control, 14 compounds, doses unknown.
         - ``"basal"``: untreated profiles of 165 cells.
+        - ``"phase1"``, ``"phase2"``: profiles treated with compounds, and vehicle controls, of GSE92742 or GSE70138.
     path
         The file, or the folder that holds it, instead of the cache: ``demo.h5ad`` (or ``*ht115*.h5ad``),
         ``transigen_pairs100.parquet``, ``transigen_basal_level3_165cells.parquet``. The last two cannot be fetched by
-        a program.
+        a program. For a phase: the folder that holds its level 3 matrix (``*.gctx``) and the tables ``*inst_info*``,
+        ``*pert_info*`` and ``*gene_info*``, as GEO distributes them.
+    genes
+        For a phase: the 978 landmark genes, those and the well inferred ones (10,174), or all 12,328.
+    cell_lines
+        For a phase: the lines to read; all if omitted. Only their profiles are read from the disk.
 
     Returns
     -------
@@ -47,7 +65,9 @@ def l1000(part: Literal["ht115", "pairs", "basal"] = "ht115", *, path: str | os.
         Expression of the matching control, for ``"pairs"``.
     ``obs``
         ``cell_line``; ``drug``, ``smiles``, ``dose`` (µM), ``time`` (h), ``plate`` and ``control`` (True for DMSO) for
-        ``"ht115"``; ``smiles`` for ``"pairs"``.
+        ``"ht115"`` and the phases; ``smiles`` for ``"pairs"``.
+    ``uns['perturbation']``
+        Units of dose and time.
     ``uns['expression']``, ``uns['dataset']``
         Scale, and the card of the data set.
 
@@ -73,12 +93,24 @@ def l1000(part: Literal["ht115", "pairs", "basal"] = "ht115", *, path: str | os.
     >>> import scdrug
     >>> profiles = scdrug.datasets.l1000("ht115")  # doctest: +SKIP
     """
-    check_choice("part", part, tuple(_FILES))
+    check_choice("part", part, (*_FILES, *_PHASES))
+    if part in _PHASES:
+        if path is None:
+            raise FileNotFoundError(
+                f"{part} is too large to be fetched here. Download the level 3 matrix and the tables inst_info, pert_info and "
+                f"gene_info of {_PHASES[part]} from GEO into one folder, and pass it as `path`."
+            )
+        adata = read_phase(existing(path), genes=genes, cell_lines=cell_lines)
+        adata.uns[KEYS.EXPRESSION] = {"scale": "log"}
+        adata.uns[KEYS.DATASET] = {"name": f"L1000 {_PHASES[part]}", "citation": "doi:10.1016/j.cell.2017.10.049"}
+        return adata
     dataset, file, patterns = _FILES[part]
     found = require(obtain(dataset, [file], path), [file, *patterns], what=f"the part {part!r} of L1000")
     adata = {"ht115": _read_ht115, "pairs": _read_pairs, "basal": _read_basal}[part](found)
     adata.uns[KEYS.EXPRESSION] = {"scale": "log"}
     adata.uns[KEYS.DATASET] = card(dataset, [found])
+    if part == "ht115":
+        adata.uns["perturbation"] = {"dose_unit": "µM", "time_unit": "h"}
     return adata
 
 

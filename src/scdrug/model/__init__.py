@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
+    from .csg2a import CSG2A
     from .mtigcn import MTIGCN
     from .pathway_transfer import PathwayTransfer
 
 _MODULES = {
     "AdditiveMean": "baseline",
     "BulkClassifier": "baseline",
+    "CSG2A": "csg2a",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MTIGCN": "mtigcn",
@@ -26,11 +28,12 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "KernelRidge", "MTIGCN", "PathwayTransfer", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "CSG2A", "KernelRidge", "MTIGCN", "PathwayTransfer", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
     "BulkClassifier",
+    "CSG2A",
     "DrugResponseModel",
     "KernelRidge",
     "MTIGCN",

@@ -7,22 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
+    from ._attention import GeneAttention
     from ._attention_autoencoder import AttentionAutoencoder, CrossAttention, zinb_loss
     from ._bipartite import BipartiteEncoder, BipartiteGraph
+    from ._condition import ConditionEncoder
     from ._correlation import CorrelationDecoder, row_correlation
     from ._embedded_clustering import soft_assignment, target_distribution
     from ._losses import masked_bce, masked_mse, orthogonality, ranking_error
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
+    from ._molecule_attention import MoleculeAttention, MoleculeGraphEncoder
 
 _MODULES = {
     "AttentionAutoencoder": "_attention_autoencoder",
     "BipartiteEncoder": "_bipartite",
     "BipartiteGraph": "_bipartite",
+    "ConditionEncoder": "_condition",
     "CorrelationDecoder": "_correlation",
     "CrossAttention": "_attention_autoencoder",
+    "GeneAttention": "_attention",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
+    "MoleculeAttention": "_molecule_attention",
+    "MoleculeGraphEncoder": "_molecule_attention",
     "coral": "_alignment",
     "dense_block": "_mlp",
     "gradient_penalty": "_alignment",
@@ -40,10 +47,14 @@ __all__ = [
     "AttentionAutoencoder",
     "BipartiteEncoder",
     "BipartiteGraph",
+    "ConditionEncoder",
     "CorrelationDecoder",
     "CrossAttention",
+    "GeneAttention",
     "MLP",
     "MaskedLinear",
+    "MoleculeAttention",
+    "MoleculeGraphEncoder",
     "coral",
     "dense_block",
     "gradient_penalty",

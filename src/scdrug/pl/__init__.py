@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from ._benchmark_cells import benchmark_single_cell
     from ._domains import domains_umap
     from ._heatmap import heatmap
+    from ._interactions import compare_responders, enrich_interactions, gene_interactions
     from ._missing import missing_pairs
     from ._pathways import pathway_heatmap, pathway_importance
+    from ._perturbed import mechanism_similarity, perturbation_distance, perturbed_markers, predict_expression
     from ._rank import rank_drugs
     from ._rank_pathways import rank_pathways
     from ._response import response
@@ -27,11 +29,18 @@ _MODULES = {
     "benchmark_scores": "_benchmark",
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
+    "compare_responders": "_interactions",
     "domains_umap": "_domains",
+    "enrich_interactions": "_interactions",
+    "gene_interactions": "_interactions",
     "heatmap": "_heatmap",
+    "mechanism_similarity": "_perturbed",
     "missing_pairs": "_missing",
     "pathway_heatmap": "_pathways",
     "pathway_importance": "_pathways",
+    "perturbation_distance": "_perturbed",
+    "perturbed_markers": "_perturbed",
+    "predict_expression": "_perturbed",
     "rank_drugs": "_rank",
     "rank_pathways": "_rank_pathways",
     "response": "_response",
@@ -44,11 +53,18 @@ __all__ = [
     "benchmark_scores",
     "benchmark_single_cell",
     "benchmark_skill",
+    "compare_responders",
     "domains_umap",
+    "enrich_interactions",
+    "gene_interactions",
     "heatmap",
+    "mechanism_similarity",
     "missing_pairs",
     "pathway_heatmap",
     "pathway_importance",
+    "perturbation_distance",
+    "perturbed_markers",
+    "predict_expression",
     "rank_drugs",
     "rank_pathways",
     "response",

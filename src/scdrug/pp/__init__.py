@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._harmonize import harmonize
     from ._label_cells import label_cells
     from ._pathways import pathway_mask
+    from ._perturbation import pair_controls
     from ._reference import build_reference
     from ._response import binarize_response
 
@@ -30,6 +31,7 @@ _MODULES = {
     "join_domains": "_domains",
     "label_cells": "_label_cells",
     "map_gene_ids": "_gene_ids",
+    "pair_controls": "_perturbation",
     "pathway_mask": "_pathways",
 }
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "join_domains",
     "label_cells",
     "map_gene_ids",
+    "pair_controls",
     "pathway_mask",
 ]
 

@@ -31,6 +31,7 @@ def fit_coupled(
     *,
     ridge: float = 0.1,
     kernel_share: float = 0.85,
+    drug_noise: bool = False,
     tol: float = 1e-3,
 ) -> CoupledFit:
     """Regress all drugs on one kernel at once, over the measured pairs only.
@@ -52,6 +53,9 @@ def fit_coupled(
     kernel_share
         Share of a line's deviation from the mean that the kernel explains; the rest is the line's own, and is known
         from its responses alone. Between 0 and 1.
+    drug_noise
+        Give each drug its own noise, and take the covariance of drugs from the fit: the fit is made anew with drugs in units of
+        what the one before left of them, twice.
     tol
         Tolerance of :func:`kronecker_ridge`.
 
@@ -87,15 +91,22 @@ def fit_coupled(
     lines = kernel if isinstance(kernel, KernelDecomposition) else decompose_kernel(kernel)
     if len(lines.kernel) != len(response):
         raise ValueError(f"The kernel compares {len(lines.kernel)} lines, but the response has {len(response)} rows.")
-    completed = complete_response(response).completed
-    mean = completed.mean(axis=0)
-    scale = residual_scale(response - mean)
-    standard = (completed - mean) / scale
-    drugs = decompose_kernel(standard.T @ standard / len(standard))
     mixed = _mix(lines, kernel_share)
-    weights = kronecker_ridge(mixed, drugs, (response - mean) / scale, ridge=ridge, tol=tol) @ drugs.kernel * scale
-    fitted = mean + mixed.kernel @ weights
-    filled = np.where(np.isnan(response), fitted, response)
+    filled = complete_response(response).completed
+    scale = residual_scale(response - filled.mean(axis=0))
+    mean = filled.mean(axis=0)
+    standard = (filled - mean) / scale
+    drugs = decompose_kernel(standard.T @ standard / len(standard))
+    for more in (True, True, False) if drug_noise else (False,):
+        weights = kronecker_ridge(mixed, drugs, (response - mean) / scale, ridge=ridge, tol=tol) @ drugs.kernel * scale
+        fitted = mean + mixed.kernel @ weights
+        filled = np.where(np.isnan(response), fitted, response)
+        if more:
+            noise = np.nanstd(response - fitted, axis=0)
+            mean, scale = filled.mean(axis=0), np.maximum(noise, 0.1 * noise.mean() + 1e-12)
+            standard = (filled - mean) / scale
+            covariance = standard.T @ standard / len(standard)
+            drugs = decompose_kernel(covariance / np.mean(np.diag(covariance)))
     left_out = mean + _leave_line_out(lines, drugs, (filled - mean) / scale, ridge, kernel_share) * scale
     return CoupledFit(kernel_share * weights, mean, fitted, left_out)
 

@@ -1,0 +1,178 @@
+"""Plots of gene interactions, and of responders among patients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ..tl._perturbed import stored
+from ._style import CATEGORIES, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, new_axes, shorten
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def gene_interactions(
+    adata: AnnData, *, n_pairs: int = 25, key: str = "gene_interactions", figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Plot the pairs of genes with the strongest attention under a drug.
+
+    Parameters
+    ----------
+    adata
+        What :func:`scdrug.tl.gene_interactions` was run on.
+    n_pairs
+        Number of pairs.
+    key
+        Where the results are.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes: a dot a pair; pairs of the prior network are orange.
+
+    Raises
+    ------
+    KeyError
+        If there are no results.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scdrug
+    >>> adata = anndata.AnnData(np.zeros((1, 1)))
+    >>> pairs = pd.DataFrame({"gene_a": ["EGFR"], "gene_b": ["KRAS"], "attention": [1.0], "in_prior": [True]})
+    >>> adata.uns["gene_interactions"] = {"pairs": pairs, "name": "Drug"}
+    >>> scdrug.pl.gene_interactions(adata).get_yticklabels()[0].get_text()
+    'EGFR – KRAS'
+    """
+    found = stored(adata, key, function="gene_interactions")
+    pairs = found["pairs"].head(n_pairs)
+    ax = new_axes(ax, figsize or (4.2, 0.19 * len(pairs) + 1.1))
+    y = np.arange(len(pairs))
+    known = pairs["in_prior"].to_numpy(dtype=bool)
+    ax.hlines(y, 0, pairs["attention"], color=OTHER, linewidth=1)
+    ax.scatter(pairs["attention"], y, c=np.where(known, SENSITIVE, RESISTANT), s=18, zorder=3)
+    ax.set_yticks(y, [f"{a} – {b}" for a, b in zip(pairs["gene_a"], pairs["gene_b"])], fontsize=SMALL)
+    ax.set_ylim(len(pairs) - 0.5, -0.5)
+    ax.set_xlabel("mean attention" + " (orange: in the prior network)" * bool(known.any()), fontsize=SMALL)
+    ax.set_title(f"Strongest pairs of genes under {found['name']}", fontsize=SMALL + 1, loc="left")
+    despine(ax)
+    return ax
+
+
+def enrich_interactions(
+    adata: AnnData, *, n_sets: int = 15, key: str = "enriched_interactions", figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Plot the gene sets that the strongest interactions are enriched in, against the panel as background.
+
+    Parameters
+    ----------
+    adata
+        What :func:`scdrug.tl.enrich_interactions` was run on.
+    n_sets
+        Number of gene sets.
+    key
+        Where the results are.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes: −log10 p of each set; orange below a false discovery rate of 0.05.
+
+    Raises
+    ------
+    KeyError
+        If there are no results.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scdrug
+    >>> adata = anndata.AnnData(np.zeros((1, 1)))
+    >>> table = pd.DataFrame({"n_set": [9], "n_overlap": [4], "p_value": [0.01], "fdr": [0.01]}, index=["Mitosis"])
+    >>> adata.uns["enriched_interactions"] = table
+    >>> scdrug.pl.enrich_interactions(adata).get_yticklabels()[0].get_text()
+    'Mitosis (4/9)'
+    """
+    table = stored(adata, key, function="enrich_interactions").head(n_sets)
+    labels = [
+        f"{shorten(str(name), 44)} ({int(k)}/{int(n)})"
+        for name, k, n in zip(table.index, table["n_overlap"], table["n_set"])
+    ]
+    return _bars(table, labels, "gene set (overlap / set)", figsize, ax)
+
+
+def compare_responders(
+    adata: AnnData, *, key: str = "responders", figsize: tuple[float, float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Plot, drug by drug, how well predictions tell responders from other patients.
+
+    Parameters
+    ----------
+    adata
+        What :func:`scdrug.tl.compare_responders` was run on.
+    key
+        Where the results are.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes: AUROC of each drug, 0.5 being chance; orange below a false discovery rate of 0.05.
+
+    Raises
+    ------
+    KeyError
+        If there are no results.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scdrug
+    >>> adata = anndata.AnnData(np.zeros((1, 1)))
+    >>> row = {"name": ["X"], "n_responders": [12], "n_others": [20], "auroc": [0.7], "fdr": [0.01]}
+    >>> adata.uns["responders"] = pd.DataFrame(row, index=["x"])
+    >>> scdrug.pl.compare_responders(adata).get_yticklabels()[0].get_text()
+    'X (12 vs 20)'
+    """
+    table = stored(adata, key, function="compare_responders").sort_values("auroc", ascending=False, kind="stable")
+    ax = new_axes(ax, figsize or (4.6, 0.24 * len(table) + 1.0))
+    y = np.arange(len(table))
+    ax.axvline(0.5, color=LINE, linewidth=0.8, linestyle="--")
+    ax.scatter(table["auroc"], y, c=np.where(table["fdr"] < 0.05, SENSITIVE, RESISTANT), s=22, zorder=3)
+    names = [
+        f"{shorten(str(name))} ({int(a)} vs {int(b)})"
+        for name, a, b in zip(table["name"], table["n_responders"], table["n_others"])
+    ]
+    ax.set_yticks(y, names, fontsize=SMALL)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_xlabel("AUROC, responders predicted more sensitive (orange: FDR < 0.05)", fontsize=SMALL)
+    despine(ax)
+    return ax
+
+
+def _bars(
+    table: pd.DataFrame, labels: list[str], what: str, figsize: tuple[float, float] | None, ax: Axes | None
+) -> Axes:
+    ax = new_axes(ax, figsize or (6.2, 0.22 * len(table) + 1.0))
+    y = np.arange(len(table))
+    colors = np.where(table["fdr"] < 0.05, SENSITIVE, CATEGORIES[4])
+    ax.barh(y, -np.log10(np.maximum(table["p_value"], 1e-300)), color=colors, height=0.7)
+    ax.set_yticks(y, labels, fontsize=SMALL)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlabel("−log10 p (orange: FDR < 0.05)", fontsize=SMALL)
+    ax.set_ylabel(what, fontsize=SMALL)
+    despine(ax)
+    return ax

@@ -1,0 +1,287 @@
+"""From lines to patients: predictions cohort by cohort, and a test whether responders are predicted to be sensitive."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .._constants import KEYS
+from .._validate import check_choice, check_key, examples, plain
+from ..pp._drugs import resolve_drugs
+from ._perturbed import own_copy
+from ._predict import _resolve_model, predict_response
+from ._stored import group_labels
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ..model import DrugResponseModel
+
+#: Patients that a cohort needs for an estimate of its own.
+_MIN_PATIENTS = 3
+
+
+def predict_patients(
+    adata: AnnData,
+    model: str | os.PathLike[str] | DrugResponseModel = "default",
+    *,
+    cohort_key: str = "cohort",
+    harmonize: str = "cohort",
+    reference: AnnData | None = None,
+    drugs: Any = None,
+    layer: str | None = None,
+    scale: str = "auto",
+    min_coverage: float = 0.3,
+    key_added: str = KEYS.PREDICTED,
+    copy: bool = False,
+) -> AnnData | None:
+    """Predict responses of patients, with each cohort brought onto the reference's scale by itself.
+
+    Parameters
+    ----------
+    adata
+        Tumours × genes, bulk expression; see :func:`scdrug.datasets.read_patients`.
+    model
+        Name of a bundled model, folder of a saved one, or a trained model.
+    cohort_key
+        Column of `obs` with the cohort, such as the type of cancer.
+    harmonize
+        ``"cohort"``: each cohort by :func:`scdrug.pp.harmonize`, which never changes the reference nor looks at another cohort.
+        ``"combat"``: joint ComBat of the reference and each cohort, as Bang et al. 2024 do, after which reference and cohort
+        have the same mean and variance of each gene; needs `reference`. Both see the unlabelled patients of the cohort.
+    reference
+        The model's training reference, for ``"combat"``.
+    drugs
+        Names or ids of drugs, SMILES, or a mapping; all of the model if omitted.
+    layer
+        Layer to read; `X` if omitted.
+    scale
+        Scale of the input, see :func:`scdrug.tl.predict_response`.
+    min_coverage
+        Least share of the model's genes that must be measured.
+    key_added
+        Key of the predictions.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or a copy of `adata`, with ``adata.obsm["predicted_response" | key_added]``: patients × drugs in the unit of the model's
+    reference (lower ln IC50 = more sensitive), and ``adata.uns[key_added]``: provenance, cohorts, harmonization.
+
+    Raises
+    ------
+    KeyError
+        If a column or drug is missing.
+    ValueError
+        If a cohort has fewer than three patients, patients have no cohort, or ``"combat"`` lacks the reference.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> patients, reference = scdrug.datasets.toy_cells(n_cells=60), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_patients(patients, model, cohort_key="sample")
+    >>> patients.obsm["predicted_response"].shape
+    (60, 12)
+    """
+    check_choice("harmonize", harmonize, ("cohort", "combat"))
+    trained = _resolve_model(model)
+    labels = group_labels(adata, cohort_key, argument="cohort_key")
+    codes = np.asarray(labels.codes)
+    _check_cohorts(codes, list(labels.categories))
+    if harmonize == "combat" and reference is None:
+        raise ValueError("ComBat needs the lines: pass the model's training data as `reference`.")
+    parts = []
+    for cohort in range(len(labels.categories)):
+        part = adata[codes == cohort].copy()
+        if harmonize == "combat":
+            part, part_layer, part_scale = _combat(part, reference, trained, layer, scale), None, "scaled"
+            table = trained.predict(part, drugs=drugs, min_coverage=min_coverage, key_added=None)
+        else:
+            part_layer, part_scale = layer, scale
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Replacing the results")
+                predict_response(
+                    part, trained, drugs=drugs, layer=part_layer, scale=part_scale, min_coverage=min_coverage
+                )
+            table = part.obsm[KEYS.PREDICTED]
+        parts.append(table)
+    chosen, ids, _ = trained.select_drugs(drugs)
+    adata = own_copy(adata, copy=copy)
+    adata.obsm[key_added] = pd.concat(parts).loc[adata.obs_names]
+    adata.uns[key_added] = trained.provenance(
+        cohorts=[str(name) for name in labels.categories], harmonize=harmonize, drugs=chosen.drugs.loc[ids]
+    )
+    return adata if copy else None
+
+
+def _check_cohorts(codes: np.ndarray, names: list[str]) -> None:
+    if (codes < 0).any():
+        raise ValueError(f"{int((codes < 0).sum())} patients have no cohort. Give them one, or leave them out.")
+    counts = np.bincount(codes, minlength=len(names))
+    small = [str(name) for name, count in zip(names, counts) if count < _MIN_PATIENTS]
+    if small:
+        raise ValueError(
+            f"Cohorts of fewer than {_MIN_PATIENTS} patients cannot be harmonized: {examples(small)}. Join them with others."
+        )
+
+
+def _combat(part: AnnData, reference: AnnData, model: DrugResponseModel, layer: str | None, scale: str) -> AnnData:
+    """A cohort after joint ComBat with the reference (Johnson, Li and Rabinovic 2007), placed back on the reference's scale."""
+    import anndata
+    import scanpy as sc
+
+    from ..model._data import dense_expression
+    from ..pp._genes import match_genes
+
+    columns = match_genes(part.var_names, model.genes).columns
+    lines = match_genes(reference.var_names, model.genes).columns
+    shared = (columns >= 0) & (lines >= 0)
+    if not shared.any():
+        raise ValueError("The cohort and `reference` share no gene of the model.")
+    ours = dense_expression(reference, None)[:, lines[shared]].astype(np.float64)
+    theirs = dense_expression(part, layer)[:, columns[shared]].astype(np.float64)
+    if scale in ("counts", "linear"):
+        theirs = np.log2(theirs + 1)
+    both = np.vstack([ours, theirs])
+    batch = ["lines"] * len(ours) + ["patients"] * len(theirs)
+    joint = anndata.AnnData(
+        both, obs=pd.DataFrame({"batch": pd.Categorical(batch)}, index=[str(i) for i in range(len(both))])
+    )
+    sd = np.array([ours.std(axis=0), theirs.std(axis=0)])
+    varies = (sd > 1e-8).all(axis=0)  # ComBat divides by the deviation in each batch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        corrected = sc.pp.combat(joint[:, varies].copy(), key="batch", inplace=False)
+    # ComBat moves the lines too; the same map takes them, and with them the cohort, back to where the model was trained
+    moved, target = np.asarray(corrected)[: len(ours)], ours[:, varies]
+    slope = target.std(axis=0) / np.maximum(moved.std(axis=0), 1e-12)
+    placed = (np.asarray(corrected)[len(ours) :] - moved.mean(axis=0)) * slope + target.mean(axis=0)
+    names = np.asarray(model.genes)[shared][varies]
+    return anndata.AnnData(
+        placed.astype(np.float32), obs=pd.DataFrame(index=part.obs_names), var=pd.DataFrame(index=names)
+    )
+
+
+def compare_responders(
+    adata: AnnData,
+    *,
+    response_key: str = "clinical_response",
+    key: str = KEYS.PREDICTED,
+    min_patients: int = 10,
+    cohort_key: str | None = None,
+    lower_is_sensitive: bool = True,
+    key_added: str = "responders",
+    copy: bool = False,
+) -> AnnData | None:
+    """Test drug by drug whether patients who responded were predicted to be more sensitive.
+
+    Parameters
+    ----------
+    adata
+        Patients with predictions of :func:`predict_patients`.
+    response_key
+        Key of `obsm`: DataFrame of patients × drugs, 1 for a response, 0 for none, NaN where not treated.
+    key
+        Where the predictions are.
+    min_patients
+        A drug is tested if it has more than this many responders, and non-responders.
+    cohort_key
+        Column of `obs`: also subtract the mean prediction of each cohort, since types of cancer differ in response rate.
+    lower_is_sensitive
+        Direction of the predictions.
+    key_added
+        Key of `uns`.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or a copy of `adata`, with ``adata.uns["responders" | key_added]``: DataFrame by drug id with `name`, `n_responders`,
+    `n_others`, `difference` (mean prediction of responders − others), `auroc` (above 0.5: responders predicted more sensitive),
+    `p_value` (Welch, one-sided) and `fdr` (Benjamini and Hochberg), smallest p first.
+
+    Raises
+    ------
+    KeyError
+        If predictions or responses are not there.
+    ValueError
+        If no drug has enough patients.
+
+    Notes
+    -----
+    Bang et al. 2024, section 4.5: drugs with more than ten responders and ten others, one-sided t test; without correction for
+    the number of drugs there.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, scdrug
+    >>> patients, reference = scdrug.datasets.toy_cells(n_cells=60), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_patients(patients, model, cohort_key="sample")
+    >>> truth = patients.obsm["true_response"][["trametinib"]]
+    >>> patients.obsm["clinical_response"] = (truth < truth.median()).astype(float)
+    >>> scdrug.tl.compare_responders(patients)
+    >>> bool(patients.uns["responders"].loc["trametinib", "auroc"] > 0.7)
+    True
+    """
+    if min_patients < 1:
+        raise ValueError(f"`min_patients` must be at least 1; found {min_patients}.")
+    check_key(dict(adata.obsm), key, where="adata.obsm", hint="Run scdrug.tl.predict_patients(adata, …) first.")
+    check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="scdrug.datasets.read_patients makes it.")
+    predicted, response = adata.obsm[key], adata.obsm[response_key]
+    pairs = _match_drugs(adata, key, response)
+    sign = -1.0 if lower_is_sensitive else 1.0
+    cohorts = None if cohort_key is None else np.asarray(group_labels(adata, cohort_key).codes)
+    rows = {}
+    for theirs, ours in pairs.items():
+        outcome = response[theirs].to_numpy(dtype=float)
+        values = predicted[ours].to_numpy(dtype=float)
+        if cohorts is not None:
+            values = values - pd.Series(values).groupby(cohorts).transform("mean").to_numpy()
+        yes, no = values[outcome == 1], values[outcome == 0]
+        if min(len(yes), len(no)) <= min_patients:
+            continue
+        test = stats.ttest_ind(sign * yes, sign * no, equal_var=False, alternative="greater")
+        rank = stats.mannwhitneyu(sign * yes, sign * no).statistic / (len(yes) * len(no))
+        rows[ours] = (str(theirs), len(yes), len(no), yes.mean() - no.mean(), float(rank), float(test.pvalue))
+    if not rows:
+        raise ValueError(
+            f"No drug of `adata.obsm[{response_key!r}]` ({examples(response.columns)}) is predicted and has more than "
+            f"{min_patients} responders and others. Lower `min_patients`, or use a model of these drugs."
+        )
+    columns = ["name", "n_responders", "n_others", "difference", "auroc", "p_value"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).sort_values("p_value", kind="stable")
+    table["fdr"] = stats.false_discovery_control(table["p_value"])
+    adata = own_copy(adata, copy=copy)
+    adata.uns[key_added] = table
+    adata.uns[f"{key_added}_params"] = plain({"min_patients": min_patients, "cohort_key": cohort_key})
+    return adata if copy else None
+
+
+def _match_drugs(adata: AnnData, key: str, response: pd.DataFrame) -> dict[str, str]:
+    """Predicted drug for each drug that patients had."""
+    predicted = adata.obsm[key]
+    drugs = adata.uns.get(key, {}).get("drugs")
+    names = adata.uns.get("clinical_drugs")
+    pairs = {}
+    for theirs in response.columns:
+        asked = str(names.loc[theirs, "name"]) if names is not None and theirs in names.index else str(theirs)
+        if theirs in predicted.columns:
+            pairs[str(theirs)] = str(theirs)
+        elif isinstance(drugs, pd.DataFrame):
+            try:
+                pairs[str(theirs)] = resolve_drugs([asked], drugs)[0]
+            except KeyError:
+                continue
+    return pairs

@@ -1,0 +1,109 @@
+"""What analyses of perturbed expression share: a model that can do it, samples on its scale, and conditions of drugs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._validate import examples
+from ..pp._checks import check_cells
+from ..pp._genes import check_coverage, match_genes
+from ..pp._harmonization import fit_harmonization
+from ..pp._rows import iter_row_blocks
+from ._predict import _resolve_model
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ..model import CSG2A
+
+#: Rows that are propagated at once.
+_BLOCK = 512
+
+
+def perturbing_model(model: str | os.PathLike[str] | CSG2A, *, pretrained: bool) -> CSG2A:
+    """A trained model that predicts expression under treatment.
+
+    Raises
+    ------
+    TypeError
+        If it is of another class.
+    RuntimeError
+        If it was not trained, or, where that is needed, its core was not pretrained.
+    """
+    trained = _resolve_model(model)
+    if not hasattr(trained, "perturb"):
+        raise TypeError(
+            f"Expression under treatment needs a model of class CSG2A; found {type(trained).__name__}. Train one with "
+            "scdrug.model.CSG2A."
+        )
+    if pretrained and not trained.is_pretrained:
+        raise RuntimeError(
+            "The core of this model has not seen perturbation data, so what it makes of expression is no prediction. "
+            "Call model.pretrain(perturbations) before model.train(), or pass `core=` to CSG2A."
+        )
+    return trained  # type: ignore[return-value]
+
+
+def structures_of(model: CSG2A, drugs: str | Sequence[str] | Mapping[str, str] | None) -> pd.DataFrame:
+    """Table of drugs with a structure, by id.
+
+    Raises
+    ------
+    KeyError
+        If a drug is not known.
+    ValueError
+        If a drug has no structure.
+    """
+    chosen, ids, _ = model.select_drugs([drugs] if isinstance(drugs, str) else drugs)
+    table = chosen.drugs.loc[ids]
+    lacking = table.index[table["smiles"] == ""]
+    if len(lacking) == len(table) or (drugs is not None and len(lacking)):
+        raise ValueError(f"There is no structure of {examples(lacking)}. Pass a mapping of names to SMILES.")
+    return table[table["smiles"] != ""]
+
+
+def reference_rows(
+    adata: AnnData, model: CSG2A, *, layer: str | None, scale: str, method: str, anchor: str, min_coverage: float
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Samples on the scale of the model's reference, block by block (rows × genes of the reference).
+
+    Raises
+    ------
+    ValueError
+        If too few genes are measured or values are not finite.
+    """
+    check_cells(adata)
+    match = match_genes(adata.var_names, model.genes)
+    check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+    fitted = fit_harmonization(
+        adata, model.profile, match, method=method, anchor=anchor, scale=scale, layer=layer, groups=None
+    )
+    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=_BLOCK):
+        yield rows, np.array(fitted.transform(block).values)
+
+
+def own_copy(adata: AnnData, *, copy: bool) -> AnnData:
+    """What results are written to."""
+    if copy:
+        return adata.copy()
+    if adata.is_view:
+        adata._init_as_actual(adata.copy())
+    return adata
+
+
+def stored(adata: AnnData, key: str, *, function: str) -> Mapping[str, Any]:
+    """What a function of :mod:`scdrug.tl` stored in ``uns``.
+
+    Raises
+    ------
+    KeyError
+        If there is nothing.
+    """
+    if key not in adata.uns:
+        raise KeyError(f"{key!r} is not in `adata.uns`. Run scdrug.tl.{function}(adata, …) first.")
+    return adata.uns[key]

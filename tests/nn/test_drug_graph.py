@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from scdrug.nn._checkpoint import read_checkpoint
 from scdrug.nn._contextpred import ContextPredEncoder
-from scdrug.nn._drug_graph import POOLS, DrugGraphEncoder, FeatureBatch, GraphBatch, pool_atoms
+from scdrug.nn._drug_graph import POOLS, DrugGraphEncoder, pool_atoms
+from scdrug.nn._graph_batch import FeatureBatch, GraphBatch, SparseMap
 from scdrug.nn._graph_conv import GATConv, GCNConv, GINConv, softmax_by
 from scdrug.pp._graphs import MolecularGraphs, molecular_graphs
 
@@ -110,7 +111,7 @@ def test_graph_convolution_is_the_dense_formula() -> None:
     weight, bias = (p.detach().numpy() for p in (layer.linear.weight, layer.linear.bias))
     expected = scale @ adjacency @ scale @ (graphs.x @ weight.T + bias)
     batch = tensors(graphs)
-    got = layer(batch.x, batch.edge_index, batch.edge_attr).detach().numpy()
+    got = layer(batch.x, batch).detach().numpy()
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -121,13 +122,13 @@ def test_layers_agree_with_torch_geometric() -> None:
     ours = GCNConv(n_atom, 8)
     theirs = pyg.GCNConv(n_atom, 8)
     theirs.lin.weight.data = ours.linear.weight.data
-    torch.testing.assert_close(ours(batch.x, batch.edge_index, batch.edge_attr), theirs(batch.x, batch.edge_index))
+    torch.testing.assert_close(ours(batch.x, batch), theirs(batch.x, batch.edge_index))
 
     ours = GINConv(n_atom, 8, n_bond).eval()
     theirs = pyg.GINEConv(ours.mlp, edge_dim=n_bond)
     theirs.lin.load_state_dict(ours.bond.state_dict())
     expected = theirs(batch.x, batch.edge_index, batch.edge_attr)
-    torch.testing.assert_close(ours(batch.x, batch.edge_index, batch.edge_attr), expected)
+    torch.testing.assert_close(ours(batch.x, batch), expected)
 
     ours = GATConv(n_atom, 8, n_bond)
     theirs = pyg.GATv2Conv(n_atom, 2, heads=4, edge_dim=n_bond, add_self_loops=False)
@@ -137,7 +138,21 @@ def test_layers_agree_with_torch_geometric() -> None:
     theirs.lin_edge.load_state_dict(ours.bond.state_dict())
     theirs.att.data = ours.attention.data[None]
     expected = theirs(batch.x, batch.edge_index, batch.edge_attr) + ours.skip(batch.x)
-    torch.testing.assert_close(ours(batch.x, batch.edge_index, batch.edge_attr), expected)
+    torch.testing.assert_close(ours(batch.x, batch), expected)
+
+
+def test_a_sparse_map_multiplies_also_where_there_are_no_sparse_products() -> None:
+    batch = tensors(molecular_graphs(DRUGS))
+    dense = torch.zeros(batch.normalised.shape)
+    dense[batch.normalised.rows, batch.normalised.columns] = batch.normalised.values
+    torch.testing.assert_close(dense, dense.T)
+    x = torch.randn(len(batch.x), 3, requires_grad=True)
+    torch.testing.assert_close(batch.normalised @ x, dense @ x)
+    (gradient,) = torch.autograd.grad((batch.normalised @ x).square().sum(), x)
+    torch.testing.assert_close(gradient, 2 * dense.T @ dense @ x)
+    meta = SparseMap(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), torch.ones(1), (2, 1))
+    moved = SparseMap(*(part.to("meta") for part in (meta.rows, meta.columns, meta.values)), (2, 1))
+    assert (moved @ torch.ones(1, 4, device="meta")).shape == (2, 4)
 
 
 def test_attention_adds_up_to_one_and_survives_large_logits() -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ._checkpoint import load_exactly, read_checkpoint
-from ._drug_graph import GraphBatch, pool_atoms
-from ._graph_conv import normalised_adjacency
+from ._drug_graph import pool_atoms
+from ._graph_batch import GraphBatch
 
 #: Sizes of the vocabulary: elements, chirality, bond orders (with self-loop and mask), bond directions.
 _N_ELEMENTS, _N_CHIRALITY, _N_ORDERS, _N_DIRECTIONS = 120, 3, 6, 3
@@ -25,14 +25,13 @@ class _Layer(nn.Module):
         self.edge_embedding1 = nn.Embedding(_N_ORDERS, width)
         self.edge_embedding2 = nn.Embedding(_N_DIRECTIONS, width)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        source, target, weight = normalised_adjacency(edge_index, len(x))
-        loops = edge_attr.new_zeros((len(x), 2))
-        loops[:, 0] = _SELF_LOOP
-        codes = torch.cat([edge_attr, loops])
-        bonds = self.edge_embedding1(codes[:, 0]) + self.edge_embedding2(codes[:, 1])
-        h = self.linear(x)
-        return torch.zeros_like(h).index_add(0, target, (h[source] + bonds) * weight[:, None])
+    def forward(self, x: Tensor, batch: GraphBatch) -> Tensor:
+        loop = self.edge_embedding1.weight[_SELF_LOOP] + self.edge_embedding2.weight[0]
+        bonds = self.edge_embedding1(batch.edge_attr[:, 0]) + self.edge_embedding2(batch.edge_attr[:, 1])
+        scale = torch.bincount(batch.edge_index[1], minlength=len(x)).add(1).to(x.dtype).rsqrt()[:, None]
+        # what a bond adds does not depend on its source's features, so it needs no message of its own
+        carried = batch.collect @ (bonds * (batch.gather @ scale)) * scale + loop * scale.square()
+        return batch.normalised @ self.linear(x) + carried
 
 
 class ContextPredEncoder(nn.Module):
@@ -82,6 +81,6 @@ class ContextPredEncoder(nn.Module):
         atoms = self.x_embedding1(batch.x[:, 0]) + self.x_embedding2(batch.x[:, 1])
         last = len(self.gnns) - 1
         for i, (layer, norm) in enumerate(zip(self.gnns, self.batch_norms, strict=True)):
-            atoms = norm(layer(atoms, batch.edge_index, batch.edge_attr))
+            atoms = norm(layer(atoms, batch))
             atoms = self.dropout(atoms if i == last else torch.relu(atoms))
         return pool_atoms(atoms, batch, self.pool)

@@ -3,81 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from ._graph_batch import GraphBatch
 from ._graph_conv import GATConv, GCNConv, GINConv
 
 _CONVS = {"gat": GATConv, "gcn": GCNConv, "gin": GINConv}
 POOLS = ("max", "max_mean", "mean", "mean_padded", "sum")
-
-
-@dataclass(frozen=True, eq=False)
-class GraphBatch:
-    """Molecules as tensors: atoms of one molecule stand together, bonds are listed in both directions."""
-
-    #: Atoms × features.
-    x: Tensor
-    #: Source and target atom of each bond (2 × bonds).
-    edge_index: Tensor
-    #: Bonds × features.
-    edge_attr: Tensor
-    #: Number of atoms by molecule.
-    n_atoms: Tensor
-    #: Atoms that only fill a molecule up to a fixed size (bool).
-    padding: Tensor
-
-    def __len__(self) -> int:
-        return len(self.n_atoms)
-
-    @property
-    def graph(self) -> Tensor:
-        """Molecule of each atom."""
-        return torch.repeat_interleave(torch.arange(len(self), device=self.x.device), self.n_atoms)
-
-    def to(self, device: torch.device | str) -> GraphBatch:
-        """The same on another device."""
-        return GraphBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-    def select(self, molecules: Tensor) -> GraphBatch:
-        """Some of the molecules, in the order given.
-
-        Parameters
-        ----------
-        molecules
-            Positions of molecules, each at most once.
-        """
-        device = self.x.device
-        start = self.n_atoms.cumsum(0) - self.n_atoms
-        sizes = self.n_atoms[molecules]
-        offset = torch.repeat_interleave(start[molecules] - (sizes.cumsum(0) - sizes), sizes)
-        atoms = torch.arange(int(sizes.sum()), device=device) + offset
-        place = torch.full((len(self.x),), -1, dtype=torch.long, device=device)
-        place[atoms] = torch.arange(len(atoms), device=device)
-        bonds = place[self.edge_index]
-        kept = bonds[0] >= 0
-        return GraphBatch(self.x[atoms], bonds[:, kept], self.edge_attr[kept], sizes, self.padding[atoms])
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureBatch:
-    """Molecules as vectors of fixed length, such as fingerprints, with the interface of :class:`GraphBatch`."""
-
-    #: Molecules × features.
-    x: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def to(self, device: torch.device | str) -> FeatureBatch:
-        """The same on another device."""
-        return replace(self, x=self.x.to(device))
-
-    def select(self, molecules: Tensor) -> FeatureBatch:
-        """Some of the molecules, in the order given."""
-        return replace(self, x=self.x[molecules])
 
 
 def pool_atoms(atoms: Tensor, batch: GraphBatch, pool: str) -> Tensor:
@@ -100,7 +34,7 @@ def pool_atoms(atoms: Tensor, batch: GraphBatch, pool: str) -> Tensor:
     if pool == "max_mean":
         return torch.cat([pool_atoms(atoms, batch, "max"), pool_atoms(atoms, batch, "mean")], dim=1)
     graph = batch.graph
-    if pool != "mean_padded" and bool(batch.padding.any()):
+    if pool != "mean_padded" and batch.has_padding:
         atoms, graph = atoms[~batch.padding], graph[~batch.padding]
     out = atoms.new_zeros((len(batch), atoms.shape[1]))
     if pool == "max":
@@ -143,7 +77,8 @@ class DrugGraphEncoder(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from scdrug.nn._drug_graph import DrugGraphEncoder, GraphBatch
+    >>> from scdrug.nn._drug_graph import DrugGraphEncoder
+    >>> from scdrug.nn._graph_batch import GraphBatch
     >>> bond = torch.tensor([[0, 1], [1, 0]])
     >>> batch = GraphBatch(
     ...     torch.eye(3), bond, torch.zeros(2, 0), torch.tensor([2, 1]), torch.zeros(3, dtype=torch.bool)
@@ -179,7 +114,7 @@ class DrugGraphEncoder(nn.Module):
         """Encode molecules (molecules × n_out)."""
         atoms = batch.x
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            atoms = self.dropout(norm(torch.relu(conv(atoms, batch.edge_index, batch.edge_attr))))
+            atoms = self.dropout(norm(torch.relu(conv(atoms, batch))))
         return pool_atoms(atoms, batch, self.pool)
 
 

@@ -5,25 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def normalised_adjacency(edge_index: Tensor, n_atoms: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Symmetrically normalised adjacency with self-loops, D^-½ (A + I) D^-½ (Kipf and Welling 2017, eq. 2).
-
-    Parameters
-    ----------
-    edge_index
-        Source and target of each bond, both directions listed (2 × bonds).
-    n_atoms
-        Number of atoms.
-
-    Returns
-    -------
-    Source, target and weight of each entry that is not zero.
-    """
-    loops = torch.arange(n_atoms, device=edge_index.device)
-    source, target = torch.cat([edge_index[0], loops]), torch.cat([edge_index[1], loops])
-    scale = torch.bincount(target, minlength=n_atoms).clamp(min=1).to(torch.get_default_dtype()).rsqrt()
-    return source, target, scale[source] * scale[target]
+from ._graph_batch import GraphBatch
 
 
 class GCNConv(nn.Module):
@@ -45,11 +27,9 @@ class GCNConv(nn.Module):
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+    def forward(self, x: Tensor, batch: GraphBatch) -> Tensor:
         """Map atoms × n_in to atoms × n_out."""
-        source, target, weight = normalised_adjacency(edge_index, len(x))
-        h = self.linear(x)
-        return torch.zeros_like(h).index_add(0, target, h[source] * weight[:, None].to(h.dtype))
+        return batch.normalised @ self.linear(x)
 
 
 class GINConv(nn.Module):
@@ -69,13 +49,12 @@ class GINConv(nn.Module):
         self.eps = nn.Parameter(torch.zeros(()))
         self.mlp = nn.Sequential(nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.ReLU(), nn.Linear(n_out, n_out))
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+    def forward(self, x: Tensor, batch: GraphBatch) -> Tensor:
         """Map atoms × n_in to atoms × n_out."""
-        message = x[edge_index[0]]
+        message = batch.gather @ x
         if self.bond is not None:
-            message = torch.relu(message + self.bond(edge_attr))
-        total = torch.zeros_like(x).index_add(0, edge_index[1], message)
-        return self.mlp((1 + self.eps) * x + total)
+            message = torch.relu(message + self.bond(batch.edge_attr))
+        return self.mlp((1 + self.eps) * x + batch.collect @ message)
 
 
 class GATConv(nn.Module):
@@ -104,17 +83,16 @@ class GATConv(nn.Module):
         nn.init.xavier_uniform_(self.attention)
         self.skip = nn.Linear(n_in, n_out)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+    def forward(self, x: Tensor, batch: GraphBatch) -> Tensor:
         """Map atoms × n_in to atoms × n_out."""
-        source, target = edge_index
-        values = self.source(x)[source]
-        key = values + self.target(x)[target]
+        values = batch.gather @ self.source(x)
+        key = values + batch.gather_target @ self.target(x)
         if self.bond is not None:
-            key = key + self.bond(edge_attr)
+            key = key + self.bond(batch.edge_attr)
         key = torch.nn.functional.leaky_relu(key, 0.2).view(-1, self.n_heads, self.width)
-        alpha = softmax_by((key * self.attention).sum(-1), target, len(x))
+        alpha = softmax_by((key * self.attention).sum(-1), batch.edge_index[1], len(x))
         weighted = (values.view(-1, self.n_heads, self.width) * alpha[..., None]).flatten(1)
-        return self.skip(x).index_add(0, target, weighted)
+        return self.skip(x) + batch.collect @ weighted
 
 
 def softmax_by(logits: Tensor, group: Tensor, n_groups: int) -> Tensor:

@@ -24,6 +24,9 @@ MODELS = {
     "KernelRidge-rbf": (model.KernelRidge, {"kernel": "rbf"}),
     "KernelRidge-mean": (model.KernelRidge, {"kernel": "mean"}),
     "KernelRidge-tanimoto": (model.KernelRidge, {"drug_kernel": "tanimoto"}),
+    "DeepCDR": (model.DeepCDR, {}),
+    "DeepCDR-identities": (model.DeepCDR, {"offset": "none", "identities": True, "cell_input": "scores"}),
+    "DeepCDR-published": (model.DeepCDR, {"preset": "rossner2025"}),
 }
 
 

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, KernelRidge, SoftImpute
+    from .deepcdr import DeepCDR
 
 _MODULES = {
     "AdditiveMean": "baseline",
+    "DeepCDR": "deepcdr",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MethodCard": "_card",
@@ -21,10 +23,11 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "KernelRidge", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "KernelRidge", "SoftImpute", "DeepCDR")
 
 __all__ = [
     "AdditiveMean",
+    "DeepCDR",
     "DrugResponseModel",
     "KernelRidge",
     "MethodCard",

@@ -196,8 +196,11 @@ def _predict_blocks(
     values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
     similarity, typicality = np.empty((2, adata.n_obs))
     check = predictor.harmonization.is_unfitted  # a fitted one has seen all rows
+    inputs = predictor.sample_inputs(adata)
     for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, check=check):
-        values[rows], similarity[rows], typicality[rows] = predictor(block, None if codes is None else codes[rows])
+        values[rows], similarity[rows], typicality[rows] = predictor(
+            block, None if codes is None else codes[rows], None if inputs is None else inputs[rows]
+        )
     if not np.isfinite(values.sum(dtype=np.float64)):  # one sum instead of a mask as large as a quarter of the values
         raise RuntimeError(
             "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "

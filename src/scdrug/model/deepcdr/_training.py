@@ -1,0 +1,153 @@
+"""Minibatches of pairs and their loss; contexts are drawn so that one network serves known and new lines and drugs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...nn._graph_batch import FeatureBatch, GraphBatch
+from ...nn._losses import masked_bce, masked_mse
+from ._crossfit import KNOWN, NEW_DRUG, NEW_LINE
+from ._module import Pairs
+
+if TYPE_CHECKING:
+    from ._module import DeepCDRNet
+
+#: How often a training pair is shown as of a known line and drug, a new line, a new drug, both new.
+CONTEXT_SHARES = (0.55, 0.25, 0.1, 0.1)
+
+
+@dataclass(eq=False)
+class PairData:
+    """What a network is trained on, as tensors; moved to the network's device on first use."""
+
+    #: Lines × all features, NaN rows of blocks that were not measured.
+    features: Tensor
+    #: Molecules of the drugs that have a structure.
+    molecules: GraphBatch | FeatureBatch
+    #: Row of `molecules` of each drug, −1 without structure.
+    structure: Tensor
+    #: Offset of each pair in each context (contexts × lines × drugs), or one context of zeros.
+    offset: Tensor
+    #: Standard deviation of each drug, by which residuals are divided.
+    scale: Tensor
+
+    def to(self, device: torch.device) -> PairData:
+        """Move everything, once."""
+        if self.features.device != device:
+            for name in ("features", "structure", "offset", "scale"):
+                setattr(self, name, getattr(self, name).to(device))
+            self.molecules = self.molecules.to(device)
+        return self
+
+
+class PairLoss:
+    """Loss of a network over a minibatch of pairs.
+
+    Parameters
+    ----------
+    net
+        The network.
+    data
+        Features, molecules and offsets.
+    classification
+        Whether responses are labels.
+    contexts
+        Whether a training pair is shown in contexts that are drawn.
+    """
+
+    def __init__(self, net: DeepCDRNet, data: PairData, *, classification: bool, contexts: bool) -> None:
+        self.net, self.data, self.classification, self.contexts = net, data, classification, contexts
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss, and the number of pairs."""
+        output, target = self.residuals(batch)
+        value = masked_bce(output, target) if self.classification else masked_mse(output, target)
+        return {"loss": value, "n": torch.tensor(float(len(target)))}
+
+    def residuals(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Output of the network and what it should be, pair by pair."""
+        line, drug = batch["line"], batch["drug"]
+        data = self.data.to(line.device)
+        context = self._context(batch, data)
+        flat = (context * data.offset.shape[1] + line) * data.offset.shape[2] + drug
+        offset = data.offset.view(-1)[flat]
+        target = (batch["response"] - offset) / data.scale[drug]
+        lines, row = torch.unique(line, return_inverse=True)
+        drugs, column = torch.unique(drug, return_inverse=True)
+        pairs = Pairs(row, column, line, drug, (context & NEW_LINE) == 0, (context & NEW_DRUG) == 0)
+        codes = drug_codes(self.net, data.molecules, data.structure[drugs])
+        return self.net(self.net.cells(data.features[lines]), codes, pairs), target
+
+    def _context(self, batch: dict[str, Tensor], data: PairData) -> Tensor:
+        if not self.contexts:
+            return torch.zeros_like(batch["line"])
+        fixed = batch["context"]
+        if not self.net.training:
+            return fixed
+        # torch's generator is seeded at every step
+        shares = torch.tensor(CONTEXT_SHARES, device=fixed.device)
+        drawn = torch.multinomial(shares, len(fixed), replacement=True)
+        # a drug without structure cannot be predicted as if it were new
+        return torch.where(data.structure[batch["drug"]] >= 0, drawn, drawn & NEW_LINE)
+
+
+def drug_codes(net: DeepCDRNet, molecules: GraphBatch | FeatureBatch, structure: Tensor) -> Tensor:
+    """Codes of drugs, each molecule encoded once.
+
+    Parameters
+    ----------
+    net
+        The network.
+    molecules
+        Molecules.
+    structure
+        Row of `molecules` for each drug, −1 for drugs without structure.
+    """
+    known = structure >= 0
+    out = net.no_structure.expand(len(structure), -1)
+    if not bool(known.any()):
+        return out
+    rows = structure[known]
+    part = molecules if len(rows) == len(molecules) and bool((rows.diff() == 1).all()) else molecules.select(rows)
+    encoded = net.encode_drugs(part)
+    return encoded if bool(known.all()) else out.clone().index_copy(0, known.nonzero()[:, 0], encoded)
+
+
+def pair_tensors(response: np.ndarray, *, trained: np.ndarray) -> dict[str, Tensor]:
+    """Measured pairs as tensors: line, drug, response, and what is known of them.
+
+    Parameters
+    ----------
+    response
+        Lines × drugs, NaN where not measured.
+    trained
+        Responses that training uses (lines × drugs, NaN elsewhere); lines and drugs without any are new.
+    """
+    line, drug = np.nonzero(np.isfinite(response))
+    seen = np.isfinite(trained)
+    context = np.where(seen.any(axis=1)[line], KNOWN, NEW_LINE) | np.where(seen.any(axis=0)[drug], KNOWN, NEW_DRUG)
+    return {
+        "line": torch.from_numpy(line),
+        "drug": torch.from_numpy(drug),
+        "response": torch.from_numpy(response[line, drug].astype(np.float32)),
+        "context": torch.from_numpy(context),
+    }
+
+
+@torch.no_grad()
+def best_weight(loss: PairLoss, batches: list[dict[str, Tensor]]) -> float:
+    """Share of the network's output that fits validation responses best, between 0 and 1.
+
+    A network that has learned nothing that holds beyond its training pairs is thereby switched off.
+    """
+    product = square = 0.0
+    for batch in batches:
+        output, target = loss.residuals(batch)
+        product += float((output * target).sum())
+        square += float(output.square().sum())
+    return min(max(product / square, 0.0), 1.0) if square > 0 else 0.0

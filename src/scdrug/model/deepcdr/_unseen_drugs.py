@@ -1,0 +1,122 @@
+"""Drugs that were not in training: their codes, what the process says of them, and how near they are to known ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..._validate import examples
+from ...pp._molecules import canonical_smiles, morgan_fingerprints
+from ..baseline._drug_kernels import drug_similarity
+from ._build import DeepCDRModule
+from ._drugs import molecules
+from ._posterior import Posterior
+from ._process import ResponseProcess, mix_drugs
+
+if TYPE_CHECKING:
+    from ._model import DeepCDR
+
+#: Share of the training drugs whose nearest neighbour is less similar than what counts as near enough.
+_FAR = 0.1
+
+
+def posterior_of_unseen(model: DeepCDR, other: DeepCDR, smiles: dict[str, str]) -> Posterior:
+    """What predicts drugs from their structure.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    other
+        Model that will hold the result.
+    smiles
+        Canonical SMILES by name.
+
+    Raises
+    ------
+    ValueError
+        If a molecule is larger than the network allows.
+
+    Warns
+    -----
+    UserWarning
+        If a structure is unlike all drugs of the training.
+    """
+    trained = model.posterior
+    settings = model.settings
+    names, structures = list(smiles), list(smiles.values())
+    batch = molecules(structures, settings.drug_features, pool=settings.drug_pool, names=names)
+    device = next(trained.module.parameters()).device
+    with torch.inference_mode():
+        codes = trained.net.eval().encode_drugs(batch.to(device)).cpu().numpy()
+    fingerprints, usable = trained.module.array("fingerprints"), trained.module.array("usable").astype(bool)
+    cross = drug_similarity({"fingerprints": morgan_fingerprints(structures)}, {"fingerprints": fingerprints})
+    _warn_of_strangers(names, cross, fingerprints)
+    module = DeepCDRModule(trained.net)
+    kept = {"lines": trained.module.array("lines"), "fingerprints": fingerprints, "usable": usable.astype(np.uint8)}
+    if trained.has_process:
+        process = ResponseProcess(
+            trained.module.array("alpha").astype(np.float64),
+            trained.module.array("mean").astype(np.float64),
+            trained.module.array("scale").astype(np.float64),
+            np.zeros((0, 0)),
+        )
+        mixed = mix_drugs(process, drug_similarity({"fingerprints": fingerprints}), cross, usable)
+        kept |= {"alpha": process.alpha @ mixed.profiles, "mean": mixed.mean, "scale": mixed.scale}
+    else:
+        # without the process all drugs share one mean and scale
+        kept |= {name: np.full(len(names), trained.module.array(name)[0]) for name in ("mean", "scale")}
+    kept |= {"codes": codes, "trained": np.zeros(len(names), dtype=np.uint8)}
+    module.keep(**{k: v if v.dtype == np.uint8 else v.astype(np.float32) for k, v in kept.items()})
+    return Posterior(other, module, trained.lines)
+
+
+def _nearest_of_training(fingerprints: np.ndarray) -> np.ndarray:
+    """Similarity of each training drug to the most similar other one."""
+    similarity = drug_similarity({"fingerprints": fingerprints})
+    np.fill_diagonal(similarity, 0.0)
+    # the same compound under two names says nothing about how far new drugs may lie
+    return np.where(similarity > 0.999, 0.0, similarity).max(axis=1)
+
+
+def _threshold(fingerprints: np.ndarray) -> float:
+    return float(np.quantile(_nearest_of_training(fingerprints), _FAR))
+
+
+def _warn_of_strangers(names: list[str], cross: np.ndarray, fingerprints: np.ndarray) -> None:
+    nearest, threshold = cross.max(axis=1), _threshold(fingerprints)
+    far = [f"{name} ({value:.2f})" for name, value in zip(names, nearest, strict=True) if value < threshold]
+    if far:
+        warnings.warn(
+            f"{len(far)} of {len(names)} structures are unlike all drugs of the training (similarity below "
+            f"{threshold:.2f}), so that their predictions say little: {examples(far)}. See `model.nearest_drugs`.",
+            stacklevel=6,
+        )
+
+
+def nearest_drugs(model: DeepCDR, drugs: Mapping[str, str], *, n: int) -> pd.DataFrame:
+    """Training drugs most similar to new structures; see :meth:`DeepCDR.nearest_drugs`."""
+    structures = {str(name): canonical_smiles(text) for name, text in drugs.items()}
+    bad = [name for name, structure in structures.items() if structure is None]
+    if bad:
+        raise ValueError(f"{len(bad)} structures cannot be read as SMILES: {examples(bad)}. Check them.")
+    module = model.posterior.module
+    fingerprints = module.array("fingerprints")
+    names = model.drugs["name"].to_numpy()[module.array("usable").astype(bool)]
+    new = morgan_fingerprints([str(text) for text in structures.values()])
+    cross = drug_similarity({"fingerprints": new}, {"fingerprints": fingerprints})
+    order = np.argsort(-cross, axis=1, kind="stable")[:, :n]
+    threshold = _threshold(fingerprints)
+    return pd.DataFrame(
+        {
+            "nearest": [list(names[row]) for row in order],
+            "similarity": cross.max(axis=1),
+            "applicable": cross.max(axis=1) >= threshold,
+        },
+        index=pd.Index(list(structures), name="drug"),
+    )

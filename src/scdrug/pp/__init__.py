@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._drugs import featurize_drugs
+    from ._embed import embed_cells
     from ._gene_ids import map_gene_ids
     from ._genes import align_genes
     from ._harmonize import harmonize
@@ -20,11 +21,20 @@ _MODULES = {
     "align_genes": "_genes",
     "binarize_response": "_response",
     "build_reference": "_reference",
+    "embed_cells": "_embed",
     "featurize_drugs": "_drugs",
     "harmonize": "_harmonize",
     "map_gene_ids": "_gene_ids",
 }
-__all__ = ["align_genes", "binarize_response", "build_reference", "featurize_drugs", "harmonize", "map_gene_ids"]
+__all__ = [
+    "align_genes",
+    "binarize_response",
+    "build_reference",
+    "embed_cells",
+    "featurize_drugs",
+    "harmonize",
+    "map_gene_ids",
+]
 
 
 def __getattr__(name: str) -> Any:

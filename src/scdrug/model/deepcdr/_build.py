@@ -21,7 +21,7 @@ from ._crossfit import NEW_LINE, DrugStructures, offsets
 from ._drugs import molecules, readable
 from ._inputs import read_inputs
 from ._module import DeepCDRNet, NetConfig
-from ._training import PairData
+from ._training import PairData, context_weights
 
 if TYPE_CHECKING:
     from .._batches import TrainingTask
@@ -122,13 +122,15 @@ def build(model: DeepCDR, task: TrainingTask, *, pretrained_drugs: str | os.Path
         kernel, offset = None, None
         mean, scale = _common_scale(response, scaled=settings.scale_response and model.task == "regression")
     context = offset if offset is not None else np.broadcast_to(mean, (4, *response.shape))
+    context = _filled(context)
     structure = np.where(usable, np.cumsum(usable) - 1, -1)
     data = PairData(
         torch.from_numpy(features),
         batch,
         torch.from_numpy(structure),
-        torch.from_numpy(np.ascontiguousarray(_filled(context), dtype=np.float32)),
+        torch.from_numpy(np.ascontiguousarray(context, dtype=np.float32)),
         torch.from_numpy(scale.astype(np.float32)),
+        torch.from_numpy(context_weights(context, response, scale).astype(np.float32)),
     )
     trained = np.isfinite(response).any(axis=0)
     return Built(

@@ -32,10 +32,10 @@ class Settings:
     drug_norm: str = "batch"
     standardise: bool = True
     scale_response: bool = True
-    max_epochs: int = 60
+    max_epochs: int = 40
     batch_size: int = 4096
-    lr: float = 1e-3
-    patience: int = 6
+    lr: float = 3e-4
+    patience: int = 5
     weight_decay: float = 0.05
 
     def with_values(self, **given: object) -> Settings:

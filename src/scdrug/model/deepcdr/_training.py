@@ -35,11 +35,14 @@ class PairData:
     offset: Tensor
     #: Standard deviation of each drug, by which residuals are divided.
     scale: Tensor
+    #: Weight of each context in the loss, one over the variance of its residuals: else new drugs, whose potency is beyond
+    #: what structures tell, would decide alone.
+    weight: Tensor
 
     def to(self, device: torch.device) -> PairData:
         """Move everything, once."""
         if self.features.device != device:
-            for name in ("features", "structure", "offset", "scale"):
+            for name in ("features", "structure", "offset", "scale", "weight"):
                 setattr(self, name, getattr(self, name).to(device))
             self.molecules = self.molecules.to(device)
         return self
@@ -65,12 +68,17 @@ class PairLoss:
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss, and the number of pairs."""
-        output, target = self.residuals(batch)
-        value = masked_bce(output, target) if self.classification else masked_mse(output, target)
-        return {"loss": value, "n": torch.tensor(float(len(target)))}
+        output, target, weight = self.residuals(batch)
+        value = masked_bce(output, target) if self.classification else masked_mse(output, target, weight=weight)
+        parts = {"loss": value, "n": torch.tensor(float(len(target)))}
+        if not self.net.training and not self.classification:
+            # what the paper plots by epoch: the correlation over validation pairs
+            response = batch["response"] + (output - target) * self.data.scale[batch["drug"]]
+            parts["pearson"] = torch.corrcoef(torch.stack([response, batch["response"]]))[0, 1].nan_to_num()
+        return parts
 
-    def residuals(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Output of the network and what it should be, pair by pair."""
+    def residuals(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Output of the network, what it should be, and weight, pair by pair."""
         line, drug = batch["line"], batch["drug"]
         data = self.data.to(line.device)
         context = self._context(batch, data)
@@ -81,7 +89,7 @@ class PairLoss:
         drugs, column = torch.unique(drug, return_inverse=True)
         pairs = Pairs(row, column, line, drug, (context & NEW_LINE) == 0, (context & NEW_DRUG) == 0)
         codes = drug_codes(self.net, data.molecules, data.structure[drugs])
-        return self.net(self.net.cells(data.features[lines]), codes, pairs), target
+        return self.net(self.net.cells(data.features[lines]), codes, pairs), target, data.weight[context]
 
     def _context(self, batch: dict[str, Tensor], data: PairData) -> Tensor:
         if not self.contexts:
@@ -139,6 +147,23 @@ def pair_tensors(response: np.ndarray, *, trained: np.ndarray) -> dict[str, Tens
     }
 
 
+def context_weights(offset: np.ndarray, response: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """One over the mean square of the residuals of each context, relative to that of known pairs.
+
+    Parameters
+    ----------
+    offset
+        Contexts × lines × drugs.
+    response
+        Responses that training uses (lines × drugs, NaN elsewhere).
+    scale
+        Standard deviation of each drug.
+    """
+    known = np.isfinite(response)
+    squares = [np.mean(((response - part) / scale)[known] ** 2) for part in offset]
+    return squares[0] / np.maximum(squares, 1e-6)
+
+
 @torch.no_grad()
 def best_weight(loss: PairLoss, batches: list[dict[str, Tensor]]) -> float:
     """Share of the network's output that fits validation responses best, between 0 and 1.
@@ -147,7 +172,7 @@ def best_weight(loss: PairLoss, batches: list[dict[str, Tensor]]) -> float:
     """
     product = square = 0.0
     for batch in batches:
-        output, target = loss.residuals(batch)
+        output, target, _ = loss.residuals(batch)
         product += float((output * target).sum())
         square += float(output.square().sum())
     return min(max(product / square, 0.0), 1.0) if square > 0 else 0.0

@@ -119,7 +119,24 @@ def test_labels_are_fitted_to_training_responses(screen: AnnData, tmp_path) -> N
     scores = (thresholds[predicted.columns] - predicted).to_numpy()
     got = results.scores.query("fold == 1").set_index("metric")["value"]
     assert got["auroc"] == pytest.approx(metrics.auroc(scores, classes), abs=1e-3)
+    assert results.folds["prevalence"].iloc[0] == pytest.approx(metrics.prevalence(classes), abs=1e-6)
     assert got["accuracy"] == pytest.approx(metrics.accuracy((scores > 0).astype(float), classes), abs=1e-2)
+
+
+def test_thresholds_can_stand_in_the_table_of_drugs(screen: AnnData, tmp_path) -> None:
+    adata = screen.copy()
+    medians = adata.obsm["response"].median()
+    adata.uns["drugs"]["cut"] = medians.to_numpy()
+    adata.uns["drugs"].iloc[0, -1] = np.nan
+    splits = make_splits(adata, "drug", n_folds=3)
+    results = quiet(adata, splits, ADDITIVE, out=tmp_path, labels={"method": "threshold", "threshold": "cut"})
+    table = results.predictions("drug", "additive").query("fold == 1 and drug != @medians.index[0]")
+    scores = (table["drug"].map(medians) - table["predicted"]).to_numpy()
+    classes = (table["observed"].to_numpy() < table["drug"].map(medians).astype(np.float32).to_numpy()).astype(float)
+    got = results.scores.query("fold == 1").set_index("metric")["value"]["auroc"]
+    assert got == pytest.approx(metrics.auroc(scores[:, None], classes[:, None]), abs=0.02), "new drugs have labels too"
+    with pytest.raises(KeyError, match="Did you mean 'cut'"):
+        quiet(adata, splits, ADDITIVE, out=tmp_path / "b", labels={"method": "threshold", "threshold": "cuts"})
 
 
 # ---------------------------------------------------------------------- leaks
@@ -192,7 +209,7 @@ def test_predictions_do_not_depend_on_the_answers(spec: ModelSpec, kind: str, sc
     roles = splits.roles("1.2", screen)
     other = screen.copy()
     noise = np.random.default_rng(0).normal(size=roles.shape)
-    values = other.obsm["response"].to_numpy(dtype=float)
+    values = np.array(other.obsm["response"], dtype=float)
     values[roles == 3] = np.where(np.isnan(values), np.nan, noise)[roles == 3]
     other.obsm["response"] = pd.DataFrame(values, index=screen.obs_names, columns=screen.obsm["response"].columns)
     got = quiet(other, splits, spec, out=tmp_path / "b").predictions(kind, "model").query("fold == 2")
@@ -328,6 +345,12 @@ def test_one_failing_model_does_not_take_the_others_down(screen: AnnData, tmp_pa
         quiet(screen, make_splits(screen, "line"), [ModelSpec("fails", Fails), RIDGE], out=tmp_path)
     assert set(read_results(tmp_path).folds["model"]) == {"ridge"}
     assert len(read_results(tmp_path).folds) == 5
+
+
+def test_tables_keep_the_order_in_which_models_were_given(screen: AnnData, tmp_path) -> None:
+    splits = make_splits(screen, "line", n_folds=3)
+    results = quiet(screen, splits, [RIDGE, ADDITIVE], out=tmp_path)
+    assert results.summary().index.get_level_values("model").tolist() == ["ridge", "additive"]
 
 
 def test_more_models_can_be_added_to_a_folder(screen: AnnData, tmp_path) -> None:

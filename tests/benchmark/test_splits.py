@@ -19,6 +19,12 @@ from scdrug.benchmark._splits import KINDS, MIXED, TEST, TRAIN, UNUSED, VALIDATI
 SMILES = ["CCO", "CC(=O)O", "CCN", "CCN.Cl", "c1ccccc1", "C1=CC=CC=C1", "CCCC", "CCCO", "CCCN", "CC(C)O"]
 
 
+def labelled(adata: ad.AnnData) -> ad.AnnData:
+    labels = (adata.obsm["response"] < -0.5).astype(float)
+    adata.obsm["response_binary"] = labels.where(adata.obsm["response"].notna())
+    return adata
+
+
 def screen_of(n_lines: int, seed: int, *, tissues: int = 6) -> ad.AnnData:
     """Lines of which some occur twice under two spellings, drugs of which some share a structure, gaps."""
     rng = np.random.default_rng(seed)
@@ -44,13 +50,20 @@ def screen_of(n_lines: int, seed: int, *, tissues: int = 6) -> ad.AnnData:
     seed=st.integers(0, 1000),
 )
 def test_no_line_structure_or_pair_is_on_two_sides(kind, n_lines, n_folds, n_repeats, validation, seed) -> None:
-    adata = screen_of(n_lines, seed % 7)
+    adata = labelled(screen_of(n_lines, seed % 7))
     splits = make_splits(adata, kind, n_folds=n_folds, n_repeats=n_repeats, validation=validation, seed=seed)
     line = line_groups(adata)[:, None]
     drug = drug_groups(adata, adata.obsm["response"].columns, need_structure=False)[None, :]
     pair = line * 1000 + drug
     tissue = np.unique(adata.obs["tissue"], return_inverse=True)[1][:, None]
-    kept_apart = {"pair": [pair], "line": [line], "drug": [drug], "disjoint": [line, drug], "tissue": [tissue, line]}
+    kept_apart = {
+        "pair": [pair],
+        "zeroing": [pair],
+        "line": [line],
+        "drug": [drug],
+        "disjoint": [line, drug],
+        "tissue": [tissue, line],
+    }
     for fold in splits:
         roles = splits.roles(fold, adata)
         for units in kept_apart[kind]:
@@ -79,12 +92,37 @@ def test_each_unit_is_tested_once_a_repeat(kind: str) -> None:
     assert not splits.table["1.1"].equals(splits.table["2.1"]), "repeats divide anew"
 
 
+def test_without_a_number_of_folds_each_structure_is_tested_alone() -> None:
+    adata = screen_of(20, 0)
+    splits = make_splits(adata, "drug", n_folds=None)
+    assert len(splits) == 8, "two salts and two spellings among ten drugs"
+    assert {(splits.table[fold] == "test").sum() for fold in splits} == {1, 2}
+
+
 def test_a_pair_is_measured_and_has_one_role() -> None:
     adata = screen_of(20, 1)
     splits = make_splits(adata, "pair", n_folds=4)
     measured = adata.obsm["response"].notna().to_numpy()
     assert len(splits.table) == measured.sum()
     assert ((splits.roles("1.1", adata) != UNUSED) == measured).all()
+
+
+def test_zeroing_tests_each_sensitive_pair_once_beside_as_many_resistant_ones() -> None:
+    adata = labelled(screen_of(40, 1)[:40].copy())
+    adata.uns["drugs"]["smiles"] = ["C" * (n + 1) for n in range(len(SMILES))]
+    splits = make_splits(adata, "zeroing", n_folds=5)
+    labels = adata.obsm["response_binary"].to_numpy()
+    tested = np.zeros(labels.shape, dtype=int)
+    for fold in splits:
+        roles = splits.roles(fold, adata)
+        positive, negative = ((roles == TEST) & (labels == value) for value in (1, 0))
+        assert positive.sum() == negative.sum()
+        assert (roles[np.isnan(labels)] == UNUSED).all()
+        assert (roles[~np.isnan(labels)] != UNUSED).all(), "all other pairs are for training"
+        tested += roles == TEST
+    assert (tested[labels == 1] == 1).all()
+    with pytest.raises(KeyError, match="binarize_response"):
+        make_splits(screen_of(20, 1), "zeroing")
 
 
 def test_the_same_seed_gives_the_same_folds_and_another_seed_others() -> None:
@@ -95,7 +133,7 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_others() -> None:
 
 
 def test_folds_do_not_depend_on_the_order_of_lines_and_drugs() -> None:
-    adata = screen_of(20, 1)
+    adata = labelled(screen_of(20, 1))
     shuffled = adata[::-1].copy()
     shuffled.obsm["response"] = shuffled.obsm["response"].iloc[:, ::-1]
     for kind in KINDS:
@@ -131,7 +169,7 @@ def test_the_column_of_lines_overrules_sample_names() -> None:
 @pytest.mark.parametrize("name", ["splits.csv", "splits.csv.gz"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_splits_come_back_and_are_plain_tables(kind: str, name: str, tmp_path) -> None:
-    adata = screen_of(20, 1)
+    adata = labelled(screen_of(20, 1))
     splits = make_splits(adata, kind, n_folds=3, seed=5)
     again = read_splits(splits.save(tmp_path / name))
     assert again.kind == kind
@@ -167,6 +205,7 @@ def test_drugs_without_structure_are_left_out_of_splits_by_drug_with_a_warning()
         ({"kind": "lines"}, "Did you mean 'line'"),
         ({"kind": "line", "n_folds": 200}, "number of lines"),
         ({"kind": "drug", "n_folds": 1}, "number of structures"),
+        ({"kind": "pair", "n_folds": None}, "one by one"),
         ({"kind": "line", "validation": 1.0}, "share between 0 and 1"),
         ({"kind": "line", "n_repeats": 0}, "at least 1"),
         ({"kind": "tissue", "tissue_key": "tisue"}, "tissue"),

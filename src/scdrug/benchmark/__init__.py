@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._search import Search
     from ._spec import ModelSpec
     from ._splits import Splits, make_splits, read_splits
+    from .report._write import write_report
     from .transfer._score_labels import score_labels
     from .transfer._score_lines import score_lines
     from .transfer._tasks import run_single_cell
@@ -36,6 +37,7 @@ _MODULES = {
     "run_single_cell": ".transfer._tasks",
     "score_labels": ".transfer._score_labels",
     "score_lines": ".transfer._score_lines",
+    "write_report": ".report._write",
 }
 __all__ = [
     "Config",
@@ -53,6 +55,7 @@ __all__ = [
     "run_single_cell",
     "score_labels",
     "score_lines",
+    "write_report",
 ]
 
 

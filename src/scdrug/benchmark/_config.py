@@ -21,7 +21,18 @@ from ._splits import KINDS, Splits, make_splits, read_splits
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_SPLIT_KEYS = ("name", "kind", "file", "n_folds", "n_repeats", "validation", "seed", "line_key", "tissue_key")
+_SPLIT_KEYS = (
+    "name",
+    "kind",
+    "file",
+    "n_folds",
+    "n_repeats",
+    "validation",
+    "seed",
+    "line_key",
+    "tissue_key",
+    "label_key",
+)
 _MODEL_KEYS = ("name", "model", "params", "train", "tune", "splits")
 _KEYS = ("name", "data", "splits", "models", "labels", "search", "seed", "single_cell")
 

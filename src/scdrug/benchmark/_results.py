@@ -89,11 +89,11 @@ class Results:
         """Sizes, chosen parameters, seconds and memory of each fold.
 
         `n_train`, `n_validation` and `n_test` count measured pairs; `params` is JSON; `peak_mb` is the largest memory of
-        the process so far.
+        the process so far; `prevalence` is the share of sensitive pairs among labelled test pairs.
         """
         columns = [
             *_FOLD, "n_train", "n_validation", "n_mixed", "n_test", "fit_seconds", "predict_seconds", "peak_mb", "params",
-            "validation_score", "transductive",
+            "validation_score", "transductive", "prevalence",
         ]  # fmt: skip
         table = self._meta.reindex(columns=columns)
         table["params"] = [json.dumps(value or {}, sort_keys=True) for value in table["params"]]

@@ -18,7 +18,7 @@ from .._validate import check_key, examples, slug
 from ._fit import Answer, answer
 from ._fold import Fold, make_fold
 from ._results import Results
-from ._scores import check_predictions, drug_levels, score_fold
+from ._scores import check_predictions, drug_levels, score_fold, sensitive_share
 from ._search import Search
 from ._spec import ModelSpec
 from ._splits import Splits
@@ -72,7 +72,8 @@ def run(
         Folder for results: new, or of an earlier run on the same data.
     labels
         Rule of :func:`scdrug.pp.binarize_response`, e.g. ``{"method": "extreme", "fraction": 0.3}``, to score
-        classification too. Thresholds are fitted to training responses.
+        classification too. Thresholds are fitted to training responses, unless the method is ``"threshold"``: then
+        `threshold` is a number, a mapping by drug id, or the name of a column of ``uns["drugs"]``.
     search
         How to choose what models tune.
     seed
@@ -118,6 +119,7 @@ def run(
 
     check_key(adata.obsm, response_key, where="adata.obsm", hint="scdrug.pp.build_reference makes a reference.")
     check_reference(adata, layer=None, response_key=response_key)
+    labels = _with_thresholds(labels, adata)
     named = _named_splits(splits)
     specs = _named_models(models)
     for fold_name, fold in _all_folds(adata, named, response_key):
@@ -158,6 +160,16 @@ class _Options:
 
 
 # ---------------------------------------------------------------------- checks before any training
+
+
+def _with_thresholds(labels: Mapping[str, Any] | None, adata: AnnData) -> Mapping[str, Any] | None:
+    """Rule of labels with the thresholds themselves in the place of the name of their column."""
+    if labels is None or not isinstance(labels.get("threshold"), str):
+        return labels
+    column = labels["threshold"]
+    check_key(adata.uns[KEYS.DRUGS], column, where="adata.uns['drugs']", hint="`labels` names it for thresholds.")
+    values = adata.uns[KEYS.DRUGS][column].dropna().astype(float)
+    return {**labels, "threshold": {str(drug): value for drug, value in values.items()}}
 
 
 def _named_splits(splits: Splits | Sequence[Splits] | Mapping[str, Splits]) -> dict[str, Splits]:
@@ -395,12 +407,13 @@ def _save(store: Store, task: _Task, fold: Fold, outcome: Answer, options: _Opti
         "predict_seconds": round(outcome.predict_seconds, 3),
         "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
         "new_drugs": bool(levels.new.any()),
+        "prevalence": sensitive_share(observed, levels, lower_is_sensitive=lower),
         "finished": now(),
         "versions": versions(),
     }
     content = FoldFile(
-        lines=fold.observed.index.to_numpy(dtype=str),
-        drugs=fold.observed.columns.to_numpy(dtype=str),
+        lines=np.array([str(line) for line in fold.observed.index]),
+        drugs=np.array([str(drug) for drug in fold.observed.columns]),
         row=row,
         column=column,
         predicted=predicted[row, column],

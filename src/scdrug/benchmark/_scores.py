@@ -56,13 +56,15 @@ def drug_levels(
         options = dict(labels)
         threshold = options.pop("threshold", None)
         for j, drug in enumerate(drugs):
-            given = threshold[drug] if isinstance(threshold, Mapping) else threshold
-            if new[j] and given is None:
+            given = threshold.get(drug) if isinstance(threshold, Mapping) else threshold
+            if given is not None:  # known beforehand, so that new drugs have labels too
+                sensitive[j] = resistant[j] = float(given)
+                continue
+            if new[j] or isinstance(threshold, Mapping):
                 continue
             rule = binarize(
                 values[drug].to_numpy(dtype=float),
                 **options,
-                threshold=given,
                 lower_is_sensitive=lower_is_sensitive,
             )
             if rule.status == "ok":
@@ -152,6 +154,13 @@ def score_fold(
         if math.isfinite(value):
             result[metric.name] = value
     return result
+
+
+def sensitive_share(observed: np.ndarray, levels: DrugLevels, *, lower_is_sensitive: bool) -> float | None:
+    """Share of the labelled test pairs that are sensitive, what a precision is to be compared with; None without labels."""
+    zeros = np.zeros_like(observed)
+    labels = _classes(zeros, observed, levels, same_unit=True, observed_lower=lower_is_sensitive, lower=True)[2]
+    return None if np.isnan(labels).all() else float(np.nanmean(labels))
 
 
 def _classes(

@@ -21,12 +21,14 @@ from ._identity import drug_groups, line_groups
 if TYPE_CHECKING:
     from anndata import AnnData
 
-KINDS = ("pair", "line", "drug", "disjoint", "tissue")
-SplitKind = Literal["pair", "line", "drug", "disjoint", "tissue"]
+KINDS = ("pair", "line", "drug", "disjoint", "tissue", "zeroing")
+SplitKind = Literal["pair", "line", "drug", "disjoint", "tissue", "zeroing"]
 
 #: Roles of a (line, drug) pair in one fold. MIXED pairs join a training and a validation unit: seen only in a refit.
 UNUSED, TRAIN, VALIDATION, TEST, MIXED = 0, 1, 2, 3, 4
 _NAMES = {"unused": UNUSED, "train": TRAIN, "validation": VALIDATION, "test": TEST}
+#: Kinds whose table has a row for each pair.
+PAIRWISE = ("pair", "zeroing")
 _MEMBERS = ["axis", "line", "drug"]
 _HEADER = "# scdrug splits "
 
@@ -38,7 +40,7 @@ class Splits:
     Parameters
     ----------
     kind
-        ``"pair"``, ``"line"``, ``"drug"``, ``"disjoint"`` or ``"tissue"``.
+        ``"pair"``, ``"line"``, ``"drug"``, ``"disjoint"``, ``"tissue"`` or ``"zeroing"``.
     table
         A row for each line, drug or measured pair that was divided: `axis` (``"line"``, ``"drug"`` or ``"pair"``),
         `line`, `drug` (empty where it does not apply), and a column for each fold, named ``repeat.fold``, with
@@ -112,7 +114,7 @@ class Splits:
         check_key(self.table, fold, where="splits.table")
         lines, drugs = adata.obs_names.astype(str), adata.obsm[response_key].columns.astype(str)
         codes = self.table[fold].map(_NAMES).to_numpy(dtype=np.int8)
-        if self.kind == "pair":
+        if self.kind in PAIRWISE:
             rows = _positions(self.table["line"], lines, "lines")
             columns = _positions(self.table["drug"], drugs, "drugs")
             matrix = np.zeros((len(lines), len(drugs)), dtype=np.int8)
@@ -208,6 +210,7 @@ def make_splits(
     line_key: str | None = None,
     tissue_key: str = "tissue",
     response_key: str = "response",
+    label_key: str = "response_binary",
 ) -> Splits:
     """Divide a reference into training, validation and test data, fold by fold.
 
@@ -221,9 +224,11 @@ def make_splits(
         Bulk reference; see the data contract.
     kind
         What is held out: ``"pair"`` (line, drug) pairs; ``"line"`` cell lines; ``"drug"`` drugs by structure;
-        ``"disjoint"`` lines and drugs at once, pairs with one seen side being dropped; ``"tissue"`` whole tissues.
+        ``"disjoint"`` lines and drugs at once, pairs with one seen side being dropped; ``"tissue"`` whole tissues;
+        ``"zeroing"`` sensitive pairs, with as many resistant ones drawn at random beside them (the random zeroing of
+        Liu et al. 2024: folds are balanced, resistant pairs may be tested several times or never).
     n_folds
-        Parts, each of which is tested once in a repeat. `None` with ``"tissue"`` tests each tissue alone.
+        Parts, each of which is tested once in a repeat. `None` tests each line, structure or tissue alone.
     n_repeats
         How often to divide anew.
     validation
@@ -236,6 +241,8 @@ def make_splits(
         Column of `obs` with the tissue, for ``"tissue"``; lines without one are not used.
     response_key
         Key of `obsm` with the responses.
+    label_key
+        Key of `obsm` with the labels, for ``"zeroing"``; see :func:`scdrug.pp.binarize_response`.
 
     Returns
     -------
@@ -264,11 +271,14 @@ def make_splits(
     if n_repeats < 1:
         raise ValueError(f"`n_repeats` must be at least 1; found {n_repeats}.")
     axes = _axes(adata, kind, line_key=line_key, tissue_key=tissue_key, response_key=response_key)
+    sensitive = _sensitive(adata, axes[0][1], label_key, response_key) if kind == "zeroing" else None
     counts = {axis: np.unique(groups[groups >= 0]).size for axis, _, groups in axes}
+    if n_folds is None and kind in PAIRWISE:
+        raise ValueError("Pairs cannot be tested one by one. Give `n_folds`.")
     folds = min(counts.values()) if n_folds is None else n_folds
     for axis, count in counts.items():
         what = "tissues" if kind == "tissue" else {"drug": "structures"}.get(axis, f"{axis}s")
-        if not 2 <= folds <= count or (kind != "pair" and count < 3):
+        if not 2 <= folds <= count or (kind not in PAIRWISE and count < 3):
             raise ValueError(
                 f"`n_folds` must lie between 2 and the number of {what}, {count}, of which three at least are needed "
                 f"for training, validation and test; found {folds}."
@@ -277,7 +287,12 @@ def make_splits(
     for axis, members, groups in axes:
         table = members.assign(axis=axis)[_MEMBERS]
         for repeat in range(n_repeats):
-            for fold, roles in enumerate(_divide(groups, folds, validation, seed + repeat)):
+            parts = (
+                _divide(groups, folds, validation, seed + repeat)
+                if sensitive is None
+                else _divide_balanced(groups, sensitive, folds, validation, seed + repeat)
+            )
+            for fold, roles in enumerate(parts):
                 table[f"{repeat + 1}.{fold + 1}"] = roles
         tables.append(table)
     settings = {
@@ -314,7 +329,7 @@ def _axes(
 def _tissue_groups(adata: AnnData, tissue_key: str, line_key: str | None) -> np.ndarray:
     tissue = adata.obs[tissue_key].astype(str).str.strip()
     unknown = adata.obs[tissue_key].isna() | tissue.str.lower().isin(["", "nan", "unknown", "none"])
-    groups = np.where(unknown, -1, np.unique(tissue.to_numpy(dtype=str), return_inverse=True)[1])
+    groups = np.where(unknown, -1, pd.factorize(tissue, sort=True)[0])
     # a line that is annotated with two tissues would be on two sides
     by_line = line_groups(adata, line_key)
     several = pd.Series(groups).groupby(by_line).transform("nunique").to_numpy() > 1
@@ -334,6 +349,43 @@ def _divide(groups: np.ndarray, n_folds: int, validation: float, seed: int) -> I
         n_validation = max(1, round(validation * len(rest)))
         role[np.random.default_rng([seed, fold]).choice(rest, n_validation, replace=False)] = "validation"
         yield np.where(groups >= 0, role[place], "unused")
+
+
+def _sensitive(adata: AnnData, members: pd.DataFrame, label_key: str, response_key: str) -> np.ndarray:
+    """Label of each member: 1 sensitive, 0 resistant, NaN unknown."""
+    check_key(
+        adata.obsm, label_key, where="adata.obsm", hint="scdrug.pp.binarize_response makes labels of the responses."
+    )
+    response = adata.obsm[response_key]
+    labels = adata.obsm[label_key].reindex(columns=response.columns).to_numpy(dtype=float)
+    rows = adata.obs_names.astype(str).get_indexer(members["line"])
+    values = labels[rows, response.columns.astype(str).get_indexer(members["drug"])]
+    if not (values == 1).any() or not (values == 0).any():
+        raise ValueError(f"`adata.obsm[{label_key!r}]` must hold both labels, 1 sensitive and 0 resistant.")
+    return values
+
+
+def _divide_balanced(
+    groups: np.ndarray, sensitive: np.ndarray, n_folds: int, validation: float, seed: int
+) -> Iterator[np.ndarray]:
+    """Roles of pairs: parts of the sensitive ones, and as many resistant ones drawn for each part."""
+    from sklearn.model_selection import KFold
+
+    # replicates of a pair share its label: sensitive if one of them is
+    label = pd.Series(sensitive).groupby(groups).transform("max").to_numpy()
+    positive, negative = np.unique(groups[label == 1]), np.unique(groups[label == 0])
+    if len(positive) < n_folds:
+        raise ValueError(f"`n_folds` must not exceed the number of sensitive pairs, {len(positive)}; found {n_folds}.")
+    for fold, (rest, test) in enumerate(KFold(n_folds, shuffle=True, random_state=seed).split(positive)):
+        rng = np.random.default_rng([seed, fold])
+        n_validation = max(1, round(validation * len(rest)))
+        drawn = rng.permutation(negative)[: len(test) + n_validation]
+        n_test = min(len(test), len(drawn) - 1)
+        held = rng.permutation(positive[rest])[:n_validation]
+        role = np.where(np.isnan(label), "unused", "train").astype(object)
+        role[np.isin(groups, np.concatenate([held, drawn[n_test:]]))] = "validation"
+        role[np.isin(groups, np.concatenate([positive[test], drawn[:n_test]]))] = "test"
+        yield role
 
 
 def _cross(lines: np.ndarray, drugs: np.ndarray) -> np.ndarray:

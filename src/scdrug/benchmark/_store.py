@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .. import __version__
 from .._validate import examples
 from ._files import write_atomically
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "benchmark.json"
 #: Packages whose versions may change a number.
-_PACKAGES = ("scdrug", "numpy", "scipy", "scikit-learn", "pandas", "anndata", "torch", "scvi-tools", "rdkit")
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "anndata", "torch", "scvi-tools", "rdkit")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Store:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write JSON in one step."""
-        write_atomically(self.folder / name, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        write_atomically(self.folder / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     # ------------------------------------------------------------------ folds
 
@@ -203,7 +204,7 @@ def merge(old: dict[str, Any], new: dict[str, Any], folder: Path) -> dict[str, A
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages behind a number."""
-    found = {"python": platform.python_version(), "platform": platform.system()}
+    found = {"python": platform.python_version(), "platform": platform.system(), "scdrug": __version__}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

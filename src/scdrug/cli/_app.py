@@ -13,6 +13,9 @@ from rich.markup import escape
 
 from .. import __version__
 from .._constants import DISCLAIMER
+from ._benchmark import benchmark_app
+from ._console import console
+from ._console import state as _state
 from ._errors import clean_errors
 
 app = typer.Typer(
@@ -29,9 +32,7 @@ models_app = typer.Typer(help="Models.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(drugs_app, name="drugs")
 app.add_typer(models_app, name="models")
-
-console = Console()
-_state = {"debug": False}
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def _version(value: bool) -> None:

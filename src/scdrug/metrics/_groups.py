@@ -43,7 +43,8 @@ def group_correlations(
     --------
     >>> import numpy as np
     >>> from scdrug.metrics import group_correlations
-    >>> group_correlations(np.arange(6.0), np.array([0, 1, 2, 2, 1, 0]), list("aaabbb"))
+    >>> scores = group_correlations(np.arange(6.0), np.array([0, 1, 2, 2, 1, 0]), list("aaabbb"))
+    >>> {name: round(value, 3) for name, value in scores.items()}
     {'a': 1.0, 'b': -1.0}
     """
     predicted, observed = paired(predicted, observed)

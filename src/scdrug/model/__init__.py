@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
     from ._card import MethodCard
     from ._pretrained import list_models, load_pretrained
-    from .baseline import AdditiveMean, KernelRidge, SoftImpute
+    from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
     from .deepcdr import DeepCDR
 
 _MODULES = {
     "AdditiveMean": "baseline",
+    "BulkClassifier": "baseline",
     "DeepCDR": "deepcdr",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
@@ -23,10 +24,11 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "KernelRidge", "SoftImpute", "DeepCDR")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "DeepCDR", "KernelRidge", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
+    "BulkClassifier",
     "DeepCDR",
     "DrugResponseModel",
     "KernelRidge",

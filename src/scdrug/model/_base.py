@@ -196,6 +196,10 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         """
         return None
 
+    def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
+        """Turn the linear values of drugs by position (rows × drugs) into predictions, as a logistic regression does."""
+        return values
+
     def predict(
         self,
         adata: AnnData | None = None,

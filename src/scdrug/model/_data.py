@@ -31,14 +31,17 @@ def _rank_in_quantiles(values, quantiles):  # pragma: no cover - compiled
     for i in numba.prange(n_rows):
         for j in range(n_columns):
             value, steps = values[i, j], quantiles[j]
-            if value <= steps[0]:
+            if value < steps[0]:
                 out[i, j] = 0.0
-            elif value >= steps[last]:
+            elif value > steps[last]:
                 out[i, j] = 1.0
             else:
                 low = np.searchsorted(steps, value, side="right") - 1
-                width = steps[low + 1] - steps[low]
-                out[i, j] = (low + (value - steps[low]) / width) / last
+                if steps[low] == value:  # the middle of equal quantiles, in whichever direction they are read
+                    out[i, j] = (low + np.searchsorted(steps, value, side="left")) / (2.0 * last)
+                else:
+                    width = steps[low + 1] - steps[low]
+                    out[i, j] = (low + (value - steps[low]) / width) / last
     return out
 
 

@@ -53,4 +53,5 @@ class RowPredictor:
         # torch's threads and numba's are the same pool; numpy's would fight for the cores
         both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
         predicted, scores = both[:, : len(self._drugs)], both[:, len(self._drugs) :]
+        predicted = self._model._link(predicted, self._drugs)
         return predicted, similarity, self._model.profile.typicality(scores)

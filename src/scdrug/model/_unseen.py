@@ -173,3 +173,11 @@ class JoinedModel:
             return None
         picked = self._order[drugs]
         return np.hstack([known[0], unseen[0]])[:, picked], np.concatenate([known[1], unseen[1]])[picked]
+
+    def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
+        picked = self._order[drugs]
+        known, n_known = picked < len(self._columns), len(self._columns)
+        linked = np.empty_like(values)
+        linked[:, known] = self._model._link(values[:, known], self._columns[picked[known]])
+        linked[:, ~known] = self._other._link(values[:, ~known], picked[~known] - n_known)
+        return linked

@@ -13,7 +13,7 @@ import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_choice, check_key, examples, nearest
-from ._molecules import canonical_smiles, featurize_smiles
+from ._molecules import FEATURES, canonical_smiles, featurize_smiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,7 +28,7 @@ def featurize_drugs(
     radius: int = 2,
     n_bits: int = 2048,
     smiles_column: str = "smiles",
-    key_added: str = "morgan",
+    key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Compute features of the drugs of a reference from their SMILES.
@@ -41,15 +41,16 @@ def featurize_drugs(
     adata
         Bulk reference with a table of drugs, by drug id, in `uns["drugs"]`.
     features
-        ``"morgan"``: circular fingerprints (Rogers & Hahn 2010).
+        ``"morgan"``: circular fingerprints (Rogers & Hahn 2010). ``"minimol"``: 512 numbers from a network that was
+        pretrained on quantum and biological properties (Kläser et al. 2024); needs the extra ``molecule``.
     radius
-        Bonds that an atom's surroundings reach.
+        Bonds that an atom's surroundings reach, for Morgan fingerprints.
     n_bits
-        Length of the fingerprint.
+        Length of the Morgan fingerprint.
     smiles_column
         Column of `uns["drugs"]` with the SMILES.
     key_added
-        Key of `adata.uns["drug_features"]` for the result.
+        Key of `adata.uns["drug_features"]` for the result; the kind of features if omitted.
     copy
         Return a copy instead of changing `adata`.
 
@@ -58,8 +59,8 @@ def featurize_drugs(
     `None`, or the changed copy if ``copy=True``. Sets:
 
     `adata.uns["drug_features"][key_added]`
-        `features` (uint8, usable drugs × bits), `drug_ids` (the drug of each row) and the parameters. Drugs without
-        a usable structure have no row, and a warning names them.
+        `features` (usable drugs × bits, uint8, or × 512, float32), `drug_ids` (the drug of each row) and the
+        parameters. Drugs without a usable structure have no row, and a warning names them.
     `adata.uns["drugs"]["canonical_smiles"]`
         Structure that the features describe, empty if there is none.
     `adata.uns["drugs"]["smiles_status"]`
@@ -71,6 +72,8 @@ def featurize_drugs(
         If there is no table of drugs, or no such column in it.
     ValueError
         If no drug has a usable structure.
+    ImportError
+        If the features need an extra that is not installed.
 
     Examples
     --------
@@ -83,7 +86,7 @@ def featurize_drugs(
     >>> adata.uns["drugs"]["smiles_status"].tolist()
     ['ok', 'salt removed']
     """
-    check_choice("features", features, ("morgan",))
+    check_choice("features", features, FEATURES)
     check_key(adata.uns, KEYS.DRUGS, where="adata.uns", hint="Expected a DataFrame by drug id, with SMILES.")
     drugs = adata.uns[KEYS.DRUGS]
     check_key(drugs, smiles_column, where="adata.uns['drugs']", hint="Name the column of SMILES with `smiles_column=`.")
@@ -106,12 +109,11 @@ def featurize_drugs(
     stored = adata.uns.get("drug_features", {})
     adata.uns["drug_features"] = {
         **stored,
-        key_added: {
+        key_added or features: {
             "features": values,
             "drug_ids": ids[usable].astype(str),
             "kind": features,
-            "radius": int(radius),
-            "n_bits": int(n_bits),
+            **({"radius": int(radius), "n_bits": int(n_bits)} if features == "morgan" else {}),
         },
     }
     return adata if copy else None

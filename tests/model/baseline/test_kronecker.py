@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scdrug.model.baseline._additive import fit_additive
 from scdrug.model.baseline._decomposition import decompose_kernel
 from scdrug.model.baseline._kernels import linear_kernel
-from scdrug.model.baseline._kronecker import fit_unseen_drugs, kronecker_ridge, predict_unseen_drugs
+from scdrug.model.baseline._kronecker import (
+    _EFFECT_RIDGES,
+    fit_unseen_drugs,
+    kronecker_ridge,
+    predict_unseen_drugs,
+    select_effect_ridge,
+)
 from scdrug.model.baseline._ridge import solve_ridge
 
 
@@ -37,7 +44,7 @@ def test_weights_equal_the_explicit_product_kernel(ridge: float, share: float) -
     lines, drugs, response = _data(share=share)
     found = kronecker_ridge(lines, drugs, response, ridge=ridge, tol=1e-11)
     np.testing.assert_allclose(found, _explicit(lines, drugs, response, ridge), atol=1e-8)
-    assert np.all(found[np.isnan(response)] == 0)
+    np.testing.assert_allclose(found[np.isnan(response)], 0, atol=1e-9)
 
 
 def test_identity_over_drugs_is_one_ridge_per_drug() -> None:
@@ -136,3 +143,29 @@ def test_bad_input_is_refused_with_the_reason() -> None:
         kronecker_ridge(lines, drugs, response * np.nan)
     with pytest.raises(ValueError, match="kernel_lines"):
         predict_unseen_drugs(fit_unseen_drugs(response, drugs), drugs, lines)
+
+
+def test_drug_ridge_auto_is_the_best_when_each_drug_is_left_out() -> None:
+    response, lines, drugs = _screen()
+    effect = fit_additive(response).drug
+    errors = []
+    for ridge in _EFFECT_RIDGES:
+        residuals = []
+        for drug in range(len(effect)):
+            kept = np.arange(len(effect)) != drug
+            fit = solve_ridge(drugs[np.ix_(kept, kept)], effect[kept, None], ridge=ridge)
+            residuals.append(fit.predict(drugs[drug, kept]) - effect[drug])
+        errors.append(np.mean(np.square(residuals)))
+    best = _EFFECT_RIDGES[int(np.argmin(errors))]
+    assert select_effect_ridge(drugs, effect) == best
+    auto = fit_unseen_drugs(response, drugs, lines, drug_ridge="auto")
+    np.testing.assert_allclose(
+        auto.drug_effect.alpha, fit_unseen_drugs(response, drugs, drug_ridge=best).drug_effect.alpha
+    )
+
+
+def test_scattered_gaps_need_few_steps(caplog: pytest.LogCaptureFixture) -> None:
+    response, lines, drugs = _screen()
+    with caplog.at_level(logging.WARNING):
+        kronecker_ridge(lines, drugs, response - np.nanmean(response), ridge=0.2, tol=1e-4, max_iter=40)
+    assert not caplog.records

@@ -58,9 +58,7 @@ def test_lengths_along_the_published_head_are_the_published_ones() -> None:
 
 def test_pooling_before_relu_is_the_published_order() -> None:
     x = torch.randn(4, 3, 20)
-    torch.testing.assert_close(
-        torch.relu(torch.max_pool1d(x, 3)), torch.max_pool1d(torch.relu(x), 3)
-    )
+    torch.testing.assert_close(torch.relu(torch.max_pool1d(x, 3)), torch.max_pool1d(torch.relu(x), 3))
 
 
 def test_mutations_pass_the_published_convolutions() -> None:

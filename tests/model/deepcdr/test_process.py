@@ -77,7 +77,9 @@ def test_the_other_drugs_of_a_line_tell_more_than_its_expression() -> None:
     assert error < 0.6 * baseline
 
 
-@pytest.mark.parametrize(("context", "unit"), [(KNOWN, "pair"), (NEW_LINE, "line"), (NEW_DRUG, "drug"), (NEW_BOTH, "line")])
+@pytest.mark.parametrize(
+    ("context", "unit"), [(KNOWN, "pair"), (NEW_LINE, "line"), (NEW_DRUG, "drug"), (NEW_BOTH, "line")]
+)
 def test_offsets_of_training_pairs_do_not_depend_on_their_own_response(context: int, unit: str) -> None:
     response, kernel, structures = screen(30, 10)
     line, drug = np.argwhere(np.isfinite(response))[5]

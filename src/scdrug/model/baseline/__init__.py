@@ -1,6 +1,7 @@
 """Models without a network: closed forms that deep ones must beat."""
 
+from ._bulk_classifier import BulkClassifier
 from ._completion import AdditiveMean, SoftImpute
 from ._kernel_ridge import KernelRidge
 
-__all__ = ["AdditiveMean", "KernelRidge", "SoftImpute"]
+__all__ = ["AdditiveMean", "BulkClassifier", "KernelRidge", "SoftImpute"]

@@ -9,7 +9,7 @@ import numpy as np
 from ..._validate import check_choice
 from ._additive import AdditiveEffects, check_response, fit_additive
 from ._decomposition import KernelDecomposition, decompose_kernel
-from ._soft_impute import LowRank, soft_impute
+from ._soft_impute import LowRank, select_threshold, soft_impute
 
 
 class CompletedResponse(NamedTuple):
@@ -33,7 +33,7 @@ class CompletedResponse(NamedTuple):
 def complete_response(
     response: np.ndarray,
     *,
-    threshold: float = 9.0,
+    threshold: float | Literal["auto"] = 9.0,
     scale: Literal["drug", "none"] = "drug",
     kernel: np.ndarray | KernelDecomposition | None = None,
     ridge: float = 1.0,
@@ -52,7 +52,8 @@ def complete_response(
     response
         Lines × drugs, NaN where not measured.
     threshold
-        Of :func:`soft_impute`; 9 suits scaled and 25 raw residuals of GDSC2 ln IC50.
+        Of :func:`soft_impute`; 9 suits scaled and 25 raw residuals of GDSC2 ln IC50. ``"auto"`` chooses it with
+        :func:`select_threshold` on a tenth of the residuals.
     scale
         ``"drug"`` divides the residuals of each drug by their standard deviation, so that drugs of narrow response are
         not drowned by others; ``"none"`` leaves them in the unit of the response.
@@ -97,6 +98,8 @@ def complete_response(
     base = effects.matrix
     # The scale of the first round serves the second too: the threshold then means the same in both.
     divisor = residual_scale(response - base) if scale == "drug" else np.ones(response.shape[1])
+    if threshold == "auto":
+        threshold = select_threshold((response - base) / divisor, max_iter=max_iter, tol=tol).threshold
     low_rank = soft_impute((response - base) / divisor, threshold=threshold, max_iter=max_iter, tol=tol)
     fitted = base + low_rank.matrix * divisor
     if kernel is not None:

@@ -12,12 +12,16 @@ from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from ._additive import fit_additive
 from ._complete import complete_response
+from ._decomposition import decompose_kernel
 from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, training_features
-from ._kernels import RBF, fit_kernel
+from ._kernels import FIVE_KERNELS, RBF, fit_kernel
+from ._kronecker import select_effect_ridge
 from ._ridge import solve_ridge
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+_KERNELS = {"rbf": RBF, "mean": FIVE_KERNELS}
 
 
 class _CompletionModel(ClosedFormModel):
@@ -75,10 +79,11 @@ class AdditiveMean(_CompletionModel):
     shrinkage
         Pseudo-observations at zero added to each line's effect.
     drug_kernel
-        ``"tanimoto"``: predict the effect of unseen drugs by kernel ridge regression of the drug effects on the similarity
-        of Morgan fingerprints.
+        Predict the effect of unseen drugs by kernel ridge regression of the drug effects on structure: ``"tanimoto"``
+        similarity of Morgan fingerprints, ``"minimol"``, a Gaussian kernel on fingerprints of a pretrained network (extra
+        ``molecule``), or the ``"mean"`` of both.
     drug_ridge
-        Ridge on drug similarity.
+        Ridge on drug similarity; ``"auto"`` chooses it by leaving each drug out.
 
     Examples
     --------
@@ -111,7 +116,7 @@ class AdditiveMean(_CompletionModel):
         method: str = "sequential",
         shrinkage: float = 0.0,
         drug_kernel: str | None = None,
-        drug_ridge: float = 0.3,
+        drug_ridge: float | str = 0.3,
     ) -> None:
         super().__init__(adata, registry)
         check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
@@ -126,7 +131,9 @@ class AdditiveMean(_CompletionModel):
         arrays = {"drug": effects.drug.astype(np.float32), "line": effects.line.astype(np.float32)}
         if self.drug_kernel is not None:
             features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
-            fit = solve_ridge(drug_similarity(features), effects.drug[usable, None], ridge=self.drug_ridge)
+            similarity, effect = decompose_kernel(drug_similarity(features)), effects.drug[usable]
+            ridge = select_effect_ridge(similarity, effect) if self.drug_ridge == "auto" else self.drug_ridge
+            fit = solve_ridge(similarity, effect[:, None], ridge=ridge)  # type: ignore[arg-type]
             arrays |= features | {
                 "drug_alpha": fit.alpha[:, 0].astype(np.float32),
                 "drug_intercept": fit.intercept.astype(np.float32),
@@ -141,7 +148,7 @@ class AdditiveMean(_CompletionModel):
             effect = np.full(len(smiles), self.module.array("drug").mean(dtype=np.float64))
         else:
             features, _ = drug_features(smiles.values(), self.drug_kernel)
-            cross = drug_similarity(features, {name: self.module.array(name) for name in features})
+            cross = drug_similarity({name: self.module.array(name) for name in features}, features)
             effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
         other = AdditiveMean(registry=self.registry_, method=self.method, shrinkage=self.shrinkage)
         self._hand_over(other, smiles)
@@ -170,11 +177,12 @@ class SoftImpute(_CompletionModel):
         Registry of an earlier setup, for loading without data.
     threshold
         Amount by which singular values are lowered; in standard deviations of a drug with ``scale="drug"``, where 9 suits
-        GDSC2 (25 for raw ln IC50).
+        GDSC2 (25 for raw ln IC50). ``"auto"`` chooses it on a tenth of the responses.
     scale
         ``"drug"`` or ``"none"``.
     kernel
-        ``"rbf"`` to also use similarity of the lines' expression; `None` for responses alone.
+        ``"rbf"``, or ``"mean"`` of five RBF kernels, to also use similarity of the lines' expression; `None` for responses
+        alone.
     ridge
         Ridge of the kernel fit.
 
@@ -204,22 +212,24 @@ class SoftImpute(_CompletionModel):
         adata: AnnData | None = None,
         registry: dict[str, Any] | None = None,
         *,
-        threshold: float = 9.0,
+        threshold: float | str = 9.0,
         scale: str = "drug",
         kernel: str | None = None,
-        ridge: float = 0.2,
+        ridge: float = 1.0,
     ) -> None:
         super().__init__(adata, registry)
-        check_choice("kernel", str(kernel), ("None", "rbf"))
+        check_choice("kernel", str(kernel), ("None", *_KERNELS))
+        if isinstance(threshold, str):
+            check_choice("threshold", threshold, ("auto",))
         self.threshold, self.scale, self.kernel, self.ridge = threshold, scale, kernel, ridge
         self._model_summary_string = f"SoftImpute(threshold={threshold}, scale={scale!r}, kernel={kernel!r})"
         self.init_params_ = self._get_init_params(locals())
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
-        matrix = None if self.kernel is None else fit_kernel(expression, RBF)[1]
+        matrix = None if self.kernel is None else fit_kernel(expression, _KERNELS[self.kernel])[1]
         done = complete_response(
             response,
-            threshold=self.threshold,
+            threshold=self.threshold,  # type: ignore[arg-type]
             scale=self.scale,  # type: ignore[arg-type]
             kernel=matrix,
             ridge=self.ridge,

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..._validate import check_choice
-from ...pp._molecules import featurize_smiles, tanimoto_kernel
+from ...pp._molecules import featurize_smiles, minimol_fingerprints, tanimoto_kernel
+from ._kernels import median_distance, rbf_kernel, squared_distances
 
 #: Kernels on drugs by name.
-DRUG_KERNELS = ("tanimoto",)
+DRUG_KERNELS = ("tanimoto", "minimol", "mean")
 #: Fewest structures that a regression on drug similarity is fitted to.
 _MIN_DRUGS = 3
 
@@ -23,7 +24,7 @@ def drug_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str, np
     smiles
         SMILES, by drug; missing ones as `None`, NaN or empty.
     kind
-        Name of the kernel, one of `DRUG_KERNELS`.
+        ``"tanimoto"``: Morgan fingerprints. ``"minimol"``: MiniMol fingerprints. ``"mean"``: both.
 
     Returns
     -------
@@ -33,10 +34,18 @@ def drug_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str, np
     ------
     ValueError
         If the kernel is not known.
+    ImportError
+        If MiniMol is not installed.
     """
     check_choice("drug_kernel", kind, DRUG_KERNELS)
     bits, canonical, _ = featurize_smiles(smiles)
-    return {"fingerprints": bits}, canonical != ""
+    usable = canonical != ""
+    features = {}
+    if kind != "minimol":
+        features["fingerprints"] = bits
+    if kind != "tanimoto":
+        features["minimol"] = minimol_fingerprints(canonical[usable])
+    return features, usable
 
 
 def training_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -56,16 +65,30 @@ def training_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str
     return features, usable
 
 
-def drug_similarity(a: dict[str, np.ndarray], b: dict[str, np.ndarray] | None = None) -> np.ndarray:
-    """Similarity of drugs from their features.
+def drug_similarity(training: dict[str, np.ndarray], new: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    """Similarity of drugs to the training drugs.
+
+    Tanimoto similarity of Morgan fingerprints, a Gaussian kernel on MiniMol fingerprints with the median squared distance
+    between training drugs as its width, or the mean of both, by what features there are.
 
     Parameters
     ----------
-    a, b
-        What :func:`drug_features` returned; `b` is `a` if omitted.
+    training, new
+        What :func:`drug_features` returned for the training drugs and for others; the training drugs themselves if
+        omitted.
 
     Returns
     -------
-    Drugs of `a` × drugs of `b`, one on the diagonal.
+    Drugs × training drugs, one between equal structures.
     """
-    return tanimoto_kernel(a["fingerprints"], None if b is None else b["fingerprints"])
+    kernels = []
+    rows = training if new is None else new
+    if "fingerprints" in training:
+        kernels.append(tanimoto_kernel(rows["fingerprints"], training["fingerprints"]))
+    if "minimol" in training:
+        reference = np.asarray(training["minimol"], dtype=np.float64)
+        median = median_distance(squared_distances(reference))
+        distances = squared_distances(np.asarray(rows["minimol"], dtype=np.float64), reference)
+        kernels.append(rbf_kernel(distances, median=median))
+    kernel = np.mean(kernels, axis=0)
+    return (kernel + kernel.T) / 2 if new is None else kernel

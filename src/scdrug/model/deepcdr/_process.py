@@ -8,15 +8,20 @@ import numpy as np
 import scipy.linalg
 
 from ..baseline._additive import check_response
-from ..baseline._decomposition import decompose_kernel
+from ..baseline._coupled import mix_identity
+from ..baseline._decomposition import KernelDecomposition, decompose_kernel
 from ..baseline._kronecker import kronecker_ridge
+from ..baseline._ridge import select_ridge, solve_ridge
 
-#: Share of a line's covariance that expression explains; the rest is its own.
-EXPRESSED = 0.5
+#: Share of a line's covariance that expression explains, the rest being its own: for lines with responses, and what new
+#: lines choose from by leaving lines out.
+KNOWN_SHARE, NEW_SHARES = 0.6, (0.5, 0.7, 0.85)
 #: Variance of a single measurement, in units of a drug's variance over lines.
-NOISE = 0.2
-#: Ridge on Tanimoto similarity, as in the baselines.
+NOISE = 0.1
+#: Ridge on similarity of structures for the profiles of drugs over lines.
 DRUG_RIDGE = 0.3
+#: Ridges for potency to choose from.
+_POTENCY_RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 #: What the prior says of the correlation of two drugs, and how many lines it counts for, per drug.
 _PRIOR_CORRELATION, _PRIOR_WEIGHT = 0.3, 0.5
 
@@ -98,6 +103,8 @@ class ResponseProcess:
     scale: np.ndarray
     #: Covariance between drugs that was used (drugs × drugs).
     covariance: np.ndarray
+    #: Share of a line's covariance that expression explains.
+    share: float = KNOWN_SHARE
 
     def known(self, kernel: np.ndarray) -> np.ndarray:
         """Standardised posterior mean for the training lines themselves (lines × drugs).
@@ -107,7 +114,7 @@ class ResponseProcess:
         kernel
             Similarity of all training lines.
         """
-        return (1 - EXPRESSED) * self.alpha + EXPRESSED * kernel @ self.alpha
+        return (1 - self.share) * self.alpha + self.share * kernel @ self.alpha
 
     def new(self, cross: np.ndarray) -> np.ndarray:
         """Standardised posterior mean for lines that were not measured (rows × drugs).
@@ -117,7 +124,7 @@ class ResponseProcess:
         cross
             Similarity of rows to the training lines.
         """
-        return EXPRESSED * cross @ self.alpha
+        return self.share * cross @ self.alpha
 
     def response(self, standardised: np.ndarray) -> np.ndarray:
         """Turn standardised values into responses."""
@@ -125,7 +132,12 @@ class ResponseProcess:
 
 
 def fit_process(
-    response: np.ndarray, kernel: np.ndarray, *, covariance: np.ndarray | None = None, noise: float = NOISE
+    response: np.ndarray,
+    kernel: np.ndarray | KernelDecomposition,
+    *,
+    covariance: np.ndarray | None = None,
+    share: float = KNOWN_SHARE,
+    noise: float = NOISE,
 ) -> ResponseProcess:
     """Fit the process to measured responses.
 
@@ -134,9 +146,11 @@ def fit_process(
     response
         Lines × drugs, NaN where not measured; every drug has a value.
     kernel
-        Similarity of the lines, with a diagonal of about one.
+        Similarity of the lines, with a diagonal of about one, or its decomposition.
     covariance
         Covariance of the drugs; learned from the responses if omitted.
+    share
+        Share of a line's covariance that expression explains.
     noise
         Variance of a measurement in units of a drug's variance.
 
@@ -160,10 +174,22 @@ def fit_process(
     scores = (response - mean) / scale
     if covariance is None:
         covariance = signal_covariance(drug_covariance(scores), noise=noise)
-    lines = decompose_kernel((1 - EXPRESSED) * np.eye(len(kernel)) + EXPRESSED * kernel)
-    weights = kronecker_ridge(lines, covariance, scores, ridge=noise, tol=1e-3)
-    weights[np.isnan(scores)] = 0.0  # what the tolerance left there
-    return ResponseProcess(weights @ covariance, mean, scale, covariance)
+    lines = kernel if isinstance(kernel, KernelDecomposition) else decompose_kernel(kernel)
+    weights = kronecker_ridge(mix_identity(lines, share), covariance, scores, ridge=noise, tol=1e-3)
+    return ResponseProcess(weights @ covariance, mean, scale, covariance, share)
+
+
+def fit_shares(response: np.ndarray, kernel: np.ndarray | KernelDecomposition) -> list[ResponseProcess]:
+    """Fit the process with each of `NEW_SHARES`, one covariance of the drugs for all.
+
+    Parameters
+    ----------
+    response, kernel
+        As for :func:`fit_process`.
+    """
+    first = fit_process(response, kernel, share=NEW_SHARES[0])
+    others = [fit_process(response, kernel, covariance=first.covariance, share=share) for share in NEW_SHARES[1:]]
+    return [first, *others]
 
 
 def drug_moments(response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -187,31 +213,45 @@ class DrugMix:
     scale: np.ndarray
 
 
-def mix_drugs(process: ResponseProcess, kernel: np.ndarray, cross: np.ndarray, usable: np.ndarray) -> DrugMix:
+def mix_drugs(process: ResponseProcess, kernels: np.ndarray, cross: np.ndarray, usable: np.ndarray) -> DrugMix:
     """Predict unseen drugs from the profiles of training drugs by their structure.
 
     The mean profile over drugs stands for an unknown structure; departures of training drugs from it are regressed on
-    structure, as are their means and spreads.
+    structure, as are their spreads and, with a kernel and ridge of its own, their potency.
 
     Parameters
     ----------
     process
         Fitted process.
-    kernel
-        Similarity of the structures of usable training drugs.
+    kernels
+        Similarity of the structures of usable training drugs, by one or several measures (measures × usable × usable).
     cross
-        Similarity of new structures to them (new × usable).
+        Similarity of new structures to them (measures × new × usable).
     usable
         Which training drugs have a structure (bool).
     """
-    weights = np.linalg.solve(kernel + DRUG_RIDGE * np.eye(len(kernel)), cross.T)
-    profiles = np.zeros((len(usable), cross.shape[0]))
+    kernel, near = kernels.mean(axis=0), cross.mean(axis=0)
+    weights = np.linalg.solve(kernel + DRUG_RIDGE * np.eye(len(kernel)), near.T)
+    profiles = np.zeros((len(usable), near.shape[0]))
     profiles[usable] = weights
     profiles += (1 - weights.sum(axis=0)) / len(usable)
+    typical = process.scale[usable].mean()
+    scale = typical + (process.scale[usable] - typical) @ weights
+    scale = np.maximum(scale, 0.3 * float(np.median(process.scale)))
+    return DrugMix(profiles, _potency(process.mean[usable], kernels, cross), scale)
 
-    def regress(values: np.ndarray) -> np.ndarray:
-        centre = values[usable].mean()
-        return centre + (values[usable] - centre) @ weights
 
-    scale = np.maximum(regress(process.scale), 0.3 * float(np.median(process.scale)))
-    return DrugMix(profiles, regress(process.mean), scale)
+def _potency(mean: np.ndarray, kernels: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Mean response of new drugs, by the measure and ridge that predict training drugs best, each left out."""
+    candidates = list(zip(kernels, cross, strict=True))
+    if len(candidates) > 1:
+        candidates.append((kernels.mean(axis=0), cross.mean(axis=0)))
+    best, chosen = np.inf, np.zeros(cross.shape[1])
+    for kernel, near in candidates:
+        decomposition = decompose_kernel(kernel)
+        choice = select_ridge(decomposition, mean[:, None], ridges=_POTENCY_RIDGES)
+        error = float(np.nanmin(choice.errors)) if np.isfinite(choice.errors).any() else np.inf
+        if error < best or not np.isfinite(best):
+            best = error
+            chosen = solve_ridge(decomposition, mean[:, None], ridge=float(choice.ridge)).predict(near)[:, 0]
+    return chosen

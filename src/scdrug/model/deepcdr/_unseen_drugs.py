@@ -14,7 +14,8 @@ from ..._validate import examples
 from ...pp._molecules import canonical_smiles, morgan_fingerprints
 from ..baseline._drug_kernels import drug_similarity
 from ._build import DeepCDRModule
-from ._drugs import molecules
+from ._crossfit import structure_kernels
+from ._drugs import compared, molecules, structure_features
 from ._posterior import Posterior
 from ._process import ResponseProcess, mix_drugs
 
@@ -54,31 +55,37 @@ def posterior_of_unseen(model: DeepCDR, other: DeepCDR, smiles: dict[str, str]) 
     device = next(trained.module.parameters()).device
     with torch.inference_mode():
         codes = trained.net.eval().encode_drugs(batch.to(device)).cpu().numpy()
-    fingerprints, usable = trained.module.array("fingerprints"), trained.module.array("usable").astype(bool)
-    cross = drug_similarity({"fingerprints": fingerprints}, {"fingerprints": morgan_fingerprints(structures)})
-    _warn_of_strangers(names, cross, fingerprints)
+    array = trained.module.array
+    usable = array("usable").astype(bool)
+    features = {name: array(name) for name in ("fingerprints", "minimol") if name in trained.module.kept}
+    new = structure_features(structures, model.drug_kernel)
+    _warn_of_strangers(names, similarity_of(features, new), features["fingerprints"])
     module = DeepCDRModule(trained.net)
-    kept = {"lines": trained.module.array("lines"), "fingerprints": fingerprints, "usable": usable.astype(np.uint8)}
+    kept = {"lines": array("lines"), "usable": usable.astype(np.uint8), **features}
     if trained.has_process:
-        process = ResponseProcess(
-            trained.module.array("alpha").astype(np.float64),
-            trained.module.array("mean").astype(np.float64),
-            trained.module.array("scale").astype(np.float64),
-            np.zeros((0, 0)),
-        )
-        mixed = mix_drugs(process, drug_similarity({"fingerprints": fingerprints}), cross, usable)
-        kept |= {"alpha": process.alpha @ mixed.profiles, "mean": mixed.mean, "scale": mixed.scale}
+        alpha, mean, scale = (array(name).astype(np.float64) for name in ("alpha", "mean", "scale"))
+        process = ResponseProcess(alpha, mean, scale, np.zeros((0, 0)))
+        features, new = compared(features, model.drug_kernel), compared(new, model.drug_kernel)
+        mixed = mix_drugs(process, structure_kernels(features), structure_kernels(features, new), usable)
+        kept |= {name: array(name) @ mixed.profiles for name in ("alpha", "new_alpha")}
+        kept |= {"mean": mixed.mean, "scale": mixed.scale}
     else:
         # without the process all drugs share one mean and scale
-        kept |= {name: np.full(len(names), trained.module.array(name)[0]) for name in ("mean", "scale")}
+        kept |= {name: np.full(len(names), array(name)[0]) for name in ("mean", "scale")}
     kept |= {"codes": codes, "trained": np.zeros(len(names), dtype=np.uint8)}
     module.keep(**{k: v if v.dtype == np.uint8 else v.astype(np.float32) for k, v in kept.items()})
     return Posterior(other, module, trained.lines)
 
 
+def similarity_of(training: dict[str, np.ndarray], new: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    """Tanimoto similarity of Morgan fingerprints (new × training), whatever the kernel of the process."""
+    chosen = None if new is None else {"fingerprints": new["fingerprints"]}
+    return drug_similarity({"fingerprints": training["fingerprints"]}, chosen)
+
+
 def _nearest_of_training(fingerprints: np.ndarray) -> np.ndarray:
     """Similarity of each training drug to the most similar other one."""
-    similarity = drug_similarity({"fingerprints": fingerprints})
+    similarity = similarity_of({"fingerprints": fingerprints})
     np.fill_diagonal(similarity, 0.0)
     # the same compound under two names says nothing about how far new drugs may lie
     return np.where(similarity > 0.999, 0.0, similarity).max(axis=1)
@@ -109,7 +116,7 @@ def nearest_drugs(model: DeepCDR, drugs: Mapping[str, str], *, n: int) -> pd.Dat
     fingerprints = module.array("fingerprints")
     names = model.drugs["name"].to_numpy()[module.array("usable").astype(bool)]
     new = morgan_fingerprints([str(text) for text in structures.values()])
-    cross = drug_similarity({"fingerprints": fingerprints}, {"fingerprints": new})
+    cross = similarity_of({"fingerprints": fingerprints}, {"fingerprints": new})
     order = np.argsort(-cross, axis=1, kind="stable")[:, :n]
     threshold = _threshold(fingerprints)
     return pd.DataFrame(

@@ -85,6 +85,8 @@ def test_splits_and_references_can_come_from_files_beside_it(tmp_path) -> None:
         ({"splits": [{"n_folds": 3}]}, "either `kind`"),
         ({"splits": [{"kind": "line"}, {"kind": "line"}]}, "twice"),
         ({"splits": [{"kind": "line", "name": "My split"}]}, "lower-case"),
+        ({"data": {"datset": "gdsc"}}, "found 'datset'. Did you mean 'dataset'"),
+        ({"data": {"dataset": "gdsc", "file": "a.h5ad"}}, "found 'dataset', 'file'.$"),
         ({"data": {"dataset": "gdcs"}}, "Did you mean 'gdsc'"),
         ({"data": {"dataset": "gdsc", "relaese": "GDSC2"}}, "Did you mean 'release'"),
         ({"data": {"release": "GDSC2"}}, "either `dataset`"),

@@ -254,7 +254,13 @@ def _check_keys(entry: Mapping[str, Any], known: Sequence[str], where: str) -> N
 
 def _data(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict) or ("dataset" in data) == ("file" in data):
-        raise ValueError("`data` needs either `dataset`, the name of a loader of scdrug.datasets, or `file`.")
+        found = list(map(str, data)) if isinstance(data, dict) else [type(data).__name__]
+        near = [key for key in ("dataset", "file") if key not in found and nearest(key, found, n=1)]
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            "`data` needs either `dataset`, the name of a loader of scdrug.datasets, or `file`; "
+            f"found {examples(found) if found else 'nothing'}.{hint}"
+        )
     if "dataset" in data:
         from .. import datasets
 

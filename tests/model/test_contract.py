@@ -37,6 +37,7 @@ MODELS = {
     ),
     "DeepCDR": (model.DeepCDR, {}),
     "DeepCDR-identities": (model.DeepCDR, {"offset": "none", "identities": True, "cell_input": "scores"}),
+    "DeepCDR-process": (model.DeepCDR, {"network": False}),
     "DeepCDR-published": (model.DeepCDR, {"preset": "rossner2025"}),
 }
 

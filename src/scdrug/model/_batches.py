@@ -104,7 +104,12 @@ class TrainingTask:
 
 
 def hold_out(
-    response: pd.DataFrame, validation: float | pd.DataFrame | None, *, pairs: bool = False, seed: int = 0
+    response: pd.DataFrame,
+    validation: float | pd.DataFrame | None,
+    *,
+    pairs: bool = False,
+    new_drugs: bool = False,
+    seed: int = 0,
 ) -> np.ndarray:
     """Choose the responses that decide when to stop.
 
@@ -117,6 +122,8 @@ def hold_out(
         name, true where a response is held out; `None` holds nothing out.
     pairs
         Draw single responses instead of whole lines.
+    new_drugs
+        Whether a table may hold out all responses of a drug, for models that learn from structures.
     seed
         Seed of the draw.
 
@@ -128,13 +135,13 @@ def hold_out(
     ------
     ValueError, TypeError, KeyError
         If a share is out of range, a table is not boolean, holds unknown names, marks no measured response, or leaves a
-        drug without any.
+        drug without any, unless `new_drugs`.
     """
     measured = response.notna().to_numpy()
     if validation is None:
         return np.zeros(measured.shape, dtype=bool)
     if isinstance(validation, pd.DataFrame):
-        _check_table(response, validation)
+        _check_table(response, validation, new_drugs=new_drugs)
         return _join(response, validation) & measured
     if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:
         raise ValueError(
@@ -156,7 +163,7 @@ def hold_out(
     return marked
 
 
-def _check_table(response: pd.DataFrame, validation: pd.DataFrame) -> None:
+def _check_table(response: pd.DataFrame, validation: pd.DataFrame, *, new_drugs: bool) -> None:
     """Raise unless a table of validation responses fits the responses."""
     if not all(pd.api.types.is_bool_dtype(dtype) for dtype in validation.dtypes):
         raise TypeError(
@@ -180,7 +187,7 @@ def _check_table(response: pd.DataFrame, validation: pd.DataFrame) -> None:
     if not marked.any():
         raise ValueError("`validation` marks no measured response. Mark some, or pass a share such as 0.1.")
     emptied = response.columns[measured.any(axis=0) & ~(measured & ~marked).any(axis=0)]
-    if len(emptied):
+    if len(emptied) and not (new_drugs and len(emptied) < measured.any(axis=0).sum()):
         raise ValueError(
             f"`validation` leaves {len(emptied)} drugs without a response to train on: {examples(emptied)}. "
             "Drop these drugs from the reference, or mark fewer lines."

@@ -51,6 +51,8 @@ class NetworkModel(DrugResponseModel):
     _patience: ClassVar[int] = 20
     #: Share that is held out when early stopping is on and the caller names no validation responses.
     _validation_share: ClassVar[float] = 0.1
+    #: Whether validation may hold out all responses of a drug, for models that learn from structures.
+    _validates_on_new_drugs: bool = False
 
     def __init__(self, adata: AnnData | None = None, registry: dict[str, Any] | None = None) -> None:
         super().__init__(adata, registry)
@@ -160,7 +162,7 @@ class NetworkModel(DrugResponseModel):
         names = self._training_names()
         share = self._validation_share if validation is None and early_stopping else validation
         table = pd.DataFrame(response, index=names, columns=self.drugs.index)
-        marked = hold_out(table, share, pairs=self.card.completes, seed=seed)
+        marked = hold_out(table, share, pairs=self.card.completes, new_drugs=self._validates_on_new_drugs, seed=seed)
         return TrainingTask(expression, response, marked, np.asarray(names, dtype=object))
 
     def _training_names(self) -> pd.Index:

@@ -10,7 +10,7 @@ from scdrug.model.deepcdr._branches import CellEncoder, ConvHead, mutation_branc
 from scdrug.model.deepcdr._drugs import DRUG_FEATURES, molecules
 from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig, Pairs
 from scdrug.model.deepcdr._presets import PRESETS, settings_of
-from scdrug.model.deepcdr._training import PairData, PairLoss, best_weight, drug_codes
+from scdrug.model.deepcdr._training import PairData, PairLoss, best_weights, drug_codes
 from scdrug.nn._mlp import count_parameters
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"]
@@ -163,12 +163,13 @@ def test_residuals_are_taken_from_the_offset_of_the_context() -> None:
 def test_a_network_that_fits_nothing_is_switched_off() -> None:
     net = DeepCDRNet(config()).eval()
     loss = PairLoss(net, data(net, np.zeros((4, 4, 3))), classification=False, contexts=False)
-    batch = {"line": torch.tensor([0, 1, 2]), "drug": torch.tensor([0, 1, 0]), "response": torch.zeros(3)}
+    batch = {name: torch.zeros(3, dtype=torch.long) for name in ("line", "drug", "context")}
+    batch |= {"line": torch.tensor([0, 1, 2]), "drug": torch.tensor([0, 1, 0]), "response": torch.zeros(3)}
     output, _, _ = loss.residuals(batch)
     scale = loss.data.scale[batch["drug"]]
     for factor, expected in ((0.4, 0.4), (5.0, 1.0), (-1.0, 0.0)):
         batch["response"] = (factor * output * scale).detach()
-        assert best_weight(loss, [batch]) == pytest.approx(expected, abs=1e-4)
+        assert best_weights(loss, [batch]) == pytest.approx([expected, 0, 0, 0], abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ class Built:
     #: Similarity of the lines; `None` without the process.
     kernel: np.ndarray | None
     lines: list[str]
-    #: Drugs with a response that was trained on.
+    #: Drugs with a response that was trained on, and positions of such lines.
     trained: np.ndarray
+    trained_rows: np.ndarray
     validation: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -119,7 +120,7 @@ def build(model: DeepCDR, task: TrainingTask, *, pretrained_drugs: str | os.Path
     response = task.train_response
     if settings.offset == "process":
         kernel = fit_kernel(features[:, :n_cell], FIVE_KERNELS)[1]
-        made = offsets(response, kernel, structures, seed=0)
+        made = offsets(response, kernel, structures, seed=0, lines_only=not settings.network)
         mean, scale = made.mean, made.scale
     else:
         kernel, made = None, None
@@ -136,18 +137,19 @@ def build(model: DeepCDR, task: TrainingTask, *, pretrained_drugs: str | os.Path
     )
     trained = np.isfinite(response).any(axis=0)
     return Built(
-        DeepCDRModule(net),
-        data,
-        features,
-        n_cell,
-        features_of,
-        usable,
-        made,
-        mean,
-        scale,
-        kernel,
-        list(task.lines),
-        trained,
+        module=DeepCDRModule(net),
+        data=data,
+        features=features,
+        n_cell=n_cell,
+        structures=features_of,
+        usable=usable,
+        offsets=made,
+        mean=mean,
+        scale=scale,
+        kernel=kernel,
+        lines=list(task.lines),
+        trained=trained,
+        trained_rows=task.train_rows,
     )
 
 

@@ -14,6 +14,7 @@ from ._process import NEW_SHARES, DrugMix, ResponseProcess, fit_process, fit_sha
 
 #: What is known of a pair when it is predicted.
 KNOWN, NEW_LINE, NEW_DRUG, NEW_BOTH = 0, 1, 2, 3
+N_CONTEXTS = 4
 _N_FOLDS = 5
 #: Fewest structures to learn from.
 _MIN_DRUGS = 2
@@ -62,7 +63,9 @@ class Offsets(NamedTuple):
     new_share: float
 
 
-def offsets(response: np.ndarray, kernel: np.ndarray, structures: DrugStructures, *, seed: int) -> Offsets:
+def offsets(
+    response: np.ndarray, kernel: np.ndarray, structures: DrugStructures, *, seed: int, lines_only: bool = False
+) -> Offsets:
     """Offset of every pair in every context, never made from the pair's own response.
 
     Parameters
@@ -75,15 +78,18 @@ def offsets(response: np.ndarray, kernel: np.ndarray, structures: DrugStructures
         Structures of the drugs.
     seed
         Seed of the folds.
+    lines_only
+        Only leave lines out; nothing else is needed where no network is trained.
 
     Returns
     -------
     The offsets, moments of the drugs, and the share of expression for new lines.
     """
     fit = _CrossFit(response, decompose_kernel(kernel), structures, seed)
-    fit.pairs()
     fit.lines()
-    fit.drugs()
+    if not lines_only:
+        fit.pairs()
+        fit.drugs()
     return Offsets(fit.out, *fit.moments(), fit.new_share)
 
 

@@ -18,10 +18,12 @@ from .._network import NetworkModel, TrainOptions, _given
 from .._plan import Phase, Stopping
 from ..baseline._drug_kernels import DRUG_KERNELS
 from ._build import Built, build
+from ._crossfit import N_CONTEXTS
+from ._drugs import readable
 from ._inputs import MODALITIES, join_modalities
 from ._posterior import Posterior
 from ._presets import TASKS, settings_of
-from ._training import PairLoss, best_weight, pair_tensors
+from ._training import PairLoss, best_weights, hold_out_each, pair_tensors
 from ._unseen_drugs import nearest_drugs, posterior_of_unseen
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class DeepCDR(NetworkModel):
         By default those of :meth:`setup_mudata`, or none.
     offset
         ``"process"`` or ``"none"``.
+    network
+        `False` leaves the process alone, which is fitted in closed form within seconds.
     drug_kernel
         By what the process compares structures: ``"tanimoto"`` of Morgan fingerprints, ``"minimol"``, fingerprints of a
         pretrained network (extra ``molecule``), or the ``"mean"`` of both; potency uses whichever predicts it best.
@@ -110,6 +114,7 @@ class DeepCDR(NetworkModel):
         cell_input: str = "expression",
         modalities: Sequence[str] | None = None,
         offset: str | None = None,
+        network: bool | None = None,
         drug_kernel: str = "tanimoto",
         drug_features: str | None = None,
         drug_encoder: str | None = None,
@@ -137,6 +142,7 @@ class DeepCDR(NetworkModel):
         self.settings = settings_of(
             preset,
             offset=offset,
+            network=network,
             drug_features=drug_features,
             drug_encoder=drug_encoder,
             drug_layers=drug_layers,
@@ -155,8 +161,9 @@ class DeepCDR(NetworkModel):
             self.reference_.response.update(
                 measure="probability of sensitivity", unit="", direction="higher is more sensitive"
             )
-        #: Share of the network in predictions, chosen on validation responses; 1 where there are none.
-        self.network_weight_: float | None = None
+        #: Share of the network in predictions of a known line and drug, a new line, a new drug, both new; chosen on
+        #: validation responses of that kind, 0 where there are none; 1 without the process or without validation.
+        self.network_weights_: list[float] = []
         self._built: Built | None = None
         self._posterior: Posterior | None = None
         self._pretrained_drugs: str | os.PathLike[str] | None = None
@@ -249,8 +256,9 @@ class DeepCDR(NetworkModel):
             As for all networks; `batch_size` counts pairs.
         validation
             Responses that decide when to stop and how much the network counts: a share of pairs to draw, or a boolean
-            DataFrame of lines × drug ids. If omitted, a tenth is drawn when `early_stopping` is on. Once that is decided,
-            the process is fitted to these responses too.
+            DataFrame of lines × drug ids. If omitted and `early_stopping` is on, one pair, line and drug in twenty are
+            drawn, so that all kinds of predictions are checked (pairs alone without the process). Once that is decided, the
+            process is fitted to these responses too.
         pretrained_drugs
             File ``gcn_contextpred.pth`` (Hu et al. 2020) with weights of the drug branch, for
             ``drug_features="contextpred"``. It is read without running code.
@@ -277,6 +285,19 @@ class DeepCDR(NetworkModel):
             seed=seed,
         )
 
+    _validates_on_new_drugs = True
+
+    def _training_task(
+        self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
+    ) -> TrainingTask:
+        if not self.settings.network:
+            validation, early_stopping = None, False  # nothing to stop: all responses are fitted
+        elif validation is None and early_stopping and self.settings.offset == "process":
+            _, response = self._training_arrays()
+            marked = hold_out_each(np.isfinite(response), readable(self.drugs["smiles"].tolist())[1], seed=seed)
+            validation = pd.DataFrame(marked, index=self._training_names(), columns=self.drugs.index)
+        return super()._training_task(validation, early_stopping=early_stopping, seed=seed)
+
     def _make_module(self, task: TrainingTask) -> torch.nn.Module:
         self._posterior = None
         self._built = build(self, task, pretrained_drugs=self._pretrained_drugs)
@@ -284,6 +305,8 @@ class DeepCDR(NetworkModel):
 
     def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
         assert self._built is not None
+        if not self.settings.network:
+            return []
         self._built.validation = pair_tensors(task.validation_response, trained=task.train_response)
         loss = self._loss()
         training = pair_tensors(task.train_response, trained=task.train_response)
@@ -307,11 +330,11 @@ class DeepCDR(NetworkModel):
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         assert self._built is not None
-        self.network_weight_ = 1.0
-        if self.settings.offset == "process" and len(self._built.validation["line"]):
+        self.network_weights_ = [float(self.settings.network)] * N_CONTEXTS
+        if self.settings.network and self.settings.offset == "process" and len(self._built.validation["line"]):
             device = next(self.module.parameters()).device
             batches = TableBatches({k: v.to(device) for k, v in self._built.validation.items()}, 1 << 14)
-            self.network_weight_ = best_weight(self._loss(), list(batches))
+            self.network_weights_ = best_weights(self._loss(), list(batches))
         self._posterior = Posterior.fit(self, self._built, response)
         super()._finish_training(expression, response)
         self._built = None  # it holds the training data
@@ -375,7 +398,7 @@ class DeepCDR(NetworkModel):
         other = type(self)(registry=self.registry_, **options)
         self._hand_over(other, smiles)
         other._posterior = posterior_of_unseen(self, other, smiles)
-        other.module, other.network_weight_ = other._posterior.module, self.network_weight_
+        other.module, other.network_weights_ = other._posterior.module, self.network_weights_
         other.calibration_ = other._posterior.calibration(self.calibration.level)
         return other
 
@@ -385,10 +408,10 @@ class DeepCDR(NetworkModel):
     _holds_lines = True
 
     def _state(self) -> dict[str, Any]:
-        return {"posterior": self.posterior.to_json(), "network_weight": self.network_weight_}
+        return {"posterior": self.posterior.to_json(), "network_weights": self.network_weights_}
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        self.network_weight_ = state["network_weight"]
+        self.network_weights_ = state["network_weights"]
         self._posterior = Posterior.from_json(self, state["posterior"])
         self.module = self._posterior.module
 

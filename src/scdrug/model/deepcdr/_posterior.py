@@ -15,7 +15,7 @@ from .._data import Calibration
 from ..baseline._decomposition import decompose_kernel
 from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ._build import Built, DeepCDRModule, cell_features
-from ._crossfit import NEW_LINE
+from ._crossfit import KNOWN, NEW_DRUG, NEW_LINE
 from ._inputs import FROM_EXPRESSION, read_inputs
 from ._module import DeepCDRNet, NetConfig, Pairs
 from ._process import KNOWN_SHARE, fit_process
@@ -39,7 +39,7 @@ class Posterior:
         Model whose settings say what the features are.
     module
         Network and arrays: ``lines`` (lines × all features), ``codes`` (codes of the drugs' structures), ``mean``, ``scale``,
-        ``trained`` (drugs with codes of their own), ``fingerprints``, perhaps ``minimol``, and ``usable`` (training drugs), and
+        ``trained``, ``trained_lines`` (those that the network was trained on), ``fingerprints``, perhaps ``minimol``, and ``usable`` (training drugs), and
         with the process ``alpha`` and ``new_alpha`` (lines × drugs).
     lines
         Names of the training lines.
@@ -68,6 +68,7 @@ class Posterior:
             "mean": built.mean,
             "scale": built.scale,
             "trained": built.trained.astype(np.uint8),
+            "trained_lines": np.isin(np.arange(len(built.lines)), built.trained_rows).astype(np.uint8),
             "usable": built.usable.astype(np.uint8),
             **built.structures,
         }
@@ -140,11 +141,11 @@ class Posterior:
     def _respond(
         self, features: np.ndarray, line: np.ndarray, drugs: np.ndarray, standardised: np.ndarray | None = None
     ) -> np.ndarray:
-        weight = self.model.network_weight_
         mean, scale = self.module.array("mean")[drugs], self.module.array("scale")[drugs]
         if standardised is None:
             standardised = self._process(features, line, drugs) if self.has_process else np.zeros(())
-        if weight:
+        weight = self._weights(line, drugs)
+        if weight.any():
             standardised = standardised + weight * self._network(features, line, drugs)
         response = mean + scale * standardised
         out = expit(response) if self.model.task == "classification" else response
@@ -158,9 +159,19 @@ class Posterior:
         out[known] = KNOWN_SHARE * cross[known] @ alpha + (1 - KNOWN_SHARE) * alpha[line[known]]
         return out
 
+    def _weights(self, line: np.ndarray, drugs: np.ndarray) -> np.ndarray:
+        """Share of the network in each prediction (samples × drugs)."""
+        new_line = np.where(self._trained_line(line), KNOWN, NEW_LINE)
+        new_drug = np.where(self.module.array("trained")[drugs].astype(bool), KNOWN, NEW_DRUG)
+        return np.asarray(self.model.network_weights_, dtype=np.float32)[new_line[:, None] | new_drug]
+
+    def _trained_line(self, line: np.ndarray) -> np.ndarray:
+        """Which samples are lines that the network was trained on."""
+        return (line >= 0) & self.module.array("trained_lines").astype(bool)[line]
+
     def _network(self, features: np.ndarray, line: np.ndarray, drugs: np.ndarray) -> np.ndarray:
         """Output of the network (samples × drugs)."""
-        codes = self.module.array("codes")[drugs]
+        codes, line = self.module.array("codes")[drugs], np.where(self._trained_line(line), line, -1)
         trained = self.module.array("trained")[drugs].astype(bool)
         # positions of drugs that are not trained are never looked up in earnest
         position = np.where(trained, drugs, 0)

@@ -19,6 +19,7 @@ class Settings:
     """What a preset fixes and a keyword replaces."""
 
     offset: str = "process"
+    network: bool = True
     drug_features: str = "rich"
     drug_encoder: str = "gin"
     drug_layers: tuple[int, ...] = (64, 64, 64)
@@ -52,6 +53,8 @@ class Settings:
                 changed[name] = _widths(name, changed[name])
         result = replace(self, **changed)  # type: ignore[arg-type]
         check_choice("offset", result.offset, OFFSETS)
+        if result.offset == "none" and not result.network:
+            raise ValueError("`network=False` leaves the process alone, but `offset` is 'none'. Use 'process'.")
         check_choice("drug_features", result.drug_features, DRUG_FEATURES)
         check_choice("drug_encoder", result.drug_encoder, ENCODERS)
         check_choice("drug_pool", result.drug_pool, POOLS)

@@ -57,7 +57,7 @@ def drug_covariance(scores: np.ndarray, *, n_iter: int = 4) -> np.ndarray:
     covariance, weight = correlation, _PRIOR_WEIGHT * n_drugs
     for _ in range(n_iter):
         total = np.zeros((n_drugs, n_drugs))
-        expected = np.where(observed, scores, 0.0)
+        expected, precision = np.where(observed, scores, 0.0), np.linalg.inv(covariance)
         for line, seen in enumerate(observed):
             gap = ~seen
             if not gap.any():
@@ -65,11 +65,17 @@ def drug_covariance(scores: np.ndarray, *, n_iter: int = 4) -> np.ndarray:
             if not seen.any():
                 total += covariance
                 continue
+            within = np.ix_(gap, gap)
+            if gap.sum() < seen.sum():  # the inverse of a block of the inverse is the smaller system
+                spread = np.linalg.inv(precision[within])
+                expected[line, gap] = -spread @ (precision[np.ix_(gap, seen)] @ scores[line, seen])
+                total[within] += spread
+                continue
             factor = scipy.linalg.cho_factor(covariance[np.ix_(seen, seen)], lower=True, check_finite=False)
             across = covariance[np.ix_(seen, gap)]
             solved = scipy.linalg.cho_solve(factor, across, check_finite=False)
             expected[line, gap] = scores[line, seen] @ solved
-            total[np.ix_(gap, gap)] += covariance[np.ix_(gap, gap)] - across.T @ solved
+            total[within] += covariance[within] - across.T @ solved
         total += expected.T @ expected
         size = float(np.trace(total)) / (n_drugs * max(n_lines, 1))
         covariance = (total + weight * size * correlation) / (n_lines + weight)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._losses import masked_bce, masked_mse
-from ._crossfit import KNOWN, NEW_DRUG, NEW_LINE
+from ._crossfit import KNOWN, N_CONTEXTS, NEW_DRUG, NEW_LINE
 from ._module import Pairs
 
 if TYPE_CHECKING:
@@ -147,6 +147,35 @@ def pair_tensors(response: np.ndarray, *, trained: np.ndarray) -> dict[str, Tens
     }
 
 
+def hold_out_each(measured: np.ndarray, usable: np.ndarray, *, seed: int, share: float = 0.05) -> np.ndarray:
+    """Draw pairs, whole lines and whole drugs, so that each kind of prediction can be checked.
+
+    Parameters
+    ----------
+    measured
+        Lines × drugs, true where there is a response.
+    usable
+        Drugs that have a structure; no other is drawn.
+    seed
+        Seed of the draw.
+    share
+        Share of the pairs, of the lines and of the drugs.
+
+    Returns
+    -------
+    Lines × drugs, true where a measured response is held out; no drug that was not drawn whole loses all of them.
+    """
+    rng = np.random.default_rng([seed, 3])
+    marked = rng.random(measured.shape) < share
+    marked[rng.permutation(len(measured))[: round(share * len(measured))]] = True
+    marked &= measured
+    emptied = measured.any(axis=0) & ~(measured & ~marked).any(axis=0)
+    marked[:, emptied] = False
+    drugs = rng.permutation(np.flatnonzero(usable & measured.any(axis=0)))
+    marked[:, drugs[: round(share * len(drugs))]] = True
+    return marked & measured
+
+
 def context_weights(offset: np.ndarray, response: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """One over the mean square of the residuals of each context, relative to that of known pairs.
 
@@ -165,14 +194,17 @@ def context_weights(offset: np.ndarray, response: np.ndarray, scale: np.ndarray)
 
 
 @torch.no_grad()
-def best_weight(loss: PairLoss, batches: list[dict[str, Tensor]]) -> float:
-    """Share of the network's output that fits validation responses best, between 0 and 1.
+def best_weights(loss: PairLoss, batches: list[dict[str, Tensor]]) -> list[float]:
+    """Share of the network's output that fits validation responses best, between 0 and 1, by context.
 
-    A network that has learned nothing that holds beyond its training pairs is thereby switched off.
+    A network that has learned nothing that holds beyond its training pairs is thereby switched off, as it is where no
+    validation response shows that it helps.
     """
-    product = square = 0.0
+    product, square = np.zeros(N_CONTEXTS), np.zeros(N_CONTEXTS)
     for batch in batches:
         output, target, _ = loss.residuals(batch)
-        product += float((output * target).sum())
-        square += float(output.square().sum())
-    return min(max(product / square, 0.0), 1.0) if square > 0 else 0.0
+        context = batch["context"].cpu().numpy()
+        product += np.bincount(context, (output * target).cpu().numpy(), minlength=N_CONTEXTS)
+        square += np.bincount(context, output.square().cpu().numpy(), minlength=N_CONTEXTS)
+    share = np.divide(product, square, out=np.zeros(N_CONTEXTS), where=square > 0)
+    return [float(value) for value in np.clip(share, 0.0, 1.0)]

@@ -61,7 +61,7 @@ def posterior_of_unseen(model: DeepCDR, other: DeepCDR, smiles: dict[str, str]) 
     new = structure_features(structures, model.drug_kernel)
     _warn_of_strangers(names, similarity_of(features, new), features["fingerprints"])
     module = DeepCDRModule(trained.net)
-    kept = {"lines": array("lines"), "usable": usable.astype(np.uint8), **features}
+    kept = {name: array(name) for name in ("lines", "trained_lines", "usable")} | features
     if trained.has_process:
         alpha, mean, scale = (array(name).astype(np.float64) for name in ("alpha", "mean", "scale"))
         process = ResponseProcess(alpha, mean, scale, np.zeros((0, 0)))

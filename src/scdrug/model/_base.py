@@ -189,6 +189,10 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         """
         return None
 
+    def _drug_notes(self) -> pd.DataFrame | None:
+        """Further columns on the drugs for what :func:`scdrug.tl.predict_response` stores, by id, such as applicability."""
+        return None
+
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × drugs) and intercepts of a model that is linear in expression, else `None`.
 

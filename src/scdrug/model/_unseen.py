@@ -156,6 +156,16 @@ class JoinedModel:
         """Model, version, unit and direction of predictions."""
         return self._model.provenance(**extra)
 
+    def _drug_notes(self) -> pd.DataFrame | None:
+        notes = self._other._drug_notes()
+        if notes is None:
+            return None
+        # drugs that were trained on are their own nearest
+        own = self._model.drugs.iloc[self._columns]
+        known = pd.DataFrame({"nearest": own["name"], "similarity": 1.0, "applicable": True}, index=own.index)
+        both = pd.concat([known, notes])
+        return both.iloc[self._order].set_axis(self.drugs.index)
+
     def _sample_inputs(self, adata: AnnData) -> np.ndarray | None:
         return self._model._sample_inputs(adata)
 

@@ -230,6 +230,12 @@ def _verdict(reliability: np.ndarray, coverage: float) -> str:
     return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."
 
 
+def _drug_table(model: DrugResponseModel, ids: list[str]) -> pd.DataFrame:
+    """The model's drugs, and whether they lie within what it was trained on, where it can tell."""
+    table, notes = model.drugs.loc[ids], model._drug_notes()
+    return table if notes is None else table.join(notes.loc[ids])
+
+
 def _store(
     adata: AnnData,
     key: str,
@@ -258,7 +264,7 @@ def _store(
     adata.uns[key] = model.provenance(
         gene_coverage=fitted.coverage,
         harmonization=plain(fitted.summary()),
-        drugs=model.drugs.loc[ids],
+        drugs=_drug_table(model, ids),
         half_width=calibration.half_width[columns],
         interval_level=calibration.level,
         verdict=verdict,

@@ -164,6 +164,8 @@ class DeepCDR(NetworkModel):
         #: Share of the network in predictions of a known line and drug, a new line, a new drug, both new; chosen on
         #: validation responses of that kind, 0 where there are none; 1 without the process or without validation.
         self.network_weights_: list[float] = []
+        #: Nearest training drugs of the drugs, for a model of drugs that were not in training.
+        self.applicability_: pd.DataFrame | None = None
         self._built: Built | None = None
         self._posterior: Posterior | None = None
         self._pretrained_drugs: str | os.PathLike[str] | None = None
@@ -381,7 +383,7 @@ class DeepCDR(NetworkModel):
 
         Returns
         -------
-        Indexed by name: ``nearest`` (names of training drugs, the most similar first), ``similarity`` (Tanimoto on Morgan
+        Indexed by name: ``nearest`` (names of training drugs, the most similar first, joined by semicolons), ``similarity`` (Tanimoto on Morgan
         fingerprints, of the most similar one, 0-1) and ``applicable``: whether that is at least what nine tenths of the
         training drugs find among the others.
 
@@ -391,6 +393,13 @@ class DeepCDR(NetworkModel):
             If a structure cannot be read.
         """
         return nearest_drugs(self, drugs, n=n)
+
+    @property
+    def _takes_unseen_drugs(self) -> bool:
+        return self.applicability_ is None  # a model of new drugs knows no others
+
+    def _drug_notes(self) -> pd.DataFrame | None:
+        return self.applicability_
 
     def _for_unseen(self, smiles: dict[str, str]) -> DeepCDR:
         init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
@@ -408,10 +417,16 @@ class DeepCDR(NetworkModel):
     _holds_lines = True
 
     def _state(self) -> dict[str, Any]:
-        return {"posterior": self.posterior.to_json(), "network_weights": self.network_weights_}
+        table = self.applicability_
+        return {
+            "posterior": self.posterior.to_json(),
+            "network_weights": self.network_weights_,
+            "applicability": None if table is None else table.reset_index(drop=True).to_dict("list"),
+        }
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        self.network_weights_ = state["network_weights"]
+        self.network_weights_, table = state["network_weights"], state["applicability"]
+        self.applicability_ = None if table is None else pd.DataFrame(table, index=self.drugs.index)
         self._posterior = Posterior.from_json(self, state["posterior"])
         self.module = self._posterior.module
 

@@ -59,7 +59,8 @@ def posterior_of_unseen(model: DeepCDR, other: DeepCDR, smiles: dict[str, str]) 
     usable = array("usable").astype(bool)
     features = {name: array(name) for name in ("fingerprints", "minimol") if name in trained.module.kept}
     new = structure_features(structures, model.drug_kernel)
-    _warn_of_strangers(names, similarity_of(features, new), features["fingerprints"])
+    other.applicability_ = applicability(model, other.drugs.index, new["fingerprints"])
+    _warn_of_strangers(names, other.applicability_, features["fingerprints"])
     module = DeepCDRModule(trained.net)
     kept = {name: array(name) for name in ("lines", "trained_lines", "usable")} | features
     if trained.has_process:
@@ -95,13 +96,43 @@ def _threshold(fingerprints: np.ndarray) -> float:
     return float(np.quantile(_nearest_of_training(fingerprints), _FAR))
 
 
-def _warn_of_strangers(names: list[str], cross: np.ndarray, fingerprints: np.ndarray) -> None:
-    nearest, threshold = cross.max(axis=1), _threshold(fingerprints)
-    far = [f"{name} ({value:.2f})" for name, value in zip(names, nearest, strict=True) if value < threshold]
+def applicability(model: DeepCDR, index: pd.Index, fingerprints: np.ndarray, *, n: int = 3) -> pd.DataFrame:
+    """Nearest training drugs of new structures and whether these lie within what the model was trained on.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    index
+        Names of the structures.
+    fingerprints
+        Their Morgan fingerprints (structures × bits).
+    n
+        Training drugs to name.
+
+    Returns
+    -------
+    ``nearest`` (names, joined by semicolons), ``similarity`` of the first, ``applicable``.
+    """
+    module = model.posterior.module
+    names = model.drugs["name"].to_numpy()[module.array("usable").astype(bool)]
+    training = {"fingerprints": module.array("fingerprints")}
+    cross = similarity_of(training, {"fingerprints": fingerprints})
+    order = np.argsort(-cross, axis=1, kind="stable")[:, :n]
+    highest = cross.max(axis=1).astype(np.float64)
+    nearest = ["; ".join(map(str, names[row])) for row in order]
+    applicable = highest >= _threshold(training["fingerprints"])
+    return pd.DataFrame({"nearest": nearest, "similarity": highest, "applicable": applicable}, index=index)
+
+
+def _warn_of_strangers(names: list[str], table: pd.DataFrame, fingerprints: np.ndarray) -> None:
+    near = zip(names, table["similarity"], table["applicable"], strict=True)
+    far = [f"{name} ({value:.2f})" for name, value, applicable in near if not applicable]
     if far:
         warnings.warn(
             f"{len(far)} of {len(names)} structures are unlike all drugs of the training (similarity below "
-            f"{threshold:.2f}), so that their predictions say little: {examples(far)}. See `model.nearest_drugs`.",
+            f"{_threshold(fingerprints):.2f}), so that their predictions say little: {examples(far)}. See "
+            "`model.nearest_drugs`.",
             stacklevel=6,
         )
 
@@ -112,18 +143,5 @@ def nearest_drugs(model: DeepCDR, drugs: Mapping[str, str], *, n: int) -> pd.Dat
     bad = [name for name, structure in structures.items() if structure is None]
     if bad:
         raise ValueError(f"{len(bad)} structures cannot be read as SMILES: {examples(bad)}. Check them.")
-    module = model.posterior.module
-    fingerprints = module.array("fingerprints")
-    names = model.drugs["name"].to_numpy()[module.array("usable").astype(bool)]
     new = morgan_fingerprints([str(text) for text in structures.values()])
-    cross = similarity_of({"fingerprints": fingerprints}, {"fingerprints": new})
-    order = np.argsort(-cross, axis=1, kind="stable")[:, :n]
-    threshold = _threshold(fingerprints)
-    return pd.DataFrame(
-        {
-            "nearest": [list(names[row]) for row in order],
-            "similarity": cross.max(axis=1),
-            "applicable": cross.max(axis=1) >= threshold,
-        },
-        index=pd.Index(list(structures), name="drug"),
-    )
+    return applicability(model, pd.Index(list(structures), name="drug"), new, n=n)

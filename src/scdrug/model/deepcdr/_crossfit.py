@@ -145,14 +145,15 @@ class _CrossFit:
         """
         part = self.response[:, self.seen]
         left_out = np.full((len(NEW_SHARES), *part.shape), np.nan)
-        fits = []
+        fits, measured = [], np.isfinite(part).any(axis=1)
         for held in self._folds(len(part)):
-            reduced = np.where(held[:, None], np.nan, part)
-            if np.isfinite(reduced).any(axis=0).all():
-                shares = fit_shares(reduced, self.kernel)
-                fits.append((held, shares))
+            kept = ~held & measured
+            if np.isfinite(part[kept]).any(axis=0).all():
+                shares = fit_shares(part[kept], self.kernel.kernel[np.ix_(kept, kept)])
+                cross = self.kernel.kernel[np.ix_(held, kept)]
+                fits.append((held, cross, shares))
                 for out, process in zip(left_out, shares, strict=True):
-                    out[held] = process.response(process.new(self.kernel.kernel[held]))
+                    out[held] = process.response(process.new(cross))
         errors = np.nanmean(((left_out - part) / self.whole.scale) ** 2, axis=(1, 2)) if fits else np.zeros(1)
         best = int(np.argmin(errors))
         self.new_share = NEW_SHARES[best]
@@ -160,8 +161,8 @@ class _CrossFit:
         whole = fit_process(part, self.kernel, covariance=self.whole.covariance, share=self.new_share)
         values = whole.new(self.kernel.kernel)
         out, both = whole.response(values), self._structured(whole, values)
-        for held, shares in fits:
-            values = shares[best].new(self.kernel.kernel[held])
+        for held, cross, shares in fits:
+            values = shares[best].new(cross)
             out[held], both[held] = shares[best].response(values), self._structured(shares[best], values)
         self.out[NEW_LINE][:, self.seen] = out
         self.out[NEW_BOTH] = both

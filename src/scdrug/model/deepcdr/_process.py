@@ -193,6 +193,7 @@ def fit_shares(response: np.ndarray, kernel: np.ndarray | KernelDecomposition) -
     response, kernel
         As for :func:`fit_process`.
     """
+    kernel = kernel if isinstance(kernel, KernelDecomposition) else decompose_kernel(kernel)
     first = fit_process(response, kernel, share=NEW_SHARES[0])
     others = [fit_process(response, kernel, covariance=first.covariance, share=share) for share in NEW_SHARES[1:]]
     return [first, *others]

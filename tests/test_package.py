@@ -132,7 +132,7 @@ def test_public_docstrings_are_complete(item) -> None:
 
 @pytest.mark.parametrize("item", PUBLIC)
 def test_examples_in_docstrings_run(item, monkeypatch) -> None:
-    monkeypatch.setattr("scdrug.settings.progress", False)  # bars go to the output that is compared
+    monkeypatch.setattr(scdrug.settings, "progress", False)  # bars are written to the output that is compared
     finder = doctest.DocTestFinder(exclude_empty=True, recurse=False)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     with warnings.catch_warnings():

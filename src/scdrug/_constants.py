@@ -16,12 +16,17 @@ class _Keys(NamedTuple):
     DRUGS: str = "drugs"  # uns: DataFrame by drug id
     EXPRESSION: str = "expression"  # uns: scale of X
     DATASET: str = "dataset"  # uns: card of a fetched data set
+    DOMAIN: str = "domain"  # obs: "bulk" or "cells"
+    PATHWAYS: str = "pathway_mask"  # varm: genes x pathways; uns: table of pathways
     # predictions
     PREDICTED: str = "predicted_response"  # obsm: DataFrame cells x drug ids; uns: provenance
     PERCENTILE: str = "response_percentile"  # obsm: DataFrame cells x drug ids, 0-1
     RELIABILITY: str = "response_reliability"  # obs: float, 0-1
     HARMONIZED: str = "harmonization"  # uns: fitted parameters
     RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
+    PATHWAY_IG: str = "pathway_ig"  # obsm: f"{key}_{drug}", DataFrame cells x pathways; uns: tables
+    GENE_IG: str = "gene_ig"  # obsm: f"{key}_{drug}", DataFrame cells x genes; uns: tables
+    RANKED_PATHWAYS: str = "rank_pathways"  # uns: table of tl.rank_pathways
 
 
 KEYS = _Keys()

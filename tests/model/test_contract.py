@@ -39,6 +39,9 @@ MODELS = {
     "DeepCDR-identities": (model.DeepCDR, {"offset": "none", "identities": True, "cell_input": "scores"}),
     "DeepCDR-process": (model.DeepCDR, {"network": False}),
     "DeepCDR-published": (model.DeepCDR, {"preset": "rossner2025"}),
+    "PathwayTransfer-regression": (model.PathwayTransfer, {"n_hidden": 16}),
+    "PathwayTransfer-he2025": (model.PathwayTransfer, {"preset": "he2025", "min_genes": 4, "n_hidden": 16}),
+    "PathwayTransfer-shared": (model.PathwayTransfer, {"variant": "shared", "n_hidden": 16, "n_latent": 8}),
 }
 
 
@@ -51,7 +54,9 @@ def _model_of(name: str) -> tuple[type, dict]:
 
 @pytest.fixture(scope="module")
 def reference() -> ad.AnnData:
-    return datasets.toy(n_lines=60)
+    adata = datasets.toy(n_lines=60)
+    pp.pathway_mask(adata, "toy")  # read by models of pathways alone
+    return adata
 
 
 @pytest.fixture(scope="module")

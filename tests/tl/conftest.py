@@ -58,3 +58,44 @@ def make_predicted() -> Callable[..., ad.AnnData]:
         return store_predictions(adata, response)
 
     return make
+
+
+@pytest.fixture
+def make_attributed() -> Callable[..., ad.AnnData]:
+    """Return a maker of cells with contributions to two drugs, "DNA REPAIR" planted as what makes ``tumour`` resistant."""
+    from scdrug.tl._attribute_run import Found, store, summary_table
+    from scdrug.tl._attribution import Totals
+
+    features = ["HALLMARK_APOPTOSIS", "HALLMARK_DNA_REPAIR", "HALLMARK_TNFA_SIGNALING_VIA_NFKB", "HALLMARK_HYPOXIA"]
+    features = [*features, "free nodes", "linear path"]
+    nodes = pd.DataFrame({"pathway": features, "kind": ["pathway"] * 4 + features[4:], "n_genes": 9, "own_r2": 0.2})
+    nodes["identified"] = [True, True, False, True, False, False]
+
+    class Model:
+        drugs = pd.DataFrame({"name": ["Alpha-1", "Beta/2"]}, index=["alpha-1", "beta-2"])
+
+    def make(n_cells: int = 120, n_models: int = 3, seed: int = 0) -> ad.AnnData:
+        rng = np.random.default_rng(seed)
+        group = np.array(["normal", "tumour", "T/B cells"], dtype=object)[np.arange(n_cells) % 3]
+        obs = pd.DataFrame({"group": group, "donor": [f"d{i // 3 % 4}" for i in range(n_cells)]})
+        obs.index = [f"cell-{i}" for i in range(n_cells)]
+        adata = ad.AnnData(np.zeros((n_cells, 2), dtype=np.float32), obs=obs)
+        found, tables = [], []
+        for drug in Model.drugs.index:
+            values = [rng.normal(scale=0.2, size=(n_cells, 6)).astype(np.float32) for _ in range(n_models)]
+            for part in values:
+                part[group == "tumour", 1] -= 1.0
+                part[:, 0] += 0.5
+            totals = Totals(n_models, 6)
+            mean = totals.add(values)
+            stacked = np.stack(values, axis=2) if n_models > 1 else None
+            found.append(Found(drug, totals, mean, stacked, 1e-4, 50, -0.3))
+            part = pd.concat([nodes, totals.table()], axis=1).sort_values("importance", ascending=False)
+            tables.append(part.assign(drug=drug))
+        summary = summary_table(found, [Model], np.array([True] * 4 + [False] * 2))
+        params = {"unit": "ln(µM)", "attributed_to": "pathway", "n_models": n_models}
+        table = pd.concat(tables, ignore_index=True)
+        store(adata, "pathway_ig", found, features, table=table, summary=summary, params=params)
+        return adata
+
+    return make

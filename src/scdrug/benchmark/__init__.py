@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .report._write import write_report
     from .transfer._score_labels import score_labels
     from .transfer._score_lines import score_lines
+    from .transfer._simulate import simulate_cells
     from .transfer._tasks import run_single_cell
 
 _MODULES = {
@@ -37,6 +38,7 @@ _MODULES = {
     "run_single_cell": ".transfer._tasks",
     "score_labels": ".transfer._score_labels",
     "score_lines": ".transfer._score_lines",
+    "simulate_cells": ".transfer._simulate",
     "write_report": ".report._write",
 }
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "run_single_cell",
     "score_labels",
     "score_lines",
+    "simulate_cells",
     "write_report",
 ]
 

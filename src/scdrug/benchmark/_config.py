@@ -299,7 +299,7 @@ def _tasks(entries: Sequence[Mapping[str, Any]], models: Sequence[ModelSpec]) ->
     names = []
     for entry in entries:
         _check_keys(entry, KEYS, "single_cell")
-        check_choice("single_cell.task", entry.get("task"), tuple(TASKS))
+        check_choice("single_cell.task", entry.get("task"), (*TASKS, "he2025"))
         for name in entry.get("models") or ():
             check_choice("single_cell.models", name, [spec.name for spec in models])
         names.append(str(entry.get("name", entry["task"])))
@@ -315,4 +315,9 @@ def _model(entry: Mapping[str, Any], splits: Mapping[str, Any]) -> ModelSpec:
     for name in entry.get("splits") or ():
         check_choice(f"splits of {entry.get('name', entry['model'])!r}", name, list(splits))
     options = {key: entry.get(key) or {} for key in ("params", "train", "tune")}
+    if "cells" in options["train"] and entry.get("splits") != []:
+        raise ValueError(
+            f"{entry.get('name', entry['model'])!r} learns from the cells of a single-cell task, and splits of lines have none. "
+            "Give it `splits: []`."
+        )
     return ModelSpec(str(entry.get("name", entry["model"])), entry["model"], splits=entry.get("splits"), **options)

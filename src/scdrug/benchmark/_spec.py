@@ -147,6 +147,11 @@ class ModelSpec:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             params, train = dict(self.params), dict(self.train)
+            if isinstance(train.get("cells"), str):
+                raise ValueError(
+                    f"{self.name!r} asks for `cells: {train['cells']}` in training, which only single-cell tasks have. Leave "
+                    "it out of splits of lines with `splits: []`, and run it in a task."
+                )
             if "seed" in _parameters(model_class.__init__):
                 params.setdefault("seed", seed)
             trained = model_class(adata, **params)

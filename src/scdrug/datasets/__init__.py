@@ -8,6 +8,7 @@ from ._deepcdr import deepcdr
 from ._fetch import fetch
 from ._gdsc import gdsc
 from ._gene_sets import gene_sets, read_gmt
+from ._he2025 import he2025
 from ._l1000 import l1000
 from ._list import list_datasets as list
 from ._pdx import pdx
@@ -21,6 +22,7 @@ __all__ = [
     "fetch",
     "gdsc",
     "gene_sets",
+    "he2025",
     "l1000",
     "list",
     "oligodendroglioma",

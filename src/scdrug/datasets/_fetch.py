@@ -80,11 +80,11 @@ def _fetch_file(entry: FileEntry, cache: Path, *, offline: bool, force: bool) ->
         return path
     if offline and not path.is_file():
         raise FetchError(f"{entry.name!r} is not cached, and downloads are switched off. {_by_hand(entry, path)}")
-    if not entry.urls and not path.is_file():
+    if not entry.downloadable and not path.is_file():
         raise FetchError(f"{entry.name!r} cannot be downloaded by a program. {_by_hand(entry, path)}")
     with _locked(entry, cache):
         # Another process may have done the work while this one waited for the lock.
-        if path.is_file() and not (force and entry.urls and not offline):
+        if path.is_file() and not (force and entry.downloadable and not offline):
             if _is_intact(entry, path, cache, pin=True):
                 return path
             if offline:
@@ -114,6 +114,8 @@ def _is_intact(entry: FileEntry, path: Path, cache: Path, *, pin: bool = False) 
 
 def _download(entry: FileEntry, path: Path, cache: Path) -> None:
     """Download to a temporary file beside `path`, check it, and only then put it in place."""
+    if entry.figshare is not None and not entry.urls:
+        entry = _locate(entry, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_space(entry, path)
     logger.info("Downloading %s (%s) to %s.", entry.name, _size(entry.size), path.parent)
@@ -142,6 +144,23 @@ def _download(entry: FileEntry, path: Path, cache: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def _locate(entry: FileEntry, path: Path) -> FileEntry:
+    """Ask figshare for the address; a failure says how to go on by hand."""
+    from ._figshare import FigshareError, locate
+
+    failures = []
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
+        try:
+            return locate(entry, timeout=_TIMEOUT_SECONDS)
+        except FigshareError as error:
+            failures.append(str(error))
+            if error.final:
+                break
+    raise FetchError(f"{entry.name!r} could not be found. {failures[-1]} {_by_hand(entry, path)}")
+
+
 def _try_addresses(entry: FileEntry, part: Path) -> str:
     """Fill `part` from the first address that gives the right bytes; return their hash."""
     failures = []
@@ -152,9 +171,12 @@ def _try_addresses(entry: FileEntry, part: Path) -> str:
             failure, final = _try_once(url, part)
             if failure is None:
                 found = _sha256(part)
-                if entry.sha256 is None or found == entry.sha256:
+                if entry.sha256 not in (None, found):
+                    failure = f"the sha256 of what came is {found}, expected {entry.sha256}"
+                elif entry.md5 is not None and _md5(part) != entry.md5:
+                    failure = f"the md5 of what came is {_md5(part)}, the server states {entry.md5}"
+                else:
                     return found
-                failure = f"the sha256 of what came is {found}, expected {entry.sha256}"
             logger.info("Try %d of %s failed: %s.", attempt + 1, url, failure)
             if final or attempt == _TRIES - 1:
                 failures.append(f"{url}: {failure}")
@@ -240,7 +262,7 @@ def _changed(entry: FileEntry, found: str, expected: str | None, cache: Path, *,
 
 
 def _by_hand(entry: FileEntry, path: Path) -> str:
-    source = f"Download it from {' or '.join(entry.urls)}" if entry.urls else "Get it by hand"
+    source = f"Download it from {' or '.join(entry.urls) or entry.address}" if entry.downloadable else "Get it by hand"
     expected = f" Its sha256 must be {entry.sha256}." if entry.sha256 else ""
     note = f" {entry.note}" if entry.note else ""
     return f"{source}, and place it at {path}.{expected}{note}"
@@ -250,6 +272,12 @@ def _sha256(path: Path) -> str:
     import pooch
 
     return pooch.file_hash(str(path), alg="sha256")
+
+
+def _md5(path: Path) -> str:
+    import pooch
+
+    return pooch.file_hash(str(path), alg="md5")
 
 
 def _size(size: int | None) -> str:

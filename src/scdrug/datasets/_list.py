@@ -43,7 +43,7 @@ def list_datasets() -> pd.DataFrame:
             "cached": (cache / entry.name / file.file).is_file(),
             "licence": entry.licence,
             "citation": entry.citation,
-            "url": file.urls[0] if file.urls else "",
+            "url": file.address,
             "sha256": file.sha256 or "",
         }
         for entry in registry().values()

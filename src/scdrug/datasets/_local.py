@@ -79,6 +79,6 @@ def card(dataset: str, files: Iterable[Path]) -> dict[str, Any]:
 def _address(entry: DatasetEntry, name: str, sha256: str) -> str:
     for file in entry.files:
         known = file.sha256 == sha256 if file.sha256 else file.file == name
-        if known and file.urls:
-            return file.urls[0]
+        if known and file.address:
+            return file.address
     return ""

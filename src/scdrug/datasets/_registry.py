@@ -24,6 +24,23 @@ class FileEntry:
     size: int | None
     unverified: bool
     note: str
+    #: Number of a figshare article and patterns of the file's name in it, tried in this order, where the address must be
+    #: asked for.
+    figshare: tuple[int, tuple[str, ...]] | None = None
+    #: Hash that the server states for the file, where it does.
+    md5: str | None = None
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether a program can fetch the file."""
+        return bool(self.urls) or self.figshare is not None
+
+    @property
+    def address(self) -> str:
+        """First address, or the page of the figshare article; empty when no program can fetch the file."""
+        if self.urls:
+            return self.urls[0]
+        return f"https://doi.org/10.6084/m9.figshare.{self.figshare[0]}" if self.figshare else ""
 
     @property
     def name(self) -> str:
@@ -82,7 +99,7 @@ def _dataset(name: str, fields: dict[str, Any]) -> DatasetEntry:
 
 
 def _file(dataset: str, fields: dict[str, Any]) -> FileEntry:
-    url, mirrors = fields.get("url"), fields.get("mirrors", [])
+    url, mirrors, figshare = fields.get("url"), fields.get("mirrors", []), fields.get("figshare")
     entry = FileEntry(
         dataset=dataset,
         file=fields["file"],
@@ -91,6 +108,7 @@ def _file(dataset: str, fields: dict[str, Any]) -> FileEntry:
         size=fields.get("size"),
         unverified=bool(fields.get("unverified", False)),
         note=fields.get("note", ""),
+        figshare=(int(figshare["article"]), tuple(figshare["patterns"])) if figshare else None,
     )
     if (entry.sha256 is None) != entry.unverified:
         raise ValueError(f"{entry.name!r} of the registry must have either a sha256 or the mark `unverified`.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ._attribution import attribution_df, importance_df, rank_pathways_df
 from ._drugs import drugs_df
 from ._rank import rank_drugs_df
 from ._response import response_df
 
-__all__ = ["drugs_df", "rank_drugs_df", "response_df"]
+__all__ = ["attribution_df", "drugs_df", "importance_df", "rank_drugs_df", "rank_pathways_df", "response_df"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
     from .deepcdr import DeepCDR
+    from .pathway_transfer import PathwayTransfer
 
 _MODULES = {
     "AdditiveMean": "baseline",
@@ -19,12 +20,13 @@ _MODULES = {
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MethodCard": "_card",
+    "PathwayTransfer": "pathway_transfer",
     "SoftImpute": "baseline",
     "list_models": "_pretrained",
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "DeepCDR", "KernelRidge", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "DeepCDR", "KernelRidge", "PathwayTransfer", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
@@ -33,6 +35,7 @@ __all__ = [
     "DrugResponseModel",
     "KernelRidge",
     "MethodCard",
+    "PathwayTransfer",
     "SoftImpute",
     "list_models",
     "load_pretrained",

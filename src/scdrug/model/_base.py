@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import warnings
@@ -92,7 +93,25 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         KeyError, TypeError, ValueError
             If `adata` does not follow the data contract; the message says where.
         """
-        setup_method_args = cls._get_setup_method_args(**locals())
+        cls._register(
+            adata,
+            setup_method_args=cls._get_setup_method_args(**locals()),
+            layer=layer,
+            response_key=response_key,
+            **kwargs,
+        )
+
+    @classmethod
+    def _register(
+        cls,
+        adata: AnnData,
+        *,
+        setup_method_args: dict[str, Any],
+        layer: str | None,
+        response_key: str,
+        **kwargs: Any,
+    ) -> None:
+        """Check a reference and register it with scvi-tools, under the arguments of the caller's `setup_anndata`."""
         if adata.is_view:
             raise ValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
         check_reference(adata, layer=layer, response_key=response_key)
@@ -203,6 +222,21 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
     def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
         """Turn the linear values of drugs by position (rows × drugs) into predictions, as a logistic regression does."""
         return values
+
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weights (genes × units) and intercepts of what a model computes from expression itself, else `None`.
+
+        Like a linear model, this is evaluated together with the harmonization; :meth:`_after_first_layer` does the rest.
+        `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
+        """
+        return self._linear_weights(drugs)
+
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Turn values of the first layer (rows × units) into predictions (rows × drugs).
+
+        `rows` are the rows themselves (rows × genes); genes that were to be filled are not.
+        """
+        return self._link(values, drugs)
 
     def predict(
         self,
@@ -473,7 +507,8 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         registry = _from_plain(config["registry"])
         init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
         if adata is not None:
-            cls.setup_anndata(adata, **{k: registry["setup_args"][k] for k in ("layer", "response_key")})
+            known = inspect.signature(cls.setup_anndata).parameters
+            cls.setup_anndata(adata, **{k: v for k, v in registry["setup_args"].items() if k in known})
             model = cls(adata, **init)
             if (
                 list(model.genes) != config["reference"]["genes"]

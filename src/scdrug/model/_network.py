@@ -6,7 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -45,12 +45,12 @@ class NetworkModel(DrugResponseModel):
     """
 
     #: Defaults of `train`.
-    _max_epochs: ClassVar[int] = 200
-    _batch_size: ClassVar[int] = 128
-    _lr: ClassVar[float] = 1e-3
-    _patience: ClassVar[int] = 20
+    _max_epochs: int = 200
+    _batch_size: int = 128
+    _lr: float = 1e-3
+    _patience: int = 20
     #: Share that is held out when early stopping is on and the caller names no validation responses.
-    _validation_share: ClassVar[float] = 0.1
+    _validation_share: float = 0.1
     #: Whether validation may hold out all responses of a drug, for models that learn from structures.
     _validates_on_new_drugs: bool = False
 

@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 class RowPredictor:
     """Predict raw query rows: harmonize a block, then evaluate the model on it.
 
-    For a linear model the genes that the query lacks are folded into the weights of the measured ones, and the scores
-    that tell how typical a row is are computed in the same product; the result is the same.
+    For a linear model, or the first layer of a network, the genes that the query lacks are folded into the weights of the
+    measured ones, and the scores that tell how typical a row is are computed in the same product; the result is the
+    same.
     """
 
     def __init__(self, model: DrugResponseModel, harmonization: Harmonization, drugs: np.ndarray) -> None:
         self._model, self.harmonization, self._drugs = model, harmonization, drugs
         self._buffer: np.ndarray | None = None
         self._product: torch.Tensor | None = None
-        linear = model._linear_weights(drugs)
+        linear = model._first_layer(drugs, complete=not harmonization.unmeasured.any())
         if linear is not None:
             weights, intercept = harmonization.fold(*linear)
             to_scores, offset = harmonization.leading_scores
+            self._n_units = weights.shape[1]
             self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
             self._offset = np.concatenate([intercept, -offset]).astype(np.float32)
 
@@ -52,6 +54,6 @@ class RowPredictor:
         values, similarity = self.harmonization.place(block, group, out=self._buffer)
         # torch's threads and numba's are the same pool; numpy's would fight for the cores
         both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
-        predicted, scores = both[:, : len(self._drugs)], both[:, len(self._drugs) :]
-        predicted = self._model._link(predicted, self._drugs)
+        first, scores = both[:, : self._n_units], both[:, self._n_units :]
+        predicted = self._model._after_first_layer(first, self._drugs, values)
         return predicted, similarity, self._model.profile.typicality(scores)

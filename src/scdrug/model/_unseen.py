@@ -184,6 +184,12 @@ class JoinedModel:
         picked = self._order[drugs]
         return np.hstack([known[0], unseen[0]])[:, picked], np.concatenate([known[1], unseen[1]])[picked]
 
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        return self._linear_weights(drugs)
+
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return self._link(values, drugs)
+
     def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
         picked = self._order[drugs]
         known, n_known = picked < len(self._columns), len(self._columns)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._alignment import coral, gradient_penalty, mmd
+    from ._attention_autoencoder import AttentionAutoencoder, CrossAttention, zinb_loss
+    from ._embedded_clustering import soft_assignment, target_distribution
     from ._losses import masked_bce, masked_mse, orthogonality
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
 
 _MODULES = {
+    "AttentionAutoencoder": "_attention_autoencoder",
+    "CrossAttention": "_attention_autoencoder",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
     "coral": "_alignment",
@@ -21,8 +25,13 @@ _MODULES = {
     "masked_mse": "_losses",
     "mmd": "_alignment",
     "orthogonality": "_losses",
+    "soft_assignment": "_embedded_clustering",
+    "target_distribution": "_embedded_clustering",
+    "zinb_loss": "_attention_autoencoder",
 }
 __all__ = [
+    "AttentionAutoencoder",
+    "CrossAttention",
     "MLP",
     "MaskedLinear",
     "coral",
@@ -32,6 +41,9 @@ __all__ = [
     "masked_mse",
     "mmd",
     "orthogonality",
+    "soft_assignment",
+    "target_distribution",
+    "zinb_loss",
 ]
 
 

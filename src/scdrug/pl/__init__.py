@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from ._benchmark import benchmark_per_drug, benchmark_scores, benchmark_skill
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
+    from ._domains import domains_umap
     from ._evaluation import correlation_by_group, predicted_observed, training
     from ._heatmap import heatmap
+    from ._pathways import pathway_heatmap, pathway_importance
     from ._rank import rank_drugs
+    from ._rank_pathways import rank_pathways
     from ._response import response
 
 _MODULES = {
@@ -24,9 +27,13 @@ _MODULES = {
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
     "correlation_by_group": "_evaluation",
+    "domains_umap": "_domains",
     "heatmap": "_heatmap",
+    "pathway_heatmap": "_pathways",
+    "pathway_importance": "_pathways",
     "predicted_observed": "_evaluation",
     "rank_drugs": "_rank",
+    "rank_pathways": "_rank_pathways",
     "response": "_response",
     "training": "_evaluation",
 }
@@ -37,9 +44,13 @@ __all__ = [
     "benchmark_single_cell",
     "benchmark_skill",
     "correlation_by_group",
+    "domains_umap",
     "heatmap",
+    "pathway_heatmap",
+    "pathway_importance",
     "predicted_observed",
     "rank_drugs",
+    "rank_pathways",
     "response",
     "training",
 ]

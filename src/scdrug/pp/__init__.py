@@ -9,11 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._attention_clusters import cluster_attention
+    from ._domains import join_domains
     from ._drugs import featurize_drugs
     from ._embed import embed_cells
     from ._gene_ids import map_gene_ids
     from ._genes import align_genes
     from ._harmonize import harmonize
+    from ._label_cells import label_cells
+    from ._pathways import pathway_mask
     from ._reference import build_reference
     from ._response import binarize_response
 
@@ -21,19 +25,27 @@ _MODULES = {
     "align_genes": "_genes",
     "binarize_response": "_response",
     "build_reference": "_reference",
+    "cluster_attention": "_attention_clusters",
     "embed_cells": "_embed",
     "featurize_drugs": "_drugs",
     "harmonize": "_harmonize",
+    "join_domains": "_domains",
+    "label_cells": "_label_cells",
     "map_gene_ids": "_gene_ids",
+    "pathway_mask": "_pathways",
 }
 __all__ = [
     "align_genes",
     "binarize_response",
     "build_reference",
+    "cluster_attention",
     "embed_cells",
     "featurize_drugs",
     "harmonize",
+    "join_domains",
+    "label_cells",
     "map_gene_ids",
+    "pathway_mask",
 ]
 
 

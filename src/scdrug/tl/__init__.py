@@ -1,4 +1,4 @@
-"""Tools: predicted responses of cells, and drugs ranked by them.
+"""Tools: predicted responses of cells, drugs ranked by them, and what in a cell they come from.
 
 Functions are imported on first use, so that importing this namespace stays cheap.
 """
@@ -9,11 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._attribute import attribute_pathways
+    from ._attribute_genes import attribute_genes
     from ._predict import predict_response
     from ._rank import rank_drugs
+    from ._rank_pathways import rank_pathways
 
-_MODULES = {"predict_response": "_predict", "rank_drugs": "_rank"}
-__all__ = ["predict_response", "rank_drugs"]
+_MODULES = {
+    "attribute_genes": "_attribute_genes",
+    "attribute_pathways": "_attribute",
+    "predict_response": "_predict",
+    "rank_drugs": "_rank",
+    "rank_pathways": "_rank_pathways",
+}
+__all__ = ["attribute_genes", "attribute_pathways", "predict_response", "rank_drugs", "rank_pathways"]
 
 
 def __getattr__(name: str) -> Any:

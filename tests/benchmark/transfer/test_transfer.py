@@ -17,6 +17,7 @@ from scdrug.benchmark._spec import ModelSpec
 from scdrug.benchmark.transfer._cells import cluster_cells, majority, pseudobulk
 from scdrug.benchmark.transfer._score_labels import score_labels
 from scdrug.benchmark.transfer._score_lines import score_lines
+from scdrug.benchmark.transfer._simulate import simulate_cells
 from scdrug.benchmark.transfer._tasks import run_single_cell
 
 RIDGE = ModelSpec("ridge", "KernelRidge", params={"kernel": "linear", "ridge": 0.3})
@@ -494,3 +495,72 @@ def test_a375_gives_the_published_auroc_and_its_confound(shared_data) -> None:
     assert value(table, "principal component 1", "auroc", "expression") > 0.95
     assert value(table, "cell", "auroc", "mean") == 0.5
     assert not table.duplicated(["model", "seed", "level", "metric"]).any()
+
+
+# ------------------------------------------------------------------ simulated cells
+
+
+def test_simulated_cells_are_counts_of_the_lines_drawn_and_the_same_for_a_seed(reference: ad.AnnData) -> None:
+    cells = simulate_cells(reference, n_lines=6, n_cells=40, depth=5000, seed=3)
+    counts = cells.X.toarray()
+    assert (counts == np.round(counts)).all() and counts.min() == 0
+    assert cells.obs["cell_line"].value_counts().tolist() == [40] * 6
+    tissue = reference.obs.loc[cells.obs["cell_line"].astype(str), "tissue"]
+    assert tissue.nunique() == 1
+    np.testing.assert_allclose(counts.sum(axis=1).mean(), 5000, rtol=0.1)
+    again = simulate_cells(reference, n_lines=6, n_cells=40, depth=5000, seed=3)
+    assert (again.X != cells.X).nnz == 0
+    assert (simulate_cells(reference, n_lines=6, n_cells=40, depth=5000, seed=4).X != cells.X).nnz
+
+
+def test_simulated_cells_without_noise_of_the_platform_follow_their_own_line(reference: ad.AnnData) -> None:
+    cells = simulate_cells(reference, n_lines=5, n_cells=50, depth=1e5, platform_sd=0.0, dispersion=0.0)
+    lines = cells.obs["cell_line"].cat.categories
+    pooled = np.log1p([np.asarray(cells[cells.obs["cell_line"] == line].X.sum(axis=0)).ravel() for line in lines])
+    bulk = reference[lines].X
+    similarity = np.corrcoef(pooled - pooled.mean(axis=0), bulk - bulk.mean(axis=0))[:5, 5:]
+    assert (similarity.argmax(axis=1) == np.arange(5)).all()
+    one = simulate_cells(reference, n_lines=5, n_cells=50, depth=1e5, platform_sd=2.0, dispersion=0.0)
+    moved = np.asarray(one.X.sum(axis=0)).ravel() / np.asarray(cells.X.sum(axis=0)).ravel().clip(1)
+    assert np.log(moved[moved > 0]).std() > 1
+
+
+def test_excluded_lines_are_never_simulated(reference: ad.AnnData) -> None:
+    tissue = str(reference.obs["tissue"].value_counts().index[0])
+    names = list(reference.obs_names[reference.obs["tissue"] == tissue])
+    kept = set(names[:4])
+    cells = simulate_cells(reference, n_lines=4, n_cells=1, tissue=tissue, exclude=names[4:])
+    assert set(cells.obs["cell_line"].astype(str)) == kept
+    with pytest.raises(ValueError, match="4 lines of tissue .* can be drawn, and `n_lines` is 5"):
+        simulate_cells(reference, n_lines=5, n_cells=1, tissue=tissue, exclude=names[4:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_lines": 1}, "`n_lines` must be at least 2"),
+        ({"n_cells": 0}, "`n_cells` must be at least 1"),
+        ({"depth": 0}, "`depth` must be positive"),
+        ({"dispersion": -1}, "not negative"),
+    ],
+)
+def test_simulations_that_make_no_sense_are_refused(reference: ad.AnnData, arguments, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        simulate_cells(reference, **arguments)
+    with pytest.raises(KeyError, match="tissue_key"):
+        simulate_cells(reference, tissue_key="organ")
+
+
+def test_the_simulated_task_neither_draws_nor_trains_on_lines_of_the_real_tasks(reference: ad.AnnData) -> None:
+    adata = reference.copy()
+    names = adata.obs_names.to_numpy(dtype=object).copy()
+    names[:2] = ["NCI-H1975", "A-375"]
+    adata.obs_names = names
+    adata.obsm["response"].index = names
+    adata.obs["tissue"] = "lung"
+    spy = Spy()
+    scores = run_single_cell(spy, task="simulated", reference=adata, n_bootstrap=0)
+    assert not {"NCI-H1975", "A-375"} & set(spy.seen[0].obs_names)
+    assert len(spy.seen[0]) == len(adata) - 42
+    flat = scores[(scores["level"] == "line mean") & (scores["metric"] == "flat") & (scores["model"] == "spy")]
+    assert flat["value"].item() > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .._identity import line_groups
 from .._search import Search, choose
 from .._splits import TRAIN, VALIDATION
 from ._data import TransferData
+from ._table import Row
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,12 +26,21 @@ if TYPE_CHECKING:
     from ...model._base import DrugResponseModel
     from .._spec import ModelSpec
 
+#: Value of `cells` among the arguments of `train` that stands for the cells to be scored.
+ASSAY = "assay"
 #: Arguments of `tl.predict_response` that the harness sets itself.
 _OWN_OPTIONS = ("adata", "model", "drugs", "key_added", "copy")
 
 
 def fit_model(
-    spec: ModelSpec, data: TransferData, *, seed: int, search: Search | None = None, validation: float = 0.1
+    spec: ModelSpec,
+    data: TransferData,
+    *,
+    seed: int,
+    search: Search | None = None,
+    validation: float = 0.1,
+    cells: AnnData | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> DrugResponseModel:
     """Train under the audit; what is tuned is chosen on training lines set aside, never on cells.
 
@@ -45,11 +56,16 @@ def fit_model(
         How to choose what is tuned.
     validation
         Share of the training lines for that.
+    cells
+        Cells of the assay. A model whose `train` says ``cells: assay`` learns from their expression, and from nothing else of
+        them.
+    options
+        Arguments of :func:`scdrug.tl.predict_response`, by which these cells are harmonized too.
 
     Raises
     ------
     ValueError
-        If the model cannot predict samples that it was not trained on.
+        If the model cannot predict samples that it was not trained on, or takes no cells in training.
     LeakError
         If a line of the assay reaches training.
     """
@@ -60,6 +76,8 @@ def fit_model(
             "Leave it out of single-cell transfer."
         )
     search = search or Search()
+    if getattr(spec, "train", {}).get("cells") == ASSAY:
+        spec = _with_cells(spec, data, cells, options or {})
     validates = bool(getattr(card, "validates", False))
     roles = _line_roles(data.training, validation if spec.tune or validates else 0.0, seed)
     training = Training(data.training, np.tile(roles[:, None], (1, len(data.drugs))))
@@ -75,6 +93,35 @@ def fit_model(
         model = spec.fit(training.adata, validation=training.validation if validates else None, seed=seed)
         audit_model(model)
     return model
+
+
+def _with_cells(spec: ModelSpec, data: TransferData, cells: AnnData | None, options: Mapping[str, Any]) -> ModelSpec:
+    """Put the assay's cells, harmonized as for prediction and without what is known of them, into the place of their name."""
+    from ...pp import harmonize
+
+    if "cells" not in inspect.signature(spec.model_class.train).parameters or cells is None:
+        raise ValueError(f"{spec.name!r} asks for `cells: {ASSAY}`, but {spec.model_name} learns from lines alone.")
+    known = inspect.signature(harmonize).parameters
+    placed = harmonize(
+        _shell(cells, options.get("layer")), data.training, **{key: options[key] for key in options if key in known}
+    )
+    bare = type(placed)(placed.X, obs=placed.obs[[]], var=placed.var[[]])
+    return replace(spec, train={**spec.train, "cells": bare, "cells_method": "none"})
+
+
+def cell_rows(model: DrugResponseModel, name: str, seed: int) -> list[Row]:
+    """Say on how many unlabelled cells a model was trained, if on any.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    name, seed
+        Columns of the table.
+    """
+    n_cells = getattr(model, "n_cells_", 0)
+    note = "transductive: trained on the expression, not the labels, of the cells that are scored"
+    return [Row(name, seed, "data", "unlabelled cells", n_cells, note=note)] if n_cells else []
 
 
 def _line_roles(adata: AnnData, validation: float, seed: int) -> np.ndarray:

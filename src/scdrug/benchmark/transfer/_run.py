@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from .._spec import ModelSpec
 
 #: What an entry of `single_cell` in a configuration may hold.
-KEYS = ("name", "task", "models", "release", "measure", "genes", "seeds", "options", "n_bootstrap")
+KEYS = (
+    "name",
+    "task",
+    "models",
+    "release",
+    "measure",
+    "genes",
+    "seeds",
+    "options",
+    "n_bootstrap",
+    "accession",
+    "exclude",
+    "one_drug",
+)
 
 
 def run_tasks(

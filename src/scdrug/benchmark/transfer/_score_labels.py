@@ -18,7 +18,7 @@ from .._search import Search
 from ._cells import binary_labels, labelled_cells
 from ._controls import LabelledCells, confound_rows, expression_rows, other_drug_rows
 from ._data import Genes, Standard, TransferData, divide_reference
-from ._fit import check_options, check_seeds, fit_model, predict_cells
+from ._fit import cell_rows, check_options, check_seeds, fit_model, predict_cells
 from ._labels import score_labelled
 from ._lines import AssayedLines, find_lines
 from ._table import ALL_SENSITIVE, Row, to_table
@@ -61,7 +61,8 @@ def score_labels(
     Parameters
     ----------
     spec
-        Model to train.
+        Model to train. A model that learns from unlabelled cells too, with ``cells: assay`` in `train`, is handed the
+        expression of `cells`; the table says so.
     reference
         Bulk reference with responses to `drug`.
     cells
@@ -157,7 +158,8 @@ def score_labels(
     rows = _naive_rows(assay, seeds[0], n_bootstrap)
     rows += expression_rows(assay, seeds[0], options)
     for seed in seeds:
-        model = fit_model(spec, data, seed=seed, search=search)
+        model = fit_model(spec, data, seed=seed, search=search, cells=cells, options=options)
+        rows += cell_rows(model, spec.name, seed)
         predicted = _Predicted.of(model, data, assay, options)
         rows += _model_rows(predicted, data, assay, spec.name, seed, n_bootstrap, dict(rule or _RULE))
     return to_table(rows, task)

@@ -11,7 +11,7 @@ from ..._validate import check_choice
 from .._search import Search
 from ._cells import labelled_cells
 from ._data import Genes, divide_reference
-from ._fit import check_options, check_seeds, fit_model
+from ._fit import cell_rows, check_options, check_seeds, fit_model
 from ._levels import (
     LEVELS,
     LineAssay,
@@ -56,7 +56,8 @@ def score_lines(
     Parameters
     ----------
     spec
-        Model to train.
+        Model to train. A model that learns from unlabelled cells too, with ``cells: assay`` in `train`, is handed the
+        expression of `cells`; the table says so.
     reference
         Bulk reference with the responses of the assayed lines among others.
     cells
@@ -150,7 +151,8 @@ def score_lines(
     )
     rows = baseline_rows(assay, seed=seeds[0], n_bootstrap=n_bootstrap)
     for seed in seeds:
-        model = fit_model(spec, data, seed=seed, search=search)
+        model = fit_model(spec, data, seed=seed, search=search, cells=cells, options=options)
         scored = predict_levels(model, assay, levels, options)
+        rows += cell_rows(model, spec.name, seed)
         rows += model_rows(scored, assay, spec.name, seed, n_bootstrap)
     return to_table(rows, task)

@@ -17,8 +17,10 @@ from ..._constants import KEYS
 from ..._validate import check_choice, examples
 from .._search import Search
 from ._data import Genes
+from ._lines import find_lines
 from ._score_labels import score_labels
 from ._score_lines import score_lines
+from ._simulate import simulate_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 class _Task:
     """Where the cells come from, and how they are scored."""
 
-    load: Callable[[Path | None], AnnData]
+    load: Callable[[Path | None, AnnData], AnnData]
     score: Callable[..., pd.DataFrame]
     #: Arguments of `score` that belong to the data.
     arguments: Mapping[str, Any]
@@ -41,14 +43,14 @@ class _Task:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _sc_mixology(folder: Path | None) -> AnnData:
+def _sc_mixology(folder: Path | None, _: AnnData) -> AnnData:
     from ...datasets import sc_mixology
 
     cells = sc_mixology(path=_inside(folder, "sc_mixology"))
     return cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
 
 
-def _a375(folder: Path | None) -> AnnData:
+def _a375(folder: Path | None, _: AnnData) -> AnnData:
     from ...datasets import a375_plx4720
 
     cells = a375_plx4720(path=_inside(folder, "a375"))
@@ -56,6 +58,16 @@ def _a375(folder: Path | None) -> AnnData:
     culture = pd.Series(cells.obs_names).str.extract(r"_(par|br)_", expand=False).to_numpy(dtype=object)
     cells.obs["culture"] = np.where(culture == "par", "parental", np.where(culture == "br", "treated", "unknown"))
     return cells
+
+
+def _simulated(_: Path | None, reference: AnnData) -> AnnData:
+    return simulate_cells(reference, exclude=_present(reference, TEST_LINES))
+
+
+def _present(reference: AnnData, names: Sequence[str]) -> list[str]:
+    """Names of lines that the reference has."""
+    found = find_lines(reference, (), exclude=names, must_exist=False).rows
+    return [name for name in names if len(found.get(name, ()))]
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:
@@ -68,9 +80,12 @@ def _inside(folder: Path | None, name: str) -> Path | None:
     raise FileNotFoundError(f"{folder} holds neither 'sc/{name}' nor '{name}'. Put the files of the cells there.")
 
 
+#: Lines of the real tasks, which simulated cells, on which one may choose, must not show.
+TEST_LINES = ("A549", "H1975", "H2228", "H838", "HCC827", "A375")
 #: The tasks.
 TASKS: Mapping[str, _Task] = {
     "sc_mixology": _Task(_sc_mixology, score_lines, {"line_key": "cell_line"}),
+    "simulated": _Task(_simulated, score_lines, {"line_key": "cell_line", "exclude": TEST_LINES}),
     "a375": _Task(
         _a375,
         score_labels,
@@ -88,10 +103,37 @@ TASKS: Mapping[str, _Task] = {
 }
 
 
+#: Sets of He et al. 2025 whose lines are known; GSE117872 are primary cultures, of which no reference holds a line.
+_LINES_OF = {"GSE117872": (), "GSE156246-BT474": ("BT-474",), "GSE156246-HCC1419": ("HCC1419",)}
+
+
+def _he2025(accession: str | None, exclude: Sequence[str] | None) -> _Task:
+    """Cells of table 1 of He et al. 2025, which are loaded to learn their drug."""
+    from ... import datasets
+
+    if accession is None:
+        raise ValueError("The task 'he2025' needs `accession`, such as 'GSE117872'; see scdrug.datasets.he2025.")
+    if exclude is None and accession not in _LINES_OF:
+        raise ValueError(
+            f"`exclude` must name the lines that the cells of {accession} come from, so that they are not trained on; an "
+            "empty list if the reference has none of them."
+        )
+    lines = list(_LINES_OF[accession] if exclude is None else exclude)
+
+    def load(folder: Path | None, _: AnnData) -> AnnData:
+        path = None if folder is None else _inside(folder, "he2025")
+        return datasets.he2025(accession, path=path)
+
+    return _Task(load, score_labels, {"exclude": lines, "label_key": "sensitive"}, genes="shared")
+
+
 def run_single_cell(
     specs: ModelSpec | Sequence[ModelSpec],
     *,
-    task: Literal["sc_mixology", "a375"] = "sc_mixology",
+    task: Literal["sc_mixology", "simulated", "a375", "he2025"] = "sc_mixology",
+    accession: str | None = None,
+    exclude: Sequence[str] | None = None,
+    one_drug: bool = False,
     data: str | os.PathLike[str] | None = None,
     reference: AnnData | None = None,
     release: Literal["GDSC1", "GDSC2"] = "GDSC2",
@@ -111,9 +153,19 @@ def run_single_cell(
     task
         ``"sc_mixology"``: five lung cancer lines, see :func:`scdrug.datasets.sc_mixology` and :func:`score_lines`.
         ``"a375"``: melanoma cells, parental and resistant to PLX-4720, see :func:`scdrug.datasets.a375_plx4720` and
-        :func:`score_labels`.
+        :func:`score_labels`. ``"simulated"``: forty lines of the tissue that most lines have, cells drawn from their bulk
+        profiles by :func:`simulate_cells`; the lines of the other tasks are neither drawn nor trained on, so that
+        choices can be made here. ``"he2025"``: a set of cells with labels of He et al. 2025, see
+        :func:`scdrug.datasets.he2025`.
+    accession
+        Of the set of ``"he2025"``.
+    exclude
+        Lines that the cells of ``"he2025"`` come from, which are not trained on; known for ``"GSE117872"`` and both sets of
+        ``"GSE156246"``.
+    one_drug
+        Train on responses to the drug of the labels alone, as He et al. 2025 do; for tasks with labels.
     data
-        Folder with ``gdsc`` and ``sc/sc_mixology`` or ``sc/a375``; by default data sets are fetched.
+        Folder with ``gdsc`` and ``sc/sc_mixology``, ``sc/a375`` or ``sc/he2025``; by default data sets are fetched.
     reference
         Bulk reference to train on; by default GDSC. `release` and `measure` are then not used.
     release, measure
@@ -134,7 +186,7 @@ def run_single_cell(
     FileNotFoundError
         If `data` lacks a file.
     ValueError
-        For an unknown task, or two models of one name.
+        For an unknown task, two models of one name, or arguments that do not belong to the task.
 
     Examples
     --------
@@ -142,19 +194,30 @@ def run_single_cell(
     >>> from scdrug.benchmark import ModelSpec
     >>> scores = run_single_cell(ModelSpec("ridge", "KernelRidge"), task="a375", data="data")  # doctest: +SKIP
     """
-    check_choice("task", task, tuple(TASKS))
+    check_choice("task", task, (*TASKS, "he2025"))
+    if task != "he2025" and (accession is not None or exclude is not None):
+        raise ValueError(f"`accession` and `exclude` belong to the task 'he2025'; found them for {task!r}.")
     specs = list(specs) if isinstance(specs, Sequence) else [specs]
     names = [spec.name for spec in specs]
     if not specs or len(set(names)) < len(names):
         raise ValueError(f"Expected models with different names; found {examples(names) or 'none'}.")
-    chosen = TASKS[task]
     folder = None if data is None else Path(data)
+    chosen = _he2025(accession, exclude) if task == "he2025" else TASKS[task]
+    if one_drug and chosen.score is not score_labels:
+        raise ValueError(f"`one_drug` needs a task with labels of one drug; {task!r} has responses to many.")
     if reference is None:
         from ...datasets import gdsc
 
         reference = gdsc(release, measure=measure, path=None if folder is None else folder / "gdsc")
-    cells = chosen.load(folder)
-    arguments = _known_controls(chosen.arguments, reference)
+    cells = chosen.load(folder, reference)
+    arguments = dict(chosen.arguments)
+    if task == "simulated":  # nothing is missed if the reference lacks a line of another task
+        arguments["exclude"] = _present(reference, arguments["exclude"])
+    if task == "he2025":
+        arguments["drug"] = str(cells.uns[KEYS.DATASET]["drug"])
+    if one_drug:
+        reference = _with_one_drug(reference, arguments["drug"])
+    arguments = _known_controls(arguments, reference)
     tables = []
     for spec in specs:
         with warnings.catch_warnings():
@@ -174,6 +237,18 @@ def run_single_cell(
             )
         tables.append(table[table["model"] == spec.name] if tables else table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _with_one_drug(reference: AnnData, drug: str) -> AnnData:
+    """Lines that were screened with a drug, without the responses to others."""
+    from ...pp._drugs import resolve_drugs
+
+    ids = resolve_drugs([drug], reference.uns[KEYS.DRUGS])
+    response = reference.obsm[KEYS.RESPONSE][ids]
+    one = reference[response.notna().any(axis=1).to_numpy()].copy()
+    one.obsm[KEYS.RESPONSE] = response.loc[one.obs_names]
+    one.uns[KEYS.DRUGS] = reference.uns[KEYS.DRUGS].loc[ids]
+    return one
 
 
 def _known_controls(arguments: Mapping[str, Any], reference: AnnData) -> dict[str, Any]:

@@ -1,0 +1,261 @@
+"""Contributions of pathways (or genes) to a predicted response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from ..tl._attribution_stored import Stored, read_attribution, select_features
+from ..tl._stored import group_labels
+from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def pathway_importance(
+    adata: AnnData,
+    drug: str | None = None,
+    *,
+    n_pathways: int = 12,
+    key: str = KEYS.PATHWAY_IG,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot the pathways that contribute most to a predicted response.
+
+    Bars are mean contributions over cells: orange supports sensitive, blue resistant. The circle is the mean absolute
+    contribution, by which pathways are ranked, on the side of the bar; its line is one standard deviation over models, if there
+    are several. Where bar and circle are apart, the pathway supports sensitive in some cells and resistant in others. Names in
+    grey are not well identified: what the node stands for is uncertain. Grey bars below the line are of what no pathway
+    explains.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    n_pathways
+        Number of pathways to show.
+    key
+        Where they are stored; ``"gene_ig"`` for genes.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or the drug is unknown.
+    ValueError
+        If `n_pathways` is not positive.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.pp.pathway_mask(reference, "toy")
+    >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, n_free=0, linear_ridge=0)
+    >>> model.train(max_epochs=3, cells=cells)
+    >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
+    >>> ax = scdrug.pl.pathway_importance(cells, n_pathways=5)
+    >>> len(ax.get_yticklabels())
+    5
+    """
+    stored = read_attribution(adata, key, drug)
+    top, rest = top_features(stored, n_pathways)
+    shown = pd.concat([top, rest]) if len(rest) else top
+    position = np.arange(len(shown)) + 0.5 * (np.arange(len(shown)) >= len(top))
+    mean, size = shown["towards_sensitive"].to_numpy(), shown["importance"].to_numpy()
+    side = np.where(mean >= 0, 1.0, -1.0)
+    colors = np.where(mean >= 0, SENSITIVE, RESISTANT)
+    colors[len(top) :] = OTHER
+
+    ax = new_axes(ax, figsize or (6.0, 0.27 * len(shown) + 1.1))
+    ax.barh(position, mean, color=colors, height=0.7)
+    spread = shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
+    ax.errorbar(
+        side * size,
+        position,
+        xerr=spread,
+        fmt="o",
+        color="black",
+        markersize=3.2,
+        markerfacecolor="white",
+        linewidth=0.9,
+    )
+    ax.axvline(0, color="black", linewidth=0.8)
+    if len(rest):
+        ax.axhline(len(top) - 0.25, color=LINE, linewidth=0.6)
+    label_features(ax, shown, position, stored.what)
+    ax.set_ylim(position[-1] + 0.6, -0.6)
+    ax.margins(x=0.06)
+    legend = "bar: mean over cells, circle: mean size" + (" ± sd over models" if spread.any() else "")
+    ax.set_xlabel(f"{contribution_label(stored)}\n{legend}", fontsize=SMALL)
+    ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
+    ax.tick_params(axis="x", labelsize=SMALL)
+    despine(ax)
+    return ax
+
+
+def pathway_heatmap(
+    adata: AnnData,
+    groupby: str | None = None,
+    *,
+    drug: str | None = None,
+    n_pathways: int = 12,
+    features: Sequence[str] | None = None,
+    key: str = KEYS.PATHWAY_IG,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot contributions of the most important pathways, cell by cell.
+
+    Orange supports sensitive, blue resistant. Cells stand side by side, by group if one is named and within it from most resistant
+    to most sensitive by the sum of all contributions. Groups have the same width, however many cells they have.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+    groupby
+        Column of `obs` to order cells by. Cells without label are left out.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    n_pathways
+        Number of pathways to show, if they are not named.
+    features
+        Pathways to show, from top to bottom.
+    key
+        Where they are stored; ``"gene_ig"`` for genes.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes; the colour bar is an Axes of its own in the same figure.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or there is no such column, drug or pathway.
+    ValueError
+        If `n_pathways` is not positive, or no cell has a label.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.pp.pathway_mask(reference, "toy")
+    >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0)
+    >>> model.train(max_epochs=3, cells=cells)
+    >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
+    >>> ax = scdrug.pl.pathway_heatmap(cells, "clone", n_pathways=5)
+    >>> [label.get_text().split()[0] for label in ax.get_xticklabels()]
+    ['clone-a', 'clone-b', 'clone-c', 'normal']
+    """
+    stored = read_attribution(adata, key, drug)
+    if features is None:
+        top, _ = top_features(stored, n_pathways)
+    else:
+        names = select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
+        top = stored.table.set_index(stored.what, drop=False).loc[names]
+    table = stored.cells
+    labels = pd.Categorical(["cells"] * adata.n_obs) if groupby is None else group_labels(adata, groupby)
+    if not (labels.codes >= 0).any():
+        raise ValueError(f"No cell has a label in `adata.obs[{groupby!r}]`.")
+    codes = labels.codes.astype(int)
+    order = np.lexsort((table.to_numpy().sum(axis=1), codes))
+    order = order[codes[order] >= 0]
+    values = table[list(top[stored.what])].to_numpy()[order].T
+
+    ax = new_axes(ax, figsize or (7.4, 0.27 * len(top) + 1.5))
+    groups, counts = np.unique(codes[order], return_counts=True)
+    # every group takes one unit of width, and its cells share it
+    edges = np.concatenate([code + np.arange(n) / n for code, n in enumerate(counts)] + [[len(groups)]])
+    largest = float(np.quantile(np.abs(values), 0.99)) or 1.0
+    mesh = ax.pcolormesh(
+        edges, np.arange(len(top) + 1), values, cmap=diverging(), vmin=-largest, vmax=largest, rasterized=True
+    )
+    for edge in range(1, len(groups)):
+        ax.axvline(edge, color="white", linewidth=2.5)
+    label_features(ax, top, np.arange(len(top)) + 0.5, stored.what)
+    ax.set_ylim(len(top), 0)
+    if groupby is None:
+        ax.set_xticks([])
+        ax.set_xlabel(f"{len(order):,} cells, from most resistant to most sensitive", fontsize=FONT)
+    else:
+        names = [f"{_wrap(labels.categories[code])}\n{n:,} cells" for code, n in zip(groups, counts)]
+        ax.set_xticks(np.arange(len(groups)) + 0.5, names, fontsize=SMALL)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    beyond = "both" if np.abs(values).max() > largest else "neither"
+    bar = ax.figure.colorbar(mesh, ax=ax, location="right", shrink=0.85, aspect=22, pad=0.02, extend=beyond)
+    bar.set_label(contribution_label(stored), fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.outline.set_visible(False)
+    ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
+    return ax
+
+
+def contribution_label(stored: Stored) -> str:
+    """Name of an axis of contributions, with unit and direction."""
+    unit = f" [{stored.unit}]" if stored.unit else ""
+    return f"contribution{unit}\nsupports resistant  ←  →  supports sensitive"
+
+
+def top_features(stored: Stored, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The most important pathways or genes, and the rows of what no pathway explains.
+
+    Raises
+    ------
+    ValueError
+        If `n` is not positive.
+    """
+    if n < 1:
+        raise ValueError(f"`n_pathways` must be at least 1; found {n}.")
+    table = stored.table
+    named = np.ones(len(table), dtype=bool) if "kind" not in table else (table["kind"] == "pathway").to_numpy()
+    return table[named].head(n), table[~named]
+
+
+def label_features(ax: Axes, rows: pd.DataFrame, position: np.ndarray, what: str) -> None:
+    """Write names at the left; those that are not identified, or not measured, in grey."""
+    names = [str(name) for name in rows[what]]
+    ax.set_yticks(position, readable_names(names), fontsize=SMALL)
+    column = "identified" if "identified" in rows else "measured"
+    if column in rows:
+        for label, good in zip(ax.get_yticklabels(), rows[column].astype(bool)):
+            label.set_color("black" if good else LINE)
+
+
+def readable_names(names: Sequence[str]) -> list[str]:
+    """Names of pathways without the prefix of their collection and without underscores."""
+    prefixes = {name.split("_")[0] for name in names if "_" in name}
+    prefix = f"{prefixes.pop()}_" if len(prefixes) == 1 and sum("_" in name for name in names) > 1 else ""
+    return [shorten(name.removeprefix(prefix).replace("_", " "), 44) for name in names]
+
+
+def _wrap(name: str) -> str:
+    """Break a long label of a group in two."""
+    name = shorten(str(name), 34)
+    if len(name) <= 16 or " " not in name:
+        return name
+    breaks = [i for i, letter in enumerate(name) if letter == " "]
+    middle = min(breaks, key=lambda i: abs(i - len(name) / 2))
+    return f"{name[:middle]}\n{name[middle + 1 :]}"

@@ -1,0 +1,113 @@
+"""Pathways that set groups of cells apart in their predicted response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from ..tl._attribution_stored import read_pathway_ranking
+from ._pathways import label_features
+from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def rank_pathways(
+    adata: AnnData,
+    groups: str | Sequence[str] | None = None,
+    *,
+    n_pathways: int = 10,
+    key: str = KEYS.RANKED_PATHWAYS,
+    figsize: tuple[float, float] | None = None,
+) -> list[Axes]:
+    """Plot the pathways that make groups of cells more sensitive or more resistant than their reference.
+
+    One panel a group. Bars are differences of mean contributions: orange makes the group more sensitive, blue more
+    resistant. With several models, the line is one standard deviation over models; bars whose sign is not that of all models are
+    pale. Names in grey are not well identified; grey bars are of what no pathway explains.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.rank_pathways`.
+    groups
+        Groups to show; all if omitted.
+    n_pathways
+        Number of pathways a group.
+    key
+        Where the results are stored.
+    figsize
+        Width and height of the figure in inches.
+
+    Returns
+    -------
+    One Axes a group.
+
+    Raises
+    ------
+    KeyError
+        If no pathways were ranked, or a group is unknown.
+    ValueError
+        If `n_pathways` is not positive.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
+    >>> scdrug.tl.rank_pathways(cells, "clone", sample_key="sample", key="gene_ig")
+    >>> axes = scdrug.pl.rank_pathways(cells, ["clone-a", "clone-b"], n_pathways=5)
+    >>> [ax.get_title(loc="left") for ax in axes]
+    ['clone-a', 'clone-b']
+    """
+    import matplotlib.pyplot as plt
+
+    if n_pathways < 1:
+        raise ValueError(f"`n_pathways` must be at least 1; found {n_pathways}.")
+    table, params = read_pathway_ranking(adata, key, groups)
+    names = list(dict.fromkeys(table["group"].astype(str)))
+    n_columns = min(len(names), 2)
+    n_rows = -(-len(names) // n_columns)
+    size = figsize or (4.9 * n_columns, n_rows * (0.25 * n_pathways + 0.75) + 0.4)
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False, sharex=True)
+    for ax in grid.ravel()[len(names) :]:
+        ax.set_visible(False)
+    axes = list(grid.ravel()[: len(names)])
+    for ax, name in zip(axes, names):
+        _draw(ax, table[table["group"].astype(str) == name].head(n_pathways), str(params["attributed_to"]))
+        ax.set_title(shorten(name, 40), fontsize=FONT + 1, loc="left")
+        ax.tick_params(axis="x", labelsize=SMALL, labelbottom=True)
+    other = "other cells" if params["reference"] == "rest" else str(params["reference"])
+    unit = f" [{params['unit']}]" if params["unit"] else ""
+    figure.supxlabel(
+        f"contribution to {params['name']}{unit}, difference to {other}\nmore resistant  ←  →  more sensitive",
+        fontsize=FONT,
+    )
+    return axes
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, what: str) -> None:
+    position = np.arange(len(rows))
+    score = rows["score"].to_numpy()
+    stable = rows["sign_agreement"].to_numpy() == 1 if "sign_agreement" in rows else np.ones(len(rows), dtype=bool)
+    colors = np.where(score >= 0, SENSITIVE, RESISTANT)
+    if "kind" in rows:
+        colors = np.where(rows["kind"] == "pathway", colors, OTHER)
+    bars = ax.barh(position, score, color=colors, height=0.7)
+    for bar, good in zip(bars, stable):
+        bar.set_alpha(1.0 if good else 0.35)
+    if "score_sd" in rows:
+        ax.errorbar(score, position, xerr=rows["score_sd"], fmt="none", color=TEXT, linewidth=0.9)
+    ax.axvline(0, color="black", linewidth=0.8)
+    label_features(ax, rows, position, what)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    despine(ax)

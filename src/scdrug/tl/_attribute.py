@@ -1,0 +1,246 @@
+"""Which pathways make a cell sensitive or resistant."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from ._attribute_run import (
+    DIRECTION,
+    Found,
+    Request,
+    attribute_cells,
+    check_request,
+    resolve_models,
+    store,
+    summary_table,
+    warn_incomplete,
+)
+from ._attribution import FREE_NODES, LINEAR_PATH
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ..model.pathway_transfer import PathwayTransfer
+
+#: Share of the network in a prediction below which pathways explain hardly anything of it.
+_MIN_SHARE = 0.1
+
+
+def attribute_pathways(
+    adata: AnnData,
+    model: PathwayTransfer | str | os.PathLike[str] | Sequence[PathwayTransfer | str | os.PathLike[str]],
+    drugs: str | Sequence[str],
+    *,
+    baseline: str = "lines",
+    n_steps: int = 50,
+    layer: str | None = None,
+    scale: str = "auto",
+    method: str = "quantile",
+    anchor: str = "similar",
+    groupby: str | None = None,
+    shift_by_group: bool = False,
+    fit_on: str | None = None,
+    min_coverage: float = 0.3,
+    chunk_size: int | None = None,
+    per_model: bool = True,
+    key_added: str = KEYS.PATHWAY_IG,
+    copy: bool = False,
+) -> AnnData | None:
+    """Attribute each cell's predicted response to the pathways of its code.
+
+    Integrated gradients (Sundararajan et al. 2017, eq. 1) of the network's output with respect to the shared code, as in He
+    et al. 2025, section 2.5. A cell's contributions add up to its prediction minus that of the baseline. **Positive
+    contributions support sensitive, negative ones resistant**, whatever the direction of the response: for ln IC50 they are
+    minus the change of ln IC50.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes: counts, CPM/TPM or logarithms.
+    model
+        Trained :class:`~scdrug.model.PathwayTransfer` with pathways, name or folder of one, or several that were trained with
+        different seeds: contributions are then averaged, and their stability is reported.
+    drugs
+        Names or ids of drugs of the model.
+    baseline
+        Code that contributions are counted from: ``"lines"``, the mean code of the training lines, or ``"zero"``. The linear
+        path is counted from the mean expression of the lines.
+    n_steps
+        Steps of the integral. Cells whose contributions do not add up within 1 % are integrated in twice as many steps,
+        up to 800.
+    layer, scale, method, anchor, groupby, shift_by_group, fit_on, min_coverage, chunk_size
+        As in :func:`scdrug.tl.predict_response`: pass the same as there to explain what it predicted.
+    per_model
+        With several models, keep the contributions of each: :func:`scdrug.tl.rank_pathways` reads from them whether a
+        difference between groups is stable.
+    key_added
+        Key of `uns`, and beginning of the keys of `obsm`.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or a copy of `adata`, with
+
+    ``adata.obsm["pathway_ig_<drug id>"]`` : DataFrame
+        Cells × pathways: contributions towards *sensitive*, in the unit of the response (log-odds for a classification).
+        ``"free nodes"``, the sum over nodes that belong to no pathway, and ``"linear path"``, the part of the prediction that
+        goes past the pathways, complete the sum.
+    ``adata.obsm["pathway_ig_<drug id>_models"]`` : array
+        Cells × columns of the former × models, with several models.
+    ``adata.uns["pathway_ig"]["table"]`` : DataFrame
+        One row per drug and column, most important first: `drug`, `pathway`, `kind` (``"pathway"``, ``"free nodes"``,
+        ``"linear path"``), `importance` (mean absolute contribution over cells), `towards_sensitive` (mean contribution),
+        `supports` (its sign in words), `consistency` (share of cells of that sign), `n_genes`, `own_r2` and `identified` (how
+        far the node is the pathway, see :meth:`~scdrug.model.PathwayTransfer.get_pathway_table`; of several models the
+        mean, and whether in all); over several models `importance_sd` and `sign_agreement`, the share of models with that
+        sign.
+    ``adata.uns["pathway_ig"]["summary"]`` : DataFrame
+        By drug: `name`; `baseline`, the prediction at the baseline; `completeness_error`, the largest difference between a
+        cell's sum of contributions and what it should be, relative to the latter or, if that is larger, to the drug's standard
+        deviation over lines; `n_steps` taken; `stability`, the mean rank correlation of importances between models (NaN
+        for one).
+    ``adata.uns["pathway_ig"]["params"]`` : dict
+        Model, version, unit, direction, arguments, `network_share`: share of the network in the prediction.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no pathways, models differ in theirs, or cells do not fit.
+    KeyError
+        If a drug is not known; the nearest names are offered.
+    ImportError
+        If captum is not installed (extra ``explain``).
+
+    Warns
+    -----
+    UserWarning
+        If contributions do not add up within 1 %, the network has less than a tenth of the prediction, or earlier
+        contributions are replaced.
+
+    See Also
+    --------
+    scdrug.get.importance_df, scdrug.get.attribution_df : the results as tables.
+    scdrug.pl.pathway_importance, scdrug.pl.pathway_heatmap : and as figures.
+    scdrug.tl.rank_pathways : differences between groups of cells.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.pp.pathway_mask(reference, "toy")
+    >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0)
+    >>> model.train(max_epochs=3, cells=cells)
+    >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
+    >>> cells.obsm["pathway_ig_trametinib"].shape
+    (200, 9)
+    >>> bool(cells.uns["pathway_ig"]["summary"].loc["trametinib", "completeness_error"] < 0.01)
+    True
+    """
+    request = Request(
+        baseline=baseline, n_steps=n_steps, layer=layer, scale=scale, method=method, anchor=anchor, groupby=groupby,
+        shift_by_group=shift_by_group, fit_on=fit_on, min_coverage=min_coverage, chunk_size=chunk_size,
+        per_cell=True, per_model=per_model,
+    )  # fmt: skip
+    check_request(adata, request)
+    models, ids, columns = resolve_models(model, drugs)
+    _check_pathways(models)
+    from ..model.pathway_transfer._explain import explain_code
+
+    parts = [explain_code(one, columns, baseline=baseline) for one in models]
+    has_linear = any(one.linear is not None for one in parts)
+    nodes = _node_table(models, has_linear=has_linear)
+    collect = _collector(models[0], has_linear=has_linear)
+    if copy:
+        adata = adata.to_memory() if adata.isbacked else adata.copy()
+    results, coverage = attribute_cells(
+        adata, models, parts, ids, request, n_features=len(nodes), combine=lambda values: values @ collect
+    )
+    share = float(np.mean([one.network_share for one in parts]))
+    summary = summary_table(results, models, (nodes["kind"] == "pathway").to_numpy())
+    warn_incomplete(summary)
+    if share < _MIN_SHARE:
+        warnings.warn(
+            f"The network has {share:.0%} of these predictions; the rest is the linear path's, which no pathway explains. "
+            "Train with `linear_ridge=0` to explain predictions by pathways.",
+            UserWarning,
+            stacklevel=2,
+        )
+    params = models[0].provenance(
+        unit=parts[0].unit, direction=DIRECTION, attributed_to="pathway", baseline=baseline, n_models=len(models),
+        network_share=share, gene_coverage=coverage, groupby=groupby, method=method, anchor=anchor, scale=scale,
+    )  # fmt: skip
+    table = _table(results, nodes)
+    store(adata, key_added, results, list(nodes.index), table=table, summary=summary, params=params)
+    return adata if copy else None
+
+
+def _check_pathways(models: Sequence[PathwayTransfer]) -> None:
+    for one in models:
+        if not getattr(one, "pathways_", None):
+            raise TypeError(
+                f"Pathways are attributed to by a PathwayTransfer with `variant='full'`; found a {type(one).__name__}"
+                f"{' without pathways' if hasattr(one, 'pathways_') else ''}. scdrug.tl.attribute_genes explains linear "
+                "models, too."
+            )
+        if one.pathways_ != models[0].pathways_ or one.module.sizes.linear != models[0].module.sizes.linear:
+            raise ValueError(
+                "The models have different pathways, or only some have a linear path, so that their contributions cannot be "
+                "averaged. Train them on the same reference and cells, with other seeds."
+            )
+
+
+def _n_pathways(model: PathwayTransfer) -> int:
+    return len(model.pathways_) - model.settings.n_free
+
+
+def _node_table(models: Sequence[PathwayTransfer], *, has_linear: bool) -> pd.DataFrame:
+    """What is known of each column of the result: `kind`, `n_genes`, `own_r2`, `identified`."""
+    n = _n_pathways(models[0])
+    tables = [one.get_pathway_table().iloc[:n] for one in models]
+    nodes = pd.DataFrame(
+        {
+            "kind": "pathway",
+            "n_genes": tables[0]["n_genes"].to_numpy(dtype=int),
+            "own_r2": np.mean([table["own_r2"].to_numpy() for table in tables], axis=0),
+            "identified": np.all([table["identified"].to_numpy(dtype=bool) for table in tables], axis=0),
+        },
+        index=pd.Index(models[0].pathways_[:n], dtype=object, name="pathway"),
+    )
+    rest = [FREE_NODES] * bool(models[0].settings.n_free) + [LINEAR_PATH] * has_linear
+    for name in rest:
+        nodes.loc[name] = [name, 0, np.nan, False]
+    return nodes
+
+
+def _collector(model: PathwayTransfer, *, has_linear: bool) -> np.ndarray:
+    """Nodes (and linear path) × columns of the result: free nodes are interchangeable, so only their sum is kept."""
+    n, n_free = _n_pathways(model), model.settings.n_free
+    n_columns = n + bool(n_free) + has_linear
+    collect = np.zeros((n + n_free + has_linear, n_columns), dtype=np.float32)
+    collect[:n, :n] = np.eye(n, dtype=np.float32)
+    collect[n : n + n_free, n : n + 1] = 1.0
+    if has_linear:
+        collect[-1, -1] = 1.0
+    return collect
+
+
+def _table(results: Sequence[Found], nodes: pd.DataFrame) -> pd.DataFrame:
+    """One row per drug and pathway, most important first."""
+    parts: list[Any] = []
+    for one in results:
+        part = pd.concat([nodes.reset_index(), one.totals.table()], axis=1)
+        part = part.sort_values("importance", ascending=False, kind="stable")
+        part.insert(0, "drug", one.drug)
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    first = ["drug", "pathway", "kind", "importance", "towards_sensitive", "supports", "consistency"]
+    return table[[*first, *(column for column in table if column not in first)]]

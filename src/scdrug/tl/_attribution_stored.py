@@ -1,0 +1,152 @@
+"""Read what attribution stored, or say what to run first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._validate import check_key, examples, nearest
+from ._attribute_run import cell_key, is_attribution, model_key
+from ._stored import is_ranking, select_groups
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Contributions to one drug, as they were stored."""
+
+    drug: str
+    name: str
+    #: ``"pathway"`` or ``"gene"``.
+    what: str
+    #: Rows of the table of this drug, most important first.
+    table: pd.DataFrame
+    #: Row of the summary.
+    summary: pd.Series
+    params: Mapping[str, Any]
+    _adata: AnnData
+    _key: str
+
+    @property
+    def unit(self) -> str:
+        """Unit of the contributions."""
+        return str(self.params.get("unit", ""))
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """Contributions of each cell (cells × features).
+
+        Raises
+        ------
+        KeyError
+            If only summaries were kept.
+        """
+        key = cell_key(self._key, self.drug)
+        hint = f"Run scdrug.tl.attribute_{self.what}s again, with contributions of each cell kept."
+        check_key(dict(self._adata.obsm), key, where="adata.obsm", hint=hint)
+        return self._adata.obsm[key]
+
+    @property
+    def models(self) -> np.ndarray | None:
+        """Contributions by model (cells × features × models), `None` if there are not several."""
+        return self._adata.obsm.get(model_key(self._key, self.drug))
+
+
+def read_attribution(adata: AnnData, key: str, drug: str | None = None) -> Stored:
+    """Read the contributions to a drug, which may be omitted if there is only one.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed under `key`, or not for this drug.
+    ValueError
+        If `key` holds something else, or no drug is named where there are several.
+    """
+    function = "attribute_genes" if key.startswith("gene") else "attribute_pathways"
+    hint = f"Run scdrug.tl.{function}(adata, model, drug) first."
+    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
+    held = adata.uns[key]
+    if not is_attribution(held):
+        raise ValueError(f"`adata.uns[{key!r}]` is not a result of attribution. {hint}")
+    summary = held["summary"]
+    chosen = _find_drug(drug, summary, key)
+    table = held["table"]
+    return Stored(
+        drug=chosen,
+        name=str(summary.loc[chosen, "name"]),
+        what=str(held["params"].get("attributed_to", "pathway")),
+        table=table[table["drug"].astype(str) == chosen].reset_index(drop=True),
+        summary=summary.loc[chosen],
+        params=held["params"],
+        _adata=adata,
+        _key=key,
+    )
+
+
+def _find_drug(drug: str | None, summary: pd.DataFrame, key: str) -> str:
+    ids = [str(one) for one in summary.index]
+    if drug is None:
+        if len(ids) == 1:
+            return ids[0]
+        raise ValueError(
+            f"`adata.uns[{key!r}]` has contributions to {len(ids)} drugs: {examples(ids, 8)}. Name one as `drug`."
+        )
+    by_name = {str(name).lower(): one for one, name in zip(ids, summary["name"])}
+    found = drug if drug in ids else by_name.get(drug.lower())
+    if found is None:
+        near = nearest(drug, [*ids, *summary["name"].astype(str)], n=1)
+        suggestion = f" Did you mean {near[0]!r}?" if near else ""
+        raise KeyError(
+            f"`adata.uns[{key!r}]` has no contributions to {drug!r}.{suggestion} It has: {examples(ids, 8)}."
+        )
+    return found
+
+
+def select_features(wanted: str | Sequence[str] | None, present: list[str], what: str) -> list[str]:
+    """Return pathways or genes without repetitions, or all that are `present` for `None`.
+
+    Raises
+    ------
+    KeyError
+        If one is not present; the nearest one is offered.
+    """
+    if wanted is None:
+        return present
+    names = list(dict.fromkeys([wanted] if isinstance(wanted, str) else wanted))
+    for name in names:
+        if name not in present:
+            near = nearest(name, present, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise KeyError(f"No {what} {name!r} was attributed to.{hint} There are: {examples(present, 8)}.")
+    return names
+
+
+def read_pathway_ranking(
+    adata: AnnData, key: str, groups: str | Sequence[str] | None = None
+) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """Read rows of :func:`scdrug.tl.rank_pathways` in the order of `groups`, and its parameters.
+
+    Raises
+    ------
+    KeyError
+        If there is nothing, or a group is unknown.
+    ValueError
+        If it is something else.
+    """
+    hint = "Run scdrug.tl.rank_pathways(adata, groupby) first."
+    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
+    held = adata.uns[key]
+    if not is_ranking(held) or not {"group", "rank", "supports"} <= set(held["table"]):
+        raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_pathways. {hint}")
+    table = held["table"]
+    present = list(dict.fromkeys(table["group"].astype(str)))
+    order = {name: place for place, name in enumerate(select_groups(groups, present, where=f"`adata.uns[{key!r}]`"))}
+    place = table["group"].astype(str).map(order)
+    rows = table[place.notna()].assign(_place=place.dropna()).sort_values(["_place", "rank"], kind="stable")
+    return rows.drop(columns="_place").reset_index(drop=True), held["params"]

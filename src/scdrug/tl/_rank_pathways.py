@@ -1,0 +1,279 @@
+"""Rank pathways by how differently they contribute to the prediction of a group of cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .._constants import KEYS
+from .._validate import check_choice, examples, plain
+from ._attribution_stored import Stored, read_attribution
+from ._rank import _NOTES
+from ._rank_design import Design, read_design
+from ._rank_stats import MIN_SAMPLES, REST, Comparison, adjust, class_sums, compare_cells, compare_samples
+from ._stored import is_ranking
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_SCORE = "difference of mean contributions (group minus reference); positive = makes the group more sensitive"
+
+
+class Sides(NamedTuple):
+    """One group against its reference."""
+
+    group: int
+    comparison: Comparison
+    #: Means of group and reference (features).
+    means: tuple[np.ndarray, np.ndarray]
+    n_cells: tuple[int, int]
+    n_samples: tuple[int, int]
+
+
+def rank_pathways(
+    adata: AnnData,
+    groupby: str,
+    drug: str | None = None,
+    *,
+    groups: str | Sequence[str] = "all",
+    reference: str = "rest",
+    sample_key: str | None = None,
+    method: str = "auto",
+    min_cells: int = 10,
+    key: str = KEYS.PATHWAY_IG,
+    key_added: str = KEYS.RANKED_PATHWAYS,
+    copy: bool = False,
+) -> AnnData | None:
+    """Rank pathways by how much more they contribute to one group's predicted response than to another's.
+
+    Mean contributions of two groups differ by what makes the one more sensitive or more resistant than the other, as the
+    model sees it: over all pathways the differences add up to the difference of the predictions.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_pathways`, or of :func:`scdrug.tl.attribute_genes`.
+    groupby
+        Column of `obs` with the groups, e.g. clusters, clones or cell types. Cells without label are left out.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    groups
+        Groups to rank pathways for; ``"all"`` but the reference by default.
+    reference
+        ``"rest"`` for all other cells, or the name of a group.
+    sample_key
+        Column of `obs` with the donor of each cell, which makes donors the replicates, see
+        :func:`scdrug.tl.rank_drugs`.
+    method
+        ``"t-test"``, ``"wilcoxon"``, or ``"auto"``, see :func:`scdrug.tl.rank_drugs`.
+    min_cells
+        Least number of cells of a group; with `sample_key`, of each donor's share of a group or reference.
+    key
+        Where the contributions are stored.
+    key_added
+        Key of `uns` for the result.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or a copy of `adata`, with
+
+    ``adata.uns["rank_pathways" | key_added]["table"]`` : DataFrame
+        One row per group and pathway (or gene), largest difference first within each group: `group`, `rank`, `pathway`,
+        `kind`; `score`, the mean contribution in the group minus that in the reference, **positive = makes the group more
+        sensitive than the reference**; `supports` (``"sensitive"`` or ``"resistant"``, its sign in words); `mean` and
+        `mean_reference`; `effect_size`, `statistic`, `p_value`, `fdr`, `test`, `n_cells`, `n_cells_reference`, `n_samples`,
+        `n_samples_reference` as in :func:`scdrug.tl.rank_drugs`; `own_r2`, `identified`; and, if contributions of several
+        models were kept, `score_sd` over models and `sign_agreement`, the share of models in which the difference has this
+        sign.
+    ``adata.uns["rank_pathways" | key_added]["params"]`` : dict
+        Arguments, unit, drug, and what the p-values mean.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or a drug, column or group does not exist; the nearest one is offered.
+    ValueError
+        If there is only one group, or too few cells.
+
+    Warns
+    -----
+    UserWarning
+        If p-values are over cells or cannot be computed, or groups or cells are left out.
+
+    Notes
+    -----
+    The test compares cells (or donors) at one trained model or a mean over several. It knows nothing of how another
+    training would come out: read `sign_agreement` for that.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.pp.pathway_mask(reference, "toy")
+    >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0)
+    >>> model.train(max_epochs=3, cells=cells)
+    >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
+    >>> scdrug.tl.rank_pathways(cells, "clone", reference="normal", sample_key="sample")
+    >>> scdrug.get.rank_pathways_df(cells, "clone-a")["rank"].tolist()[:3]
+    [1, 2, 3]
+    """
+    check_choice("method", method, ("auto", "t-test", "wilcoxon"))
+    if min_cells < 2:
+        raise ValueError(f"`min_cells` must be at least 2, or there is no variance; found {min_cells}.")
+    stored = read_attribution(adata, key, drug)
+    if key_added in adata.uns and not is_ranking(adata.uns[key_added]):
+        raise ValueError(
+            f"`adata.uns[{key_added!r}]` holds something that scdrug.tl.rank_pathways did not make. Choose another "
+            "`key_added`, or delete it first."
+        )
+    design = read_design(adata, groupby, groups, reference, sample_key).leave_out_small(min_cells)
+    method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
+
+    compare = _over_cells if sample_key is None else _over_samples
+    sides = compare(stored.cells, design, method=method, min_cells=min_cells)
+    table = _table(stored, design, sides)
+    _warn(table, design)
+    params = {
+        "groupby": groupby,
+        "groups": [design.names[one.group] for one in sides],
+        "reference": reference,
+        "sample_key": sample_key,
+        "drug": stored.drug,
+        "name": stored.name,
+        "attributed_to": stored.what,
+        "unit": stored.unit,
+        "key": key,
+        "method": method,
+        "min_cells": int(min_cells),
+        "replicates": "cells" if sample_key is None else "samples",
+        "score": _SCORE,
+        "note": _NOTES["cells" if sample_key is None else "samples"],
+    }
+    if copy:
+        adata = adata.to_memory() if adata.isbacked else adata.copy()
+    adata.uns = {**adata.uns, key_added: {"params": plain(params), "table": table}}
+    return adata if copy else None
+
+
+def _over_cells(values: pd.DataFrame, design: Design, *, method: str, min_cells: int) -> list[Sides]:
+    n_groups = len(design.names)
+    counts = np.bincount(design.codes, minlength=n_groups)
+    sums = class_sums(design.values(values), values.shape[1], design.codes, n_groups)
+    comparisons = compare_cells(
+        design.values(values), values.shape[1], design.codes, design.groups, reference=design.reference, method=method
+    )
+    sides = []
+    for group, comparison in zip(design.groups, comparisons):
+        other, n_other = _others(sums, counts, group, design.reference)
+        means = sums[group] / counts[group], other / n_other
+        sides.append(Sides(group, comparison, means, (int(counts[group]), int(n_other)), (0, 0)))
+    return sides
+
+
+def _over_samples(values: pd.DataFrame, design: Design, *, method: str, min_cells: int) -> list[Sides]:
+    n_groups, n_samples = len(design.names), design.n_samples
+    codes = design.samples * n_groups + design.codes
+    counts = np.bincount(codes, minlength=n_samples * n_groups).reshape(n_samples, n_groups)
+    sums = class_sums(design.values(values), values.shape[1], codes, n_samples * n_groups)
+    sums = sums.reshape(n_samples, n_groups, -1)
+    sides, left_out = [], []
+    for group in design.groups:
+        pairs = [_others(sums[sample], counts[sample], group, design.reference) for sample in range(n_samples)]
+        n_mine, n_other = counts[:, group], np.array([n for _, n in pairs])
+        if not ((n_mine >= min_cells).any() and (n_other >= min_cells).any()):
+            left_out.append(design.names[group])
+            continue
+        mine = _means(sums[:, group], n_mine, min_cells)
+        other = _means(np.array([total for total, _ in pairs]), n_other, min_cells)
+        comparison, paired = compare_samples(mine, other, method=method)
+        used = [paired if paired.any() else n >= min_cells for n in (n_mine, n_other)]
+        means = mine[used[0]].mean(axis=0), other[used[1]].mean(axis=0)
+        n_cells = int(n_mine[used[0]].sum()), int(n_other[used[1]].sum())
+        sides.append(Sides(group, comparison, means, n_cells, (int(used[0].sum()), int(used[1].sum()))))
+    if left_out:
+        reason = f"no sample has min_cells={min_cells} cells of them, or of their reference: {examples(left_out)}."
+        if not sides:
+            raise ValueError(f"No group can be compared: {reason} Lower `min_cells`, or omit `sample_key`.")
+        warnings.warn(f"Left out {len(left_out)} groups, because {reason}", UserWarning, stacklevel=3)
+    return sides
+
+
+def _others(sums: np.ndarray, counts: np.ndarray, group: int, reference: int) -> tuple[np.ndarray, int]:
+    """Sum and number of the cells that a group is compared with."""
+    if reference == REST:
+        return sums.sum(axis=0) - sums[group], int(counts.sum() - counts[group])
+    return sums[reference], int(counts[reference])
+
+
+def _means(sums: np.ndarray, counts: np.ndarray, min_cells: int) -> np.ndarray:
+    """Mean of each sample (samples × features), NaN where it has fewer than `min_cells` cells."""
+    return np.where((counts >= min_cells)[:, None], sums / np.maximum(counts, 1)[:, None], np.nan)
+
+
+def _by_model(models: np.ndarray, design: Design, group: int) -> np.ndarray:
+    """Difference between cells of a group and of its reference by model (features × models)."""
+    mine = design.codes == group
+    other = ~mine if design.reference == REST else design.codes == design.reference
+    rows = design.rows
+    return models[rows[mine]].mean(axis=0, dtype=np.float64) - models[rows[other]].mean(axis=0, dtype=np.float64)
+
+
+def _table(stored: Stored, design: Design, sides: Sequence[Sides]) -> pd.DataFrame:
+    features = list(stored.cells.columns)
+    known = stored.table.set_index(stored.what).loc[features]
+    kept = [column for column in ("kind", "own_r2", "identified", "measured") if column in known]
+    parts = []
+    for one in sides:
+        score = one.means[0] - one.means[1] + 0.0  # no negative zero
+        part = pd.DataFrame(
+            {
+                "group": design.names[one.group],
+                "rank": 0,
+                stored.what: features,
+                "score": score,
+                "supports": np.where(score >= 0, "sensitive", "resistant"),
+                "mean": one.means[0],
+                "mean_reference": one.means[1],
+                "effect_size": one.comparison.effect_size,
+                "statistic": one.comparison.statistic,
+                "p_value": one.comparison.p_value,
+                "fdr": adjust(one.comparison.p_value),
+                "n_cells": one.n_cells[0],
+                "n_cells_reference": one.n_cells[1],
+                "n_samples": one.n_samples[0],
+                "n_samples_reference": one.n_samples[1],
+                "test": one.comparison.test,
+            }
+        )
+        for column in kept:
+            part[column] = known[column].to_numpy()
+        if stored.models is not None:
+            by_model = _by_model(stored.models, design, one.group)
+            part["score_sd"] = by_model.std(axis=1, ddof=1)
+            part["sign_agreement"] = (np.sign(by_model) == np.sign(score)[:, None]).mean(axis=1)
+        order = np.lexsort((np.arange(len(part)), -np.abs(score)))
+        parts.append(part.iloc[order].assign(rank=np.arange(1, len(part) + 1)))
+    table = pd.concat(parts, ignore_index=True)
+    table["group"] = pd.Categorical(table["group"], categories=[design.names[one.group] for one in sides])
+    return table
+
+
+def _warn(table: pd.DataFrame, design: Design) -> None:
+    if design.samples is None:
+        warnings.warn(_NOTES["cells"], UserWarning, stacklevel=3)
+        return
+    untested = table.loc[table["test"].astype(str).str.startswith("none"), "group"].unique()
+    if len(untested):
+        warnings.warn(
+            f"No p-values for {examples(untested)}: fewer than {MIN_SAMPLES} samples with enough cells on one side. "
+            "Differences are given without them.",
+            UserWarning,
+            stacklevel=3,
+        )

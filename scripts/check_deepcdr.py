@@ -3,7 +3,7 @@
     python scripts/check_deepcdr.py RESULTS DATA [--baseline SoftImpute] [--figures DIR]
 
 RESULTS is the folder of ``scdrug benchmark run benchmarks/deepcdr_pairs.yaml`` (or the configuration that leaves one drug out), DATA a
-folder that `scdrug.datasets.deepcdr(path=...)` can read. Models are compared over the pairs that all of them predicted.
+folder with `deepcdr` and `ccle`. Models are compared over the pairs that all of them predicted.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--baseline", default="SoftImpute")
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args()
-    types = scdrug.datasets.deepcdr(path=options.data).obs["cancer_type"].astype(str).to_dict()
+    types = scdrug.datasets.deepcdr(path=options.data / "deepcdr").obs["cancer_type"].astype(str).to_dict()
     results = read_results(options.results)
     for split in results.splits:
         tables = shared_pairs(results, split, types)

@@ -32,7 +32,7 @@ class RowPredictor:
             to_scores, offset = harmonization.leading_scores
             self._n_units = weights.shape[1]
             self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
-            self._offset = np.concatenate([intercept, -offset]).astype(np.float32)
+            self._offset = torch.from_numpy(np.concatenate([intercept, -offset]).astype(np.float32))
 
     def sample_inputs(self, adata: AnnData) -> np.ndarray | None:
         """What the model reads of samples beside expression (samples × features), or `None`."""
@@ -53,7 +53,7 @@ class RowPredictor:
             return self._model._predict_rows(rows.values, self._drugs, *extra), rows.similarity, rows.typicality
         values, similarity = self.harmonization.place(block, group, out=self._buffer)
         # torch's threads and numba's are the same pool; numpy's would fight for the cores
-        both = torch.mm(torch.from_numpy(values), self._product).numpy() + self._offset
+        both = torch.addmm(self._offset, torch.from_numpy(values), self._product).numpy()
         first, scores = both[:, : self._n_units], both[:, self._n_units :]
         predicted = self._model._after_first_layer(first, self._drugs, values)
         return predicted, similarity, self._model.profile.typicality(scores)

@@ -13,6 +13,7 @@ import torch
 
 from scdrug import datasets, pp, tl
 from scdrug.model import PathwayTransfer, load_pretrained
+from scdrug.model._share import cautious_share
 from scdrug.model.pathway_transfer._losses import DomainBatches, Objective
 from scdrug.model.pathway_transfer._module import PathwayModule, Sizes
 from scdrug.model.pathway_transfer._settings import Settings
@@ -254,14 +255,10 @@ def test_network_and_linear_path_share_the_prediction(reference) -> None:
     np.testing.assert_allclose(model._predict_rows(x, drugs), (1 - share) * parts[0] + share * parts[1], atol=1e-4)
     assert 0 <= share <= 1
     rows = model.validation_indices_
-    observed = reference.obsm["response"].to_numpy()[rows]
-    scale = model.module.drug_sd.numpy()
-
-    def loss(g: float) -> float:
-        mixed = (1 - g) * parts[0][rows] + g * parts[1][rows]
-        return float(np.nanmean(((mixed - observed) / scale) ** 2))
-
-    assert loss(share) <= min(loss(g) for g in np.linspace(0, 1, 21)) + 1e-6
+    expected = cautious_share(
+        parts[1][rows], parts[0][rows], reference.obsm["response"].to_numpy()[rows], scale=model.module.drug_sd.numpy()
+    )
+    assert share == pytest.approx(expected, abs=1e-4)
 
 
 def test_cells_come_joined_or_by_themselves_with_the_same_result(reference, cells) -> None:
@@ -273,13 +270,19 @@ def test_cells_come_joined_or_by_themselves_with_the_same_result(reference, cell
     assert joined.predict(key_added=None).shape == (140, 12)
 
 
-def test_a_relu_on_negative_expression_is_left_out_with_a_warning(reference) -> None:
+@pytest.mark.parametrize("preset", ["he2025", "he2025_released"])
+def test_presets_of_the_paper_standardise_negative_expression_and_say_so(reference, preset: str) -> None:
     centred = reference.copy()
     centred.X = centred.X - centred.X.mean(axis=1, keepdims=True)
-    with pytest.warns(UserWarning, match="stays linear"):
-        model = make(centred, preset="he2025", min_genes=4)
+    with pytest.warns(UserWarning, match="standardised, and the pathway decoder stays linear"):
+        model = make(centred, preset=preset, min_genes=4)
+    read = model.module.read(torch.from_numpy(model._training_arrays()[0].astype(np.float32)))
+    trained = np.setdiff1d(np.arange(60), model.validation_indices_)
+    np.testing.assert_allclose(read[trained].mean(dim=0), 0, atol=1e-4)
     assert not model.module.sizes.relu
-    assert make(reference, preset="he2025", min_genes=4).module.sizes.relu
+    positive = make(reference, preset=preset, min_genes=4)
+    assert positive.module.sizes.relu == (preset == "he2025")
+    assert torch.equal(positive.module.sd, torch.ones_like(positive.module.sd))
 
 
 def test_pathways_can_be_named_instead_of_stored(reference) -> None:

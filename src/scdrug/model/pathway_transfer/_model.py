@@ -63,7 +63,8 @@ class PathwayTransfer(NetworkModel):
     n_top_genes
         Most variable genes that the network reads, of lines and of cells; 0 for all.
     standardize
-        Standardise each gene by its mean and standard deviation over the training lines.
+        Standardise each gene by its mean and standard deviation over the training lines. The presets of the paper read
+        log-normalised expression as it is, and standardise, without a ReLU, where a reference holds negative values.
     min_genes, strictly
         Genes, of those that the network reads, that a pathway needs, and whether it needs more than that.
     n_free
@@ -350,11 +351,10 @@ class PathwayTransfer(NetworkModel):
         n_hidden = values.shape[1] - len(drugs) if self.module.sizes.linear else values.shape[1]
 
         def respond(first: torch.Tensor) -> torch.Tensor:
-            if n_hidden:
-                code = self.module.after_first_layer(first[:, :n_hidden], self.domain)
-            else:
-                code = self.module.encode(torch.from_numpy(rows).to(first.device), self.domain)
-            out = self.module.respond(code)[:, columns]
+            hidden = first[:, :n_hidden]
+            if not n_hidden:
+                hidden = self.module.first_values(torch.from_numpy(rows).to(first.device), self.domain)
+            out = self.module.respond(self.module.after_first_layer(hidden, self.domain))[:, columns]
             return self._answer(self.module.share(out, first[:, n_hidden:]) if self.module.sizes.linear else out)
 
         return self._evaluate(respond, values)

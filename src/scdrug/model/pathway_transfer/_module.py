@@ -179,10 +179,19 @@ class PathwayModule(nn.Module):
     @torch.no_grad()
     def first_layer(self, domain: str) -> tuple[Tensor, Tensor]:
         """First layer of a domain's encoder on raw expression: weights (panel × hidden), zero for genes not read, and bias."""
+        read, bias = self._first_layer_read(domain)
+        weights = torch.zeros(self.sizes.n_panel, self.sizes.n_hidden, device=read.device)
+        weights[self.genes] = read
+        return weights, bias
+
+    def first_values(self, expression: Tensor, domain: str) -> Tensor:
+        """Values of the first layer (rows × hidden), without a standardised copy of the expression (rows × panel)."""
+        weights, bias = self._first_layer_read(domain)
+        return torch.addmm(bias, expression.index_select(1, self.genes), weights)
+
+    def _first_layer_read(self, domain: str) -> tuple[Tensor, Tensor]:
         linear = self.autoencoder.encoder(domain).hidden[0][0]
-        weights = torch.zeros(self.sizes.n_panel, self.sizes.n_hidden, device=linear.weight.device)
-        weights[self.genes] = (linear.weight / self.sd).T
-        return weights, linear.bias - linear.weight @ (self.mean / self.sd)
+        return (linear.weight / self.sd).T, linear.bias - linear.weight @ (self.mean / self.sd)
 
     def after_first_layer(self, values: Tensor, domain: str) -> Tensor:
         """Code (rows × latent) that follows from values of the first layer (rows × hidden)."""

@@ -48,8 +48,8 @@ class Settings:
     linear_ridge: float = 1.0
     #: Most variable genes that the network reads, in lines and in cells; 0 for all.
     n_top_genes: int = 2000
-    #: Standardise each gene by the lines.
-    standardize: bool = True
+    #: Standardise each gene by the lines; `None` only where expression holds negative values.
+    standardize: bool | None = True
     #: Genes (of those read) that a pathway needs, and whether it needs more than that.
     min_genes: int = 5
     strictly: bool = False
@@ -107,7 +107,7 @@ _HE2025 = Settings(
     task="classification",
     linear_ridge=0.0,
     n_top_genes=2500,
-    standardize=False,
+    standardize=None,
     min_genes=10,
     strictly=True,
     n_hidden=512,

@@ -13,6 +13,7 @@ import torch
 
 from ...pp._gene_sets import _nearest
 from .._batches import TrainingTask
+from .._share import cautious_share
 from ._inputs import (
     Nodes,
     Targets,
@@ -42,6 +43,14 @@ def make_module(
     check_targets(targets, model.drugs.index, task=settings.task)
     lines = task.expression[task.train_rows]
     genes = select_genes(lines, cells, settings.n_top_genes)
+    negative = bool(lines.min() < 0)
+    if negative and (settings.relu or settings.standardize is None):
+        warnings.warn(
+            "Expression of the reference holds negative values, on which the preset is not defined: genes are standardised, and "
+            "the pathway decoder stays linear.",
+            UserWarning,
+            stacklevel=2,
+        )
     nodes = None
     if model._gene_sets is not None:
         nodes = make_nodes(
@@ -60,28 +69,17 @@ def make_module(
         private=not settings.is_shared or cells is not None,
         shared=settings.is_shared,
         pathways=nodes is not None,
-        relu=_use_relu(settings.relu, lines),
+        relu=settings.relu and not negative,
         linear=targets.linear is not None,
     )
     module = PathwayModule(sizes, None if nodes is None else torch.from_numpy(nodes.mask))
-    _fill_buffers(module, lines, genes, targets, standardize=settings.standardize)
+    standardize = negative if settings.standardize is None else settings.standardize
+    _fill_buffers(module, lines, genes, targets, standardize=standardize)
     return module, _names(nodes), targets
 
 
 def _names(nodes: Nodes | None) -> list[str]:
     return [] if nodes is None else nodes.names
-
-
-def _use_relu(asked: bool, lines: np.ndarray) -> bool:
-    if asked and lines.min() < 0:
-        warnings.warn(
-            "Expression of the reference holds negative values, which a ReLU cannot reconstruct; the pathway decoder stays "
-            "linear.",
-            UserWarning,
-            stacklevel=2,
-        )
-        return False
-    return asked
 
 
 def _make_targets(model: PathwayTransfer, task: TrainingTask) -> Targets:
@@ -114,21 +112,17 @@ def _fill_buffers(
 
 
 def set_gate(model: PathwayTransfer, task: TrainingTask) -> None:
-    """Share the prediction between network and linear path, by least squares on the validation responses.
+    """Share the prediction between network and linear path by the validation lines, see :func:`cautious_share`.
 
-    Each drug counts in units of its standard deviation. Without validation responses both have one half.
+    Without validation responses both have one half.
     """
     module, share = model.module, 0.5
     rows = task.validation_rows
     if len(rows):
-        expression, observed = task.expression[rows], task.validation_response[rows]
+        expression = task.expression[rows]
         network = model._evaluate(lambda x: module.respond(module.encode(x, "bulk")), expression)
         linear = model._evaluate(lambda x: x @ module.linear + module.intercept, expression)
-        scale = module.drug_sd.cpu().numpy()
-        known = np.isfinite(observed)
-        apart = ((network - linear) / scale)[known]
-        left = ((observed - linear) / scale)[known]
-        share = min(max(float(apart @ left) / max(float(apart @ apart), 1e-12), 0.0), 1.0)
+        share = cautious_share(network, linear, task.validation_response[rows], scale=module.drug_sd.cpu().numpy())
     module.gate.fill_(share)
 
 

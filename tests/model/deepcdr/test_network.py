@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from scdrug.model._share import share_of_groups
 from scdrug.model.deepcdr._branches import CellEncoder, ConvHead, mutation_branch, published_branch
+from scdrug.model.deepcdr._crossfit import KNOWN, NEW_DRUG, NEW_LINE
 from scdrug.model.deepcdr._drugs import DRUG_FEATURES, molecules
 from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig, Pairs
 from scdrug.model.deepcdr._presets import PRESETS, settings_of
-from scdrug.model.deepcdr._training import PairData, PairLoss, best_weights, drug_codes
+from scdrug.model.deepcdr._training import PairData, PairLoss, drug_codes, network_weights
 from scdrug.nn._mlp import count_parameters
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"]
@@ -160,16 +162,27 @@ def test_residuals_are_taken_from_the_offset_of_the_context() -> None:
     assert set(drawn[:, 1].tolist()) == {0, 1}, "a drug without structure is never shown as new"
 
 
-def test_a_network_that_fits_nothing_is_switched_off() -> None:
+def test_a_network_counts_as_far_as_lines_or_new_drugs_agree() -> None:
     net = DeepCDRNet(config()).eval()
     loss = PairLoss(net, data(net, np.zeros((4, 4, 3))), classification=False, contexts=False)
-    batch = {name: torch.zeros(3, dtype=torch.long) for name in ("line", "drug", "context")}
-    batch |= {"line": torch.tensor([0, 1, 2]), "drug": torch.tensor([0, 1, 0]), "response": torch.zeros(3)}
+    batch = {
+        "line": torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2]),
+        "drug": torch.tensor([0, 0, 0, 0, 1, 2, 0, 0, 1]),
+        "context": torch.tensor([KNOWN] * 3 + [NEW_DRUG] * 3 + [NEW_DRUG | NEW_LINE] * 3),
+        "response": torch.zeros(9),
+    }
     output, _, _ = loss.residuals(batch)
     scale = loss.data.scale[batch["drug"]]
+    # the third context has two drugs only, which say nothing
     for factor, expected in ((0.4, 0.4), (5.0, 1.0), (-1.0, 0.0)):
         batch["response"] = (factor * output * scale).detach()
-        assert best_weights(loss, [batch]) == pytest.approx([expected, 0, 0, 0], abs=1e-4)
+        assert network_weights(loss, [batch]) == pytest.approx([expected, 0, expected, 0], abs=1e-4)
+    batch["response"] = (torch.tensor([0.1, 0.4, 0.7] * 3) * output * scale).detach()
+    size = (output**2).detach().numpy()
+    gain = size * np.array([0.1, 0.4, 0.7] * 3)
+    expected = [share_of_groups(size[part], gain[part]) for part in (slice(0, 3), slice(3, 6))]
+    found = network_weights(loss, [batch])
+    assert [found[KNOWN], found[NEW_DRUG]] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(

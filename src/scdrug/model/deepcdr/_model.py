@@ -23,7 +23,7 @@ from ._drugs import readable
 from ._inputs import MODALITIES, join_modalities
 from ._posterior import Posterior
 from ._presets import TASKS, settings_of
-from ._training import PairLoss, best_weights, hold_out_each, pair_tensors
+from ._training import PairLoss, hold_out_each, network_weights, pair_tensors
 from ._unseen_drugs import nearest_drugs, posterior_of_unseen
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ class DeepCDR(NetworkModel):
         if self.settings.network and self.settings.offset == "process" and len(self._built.validation["line"]):
             device = next(self.module.parameters()).device
             batches = TableBatches({k: v.to(device) for k, v in self._built.validation.items()}, 1 << 14)
-            self.network_weights_ = best_weights(self._loss(), list(batches))
+            self.network_weights_ = network_weights(self._loss(), list(batches))
         self._posterior = Posterior.fit(self, self._built, response)
         super()._finish_training(expression, response)
         self._built = None  # it holds the training data

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._losses import masked_bce, masked_mse
+from .._share import share_of_groups
 from ._crossfit import KNOWN, N_CONTEXTS, NEW_DRUG, NEW_LINE
 from ._module import Pairs
 
@@ -194,17 +195,26 @@ def context_weights(offset: np.ndarray, response: np.ndarray, scale: np.ndarray)
 
 
 @torch.no_grad()
-def best_weights(loss: PairLoss, batches: list[dict[str, Tensor]]) -> list[float]:
-    """Share of the network's output that fits validation responses best, between 0 and 1, by context.
+def network_weights(loss: PairLoss, batches: list[dict[str, Tensor]]) -> list[float]:
+    """Share of the network's output that fits validation responses, between 0 and 1, by context.
 
-    A network that has learned nothing that holds beyond its training pairs is thereby switched off, as it is where no
-    validation response shows that it helps.
+    The share is taken with caution, see :func:`share_of_groups`: responses of one line count together, and those of one
+    drug where the drug is new. A network that has learned nothing that holds beyond its training pairs is thereby
+    switched off, as it is where no validation response shows that it helps.
     """
-    product, square = np.zeros(N_CONTEXTS), np.zeros(N_CONTEXTS)
+    parts = []
     for batch in batches:
         output, target, _ = loss.residuals(batch)
-        context = batch["context"].cpu().numpy()
-        product += np.bincount(context, (output * target).cpu().numpy(), minlength=N_CONTEXTS)
-        square += np.bincount(context, output.square().cpu().numpy(), minlength=N_CONTEXTS)
-    share = np.divide(product, square, out=np.zeros(N_CONTEXTS), where=square > 0)
-    return [float(value) for value in np.clip(share, 0.0, 1.0)]
+        parts.append([part.cpu().numpy() for part in (batch["context"], batch["line"], batch["drug"], output, target)])
+    context, line, drug, output, target = (np.concatenate(part) for part in zip(*parts, strict=True))
+    shares = []
+    for code in range(N_CONTEXTS):
+        chosen = context == code
+        group = np.unique((drug if code & NEW_DRUG else line)[chosen], return_inverse=True)[1]
+        shares.append(
+            share_of_groups(
+                np.bincount(group, output[chosen].astype(float) ** 2),
+                np.bincount(group, (output * target)[chosen].astype(float)),
+            )
+        )
+    return shares

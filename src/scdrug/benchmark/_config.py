@@ -269,7 +269,7 @@ def _data(data: Any) -> dict[str, Any]:
     if "dataset" in data:
         from .. import datasets
 
-        loaders = [name for name in ("gdsc", "mtigcn", "ccle", "toy") if name in datasets.__all__]
+        loaders = [name for name in ("gdsc", "deepcdr", "mtigcn", "ccle", "toy") if name in datasets.__all__]
         check_choice("data.dataset", data["dataset"], loaders)
         known = ["dataset", *inspect.signature(getattr(datasets, data["dataset"])).parameters]
         _check_keys(data, known, "data")

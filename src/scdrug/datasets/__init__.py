@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._ccle import ccle
 from ._cells import a375_plx4720, oligodendroglioma, sc_mixology
+from ._deepcdr import deepcdr
 from ._fetch import fetch
 from ._gdsc import gdsc
 from ._gene_sets import gene_sets, read_gmt
@@ -20,6 +21,7 @@ from ._toy_perturbations import toy_perturbations
 __all__ = [
     "a375_plx4720",
     "ccle",
+    "deepcdr",
     "fetch",
     "gdsc",
     "gene_sets",

@@ -3,6 +3,7 @@
 from ._bootstrap import Interval, PairedTest, bootstrap_interval, bootstrap_matrix_interval, paired_test
 from ._classification import auprc, auroc, per_drug_auprc, per_drug_auroc, per_drug_prevalence, prevalence
 from ._decisions import accuracy, balanced_accuracy, f1, mcc
+from ._groups import group_correlations
 from ._registry import METRICS, Metric
 from ._regression import (
     drug_correlations,
@@ -30,6 +31,7 @@ __all__ = [
     "bootstrap_matrix_interval",
     "drug_correlations",
     "f1",
+    "group_correlations",
     "mcc",
     "paired_test",
     "pearson",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._pretrained import list_models, load_pretrained
     from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
     from .csg2a import CSG2A
+    from .deepcdr import DeepCDR
     from .mtigcn import MTIGCN
     from .pathway_transfer import PathwayTransfer
 
@@ -18,6 +19,7 @@ _MODULES = {
     "AdditiveMean": "baseline",
     "BulkClassifier": "baseline",
     "CSG2A": "csg2a",
+    "DeepCDR": "deepcdr",
     "DrugResponseModel": "_base",
     "KernelRidge": "baseline",
     "MTIGCN": "mtigcn",
@@ -28,12 +30,13 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "CSG2A", "KernelRidge", "MTIGCN", "PathwayTransfer", "SoftImpute")
+MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "CSG2A", "DeepCDR", "KernelRidge", "MTIGCN", "PathwayTransfer", "SoftImpute")
 
 __all__ = [
     "AdditiveMean",
     "BulkClassifier",
     "CSG2A",
+    "DeepCDR",
     "DrugResponseModel",
     "KernelRidge",
     "MTIGCN",

@@ -201,6 +201,17 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         without names are new to every model.
         """
 
+    def _sample_inputs(self, adata: AnnData) -> np.ndarray | None:
+        """What a model reads of samples beside expression, such as an embedding (samples × features).
+
+        Where it is not `None`, its rows are handed to `_predict_rows` as a fourth argument.
+        """
+        return None
+
+    def _drug_notes(self) -> pd.DataFrame | None:
+        """Further columns on the drugs for what :func:`scdrug.tl.predict_response` stores, by id, such as applicability."""
+        return None
+
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × drugs) and intercepts of a model that is linear in expression, else `None`.
 
@@ -280,8 +291,10 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
         values = np.empty((adata.n_obs, len(ids)), dtype=np.float32)
         names = np.asarray(adata.obs_names.astype(str), dtype=object)
+        inputs = model._sample_inputs(adata)
         for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=batch_size):
-            values[rows] = model._predict_rows(fitted.transform(block).values, columns, names[rows])
+            extra = () if inputs is None else (inputs[rows],)
+            values[rows] = model._predict_rows(fitted.transform(block).values, columns, names[rows], *extra)
         table = pd.DataFrame(values, index=adata.obs_names, columns=pd.Index(ids))
         if key_added is not None:
             adata.obsm[key_added] = table
@@ -368,9 +381,10 @@ class DrugResponseModel(UnsupervisedTrainingMixin, BaseModelClass):
         match = match_genes(adata.var_names, self.genes)
         check_coverage(match, min_coverage=0.0, names=adata.var_names)
         fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
+        inputs = self._sample_inputs(adata)
         blocks = [
-            self._latent_rows(fitted.transform(block).values)
-            for _, block in iter_row_blocks(adata, layer=layer, chunk_size=batch_size)
+            self._latent_rows(fitted.transform(block).values, *(() if inputs is None else (inputs[rows],)))
+            for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=batch_size)
         ]
         return np.vstack(blocks)
 

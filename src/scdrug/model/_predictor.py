@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from ..pp._harmonization import Harmonization
     from ._base import DrugResponseModel
 
@@ -32,13 +34,23 @@ class RowPredictor:
             self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
             self._offset = torch.from_numpy(np.concatenate([intercept, -offset]).astype(np.float32))
 
-    def __call__(self, block: Any, group: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return predictions (rows × drugs), similarity and typicality (rows)."""
+    def sample_inputs(self, adata: AnnData) -> np.ndarray | None:
+        """What the model reads of samples beside expression (samples × features), or `None`."""
+        return self._model._sample_inputs(adata)
+
+    def __call__(
+        self, block: Any, group: np.ndarray | None = None, inputs: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return predictions (rows × drugs), similarity and typicality (rows).
+
+        `inputs` are rows of what the model's `_sample_inputs` returned.
+        """
         if self._buffer is None or len(self._buffer) < block.shape[0]:
             self._buffer = np.empty((block.shape[0], len(self._model.genes)), dtype=np.float32)
         if self._product is None:
             rows = self.harmonization.transform(block, group, out=self._buffer)
-            return self._model._predict_rows(rows.values, self._drugs), rows.similarity, rows.typicality
+            extra = () if inputs is None else (None, inputs)
+            return self._model._predict_rows(rows.values, self._drugs, *extra), rows.similarity, rows.typicality
         values, similarity = self.harmonization.place(block, group, out=self._buffer)
         # torch's threads and numba's are the same pool; numpy's would fight for the cores
         both = torch.addmm(self._offset, torch.from_numpy(values), self._product).numpy()

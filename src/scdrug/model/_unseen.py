@@ -16,6 +16,8 @@ from ..pp._molecules import canonical_smiles
 from ._data import Calibration, ReferenceInfo
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from ..pp._profile import ReferenceProfile
     from ._base import DrugResponseModel
 
@@ -154,9 +156,24 @@ class JoinedModel:
         """Model, version, unit and direction of predictions."""
         return self._model.provenance(**extra)
 
-    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
-        known = self._model._predict_rows(expression, self._columns, names)
-        unseen = self._other._predict_rows(expression, np.arange(len(self._other.drugs)), names)
+    def _drug_notes(self) -> pd.DataFrame | None:
+        notes = self._other._drug_notes()
+        if notes is None:
+            return None
+        # drugs that were trained on are their own nearest
+        own = self._model.drugs.iloc[self._columns]
+        known = pd.DataFrame({"nearest": own["name"], "similarity": 1.0, "applicable": True}, index=own.index)
+        both = pd.concat([known, notes])
+        return both.iloc[self._order].set_axis(self.drugs.index)
+
+    def _sample_inputs(self, adata: AnnData) -> np.ndarray | None:
+        return self._model._sample_inputs(adata)
+
+    def _predict_rows(
+        self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None, *inputs: np.ndarray
+    ) -> np.ndarray:
+        known = self._model._predict_rows(expression, self._columns, names, *inputs)
+        unseen = self._other._predict_rows(expression, np.arange(len(self._other.drugs)), names, *inputs)
         return np.hstack([known, unseen])[:, self._order[drugs]]
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

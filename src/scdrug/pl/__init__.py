@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
     from ._domains import domains_umap
+    from ._evaluation import correlation_by_group, predicted_observed, training
     from ._heatmap import heatmap
     from ._interactions import compare_responders, enrich_interactions, gene_interactions
     from ._missing import missing_pairs
@@ -30,6 +31,7 @@ _MODULES = {
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
     "compare_responders": "_interactions",
+    "correlation_by_group": "_evaluation",
     "domains_umap": "_domains",
     "enrich_interactions": "_interactions",
     "gene_interactions": "_interactions",
@@ -41,10 +43,12 @@ _MODULES = {
     "perturbation_distance": "_perturbed",
     "perturbed_markers": "_perturbed",
     "predict_expression": "_perturbed",
+    "predicted_observed": "_evaluation",
     "rank_drugs": "_rank",
     "rank_pathways": "_rank_pathways",
     "response": "_response",
     "similarity": "_training",
+    "training": "_evaluation",
     "training_curves": "_training",
 }
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "benchmark_single_cell",
     "benchmark_skill",
     "compare_responders",
+    "correlation_by_group",
     "domains_umap",
     "enrich_interactions",
     "gene_interactions",
@@ -65,10 +70,12 @@ __all__ = [
     "perturbation_distance",
     "perturbed_markers",
     "predict_expression",
+    "predicted_observed",
     "rank_drugs",
     "rank_pathways",
     "response",
     "similarity",
+    "training",
     "training_curves",
 ]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._attention_clusters import cluster_attention
     from ._domains import join_domains
     from ._drugs import featurize_drugs
+    from ._embed import embed_cells
     from ._gene_ids import map_gene_ids
     from ._genes import align_genes
     from ._harmonize import harmonize
@@ -26,6 +27,7 @@ _MODULES = {
     "binarize_response": "_response",
     "build_reference": "_reference",
     "cluster_attention": "_attention_clusters",
+    "embed_cells": "_embed",
     "featurize_drugs": "_drugs",
     "harmonize": "_harmonize",
     "join_domains": "_domains",
@@ -39,6 +41,7 @@ __all__ = [
     "binarize_response",
     "build_reference",
     "cluster_attention",
+    "embed_cells",
     "featurize_drugs",
     "harmonize",
     "join_domains",

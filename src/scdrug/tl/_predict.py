@@ -196,8 +196,11 @@ def _predict_blocks(
     values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
     similarity, typicality = np.empty((2, adata.n_obs))
     check = predictor.harmonization.is_unfitted  # a fitted one has seen all rows
+    inputs = predictor.sample_inputs(adata)
     for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, check=check):
-        values[rows], similarity[rows], typicality[rows] = predictor(block, None if codes is None else codes[rows])
+        values[rows], similarity[rows], typicality[rows] = predictor(
+            block, None if codes is None else codes[rows], None if inputs is None else inputs[rows]
+        )
     if not np.isfinite(values.sum(dtype=np.float64)):  # one sum instead of a mask as large as a quarter of the values
         raise RuntimeError(
             "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "
@@ -225,6 +228,12 @@ def _verdict(reliability: np.ndarray, coverage: float) -> str:
         else "the cells do not resemble the model's reference"
     )
     return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."
+
+
+def _drug_table(model: DrugResponseModel, ids: list[str]) -> pd.DataFrame:
+    """The model's drugs, and whether they lie within what it was trained on, where it can tell."""
+    table, notes = model.drugs.loc[ids], model._drug_notes()
+    return table if notes is None else table.join(notes.loc[ids])
 
 
 def _store(
@@ -255,7 +264,7 @@ def _store(
     adata.uns[key] = model.provenance(
         gene_coverage=fitted.coverage,
         harmonization=plain(fitted.summary()),
-        drugs=model.drugs.loc[ids],
+        drugs=_drug_table(model, ids),
         half_width=calibration.half_width[columns],
         interval_level=calibration.level,
         verdict=verdict,

@@ -91,7 +91,7 @@ def fit_coupled(
     lines = kernel if isinstance(kernel, KernelDecomposition) else decompose_kernel(kernel)
     if len(lines.kernel) != len(response):
         raise ValueError(f"The kernel compares {len(lines.kernel)} lines, but the response has {len(response)} rows.")
-    mixed = _mix(lines, kernel_share)
+    mixed = mix_identity(lines, kernel_share)
     filled = complete_response(response).completed
     scale = residual_scale(response - filled.mean(axis=0))
     mean = filled.mean(axis=0)
@@ -111,7 +111,7 @@ def fit_coupled(
     return CoupledFit(kernel_share * weights, mean, fitted, left_out)
 
 
-def _mix(lines: KernelDecomposition, share: float) -> KernelDecomposition:
+def mix_identity(lines: KernelDecomposition, share: float) -> KernelDecomposition:
     """Decomposition of ``share · K + (1 − share) · I``."""
     own = (1.0 - share) * np.eye(len(lines.kernel))
     return KernelDecomposition(share * lines.kernel + own, share * lines.values + 1.0 - share, lines.vectors)

@@ -1,0 +1,123 @@
+"""Settings of DeepCDR by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..._validate import check_choice
+from ...nn._drug_graph import POOLS
+from ._drugs import DRUG_FEATURES
+
+OFFSETS = ("process", "none")
+HEADS = ("plain", "conv")
+ENCODERS = ("gcn", "gin", "gat")
+TASKS = ("regression", "classification")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a preset fixes and a keyword replaces."""
+
+    offset: str = "process"
+    network: bool = True
+    drug_features: str = "rich"
+    drug_encoder: str = "gin"
+    drug_layers: tuple[int, ...] = (64, 64, 64)
+    drug_pool: str = "max"
+    #: Widths of a cell branch; empty for the published one.
+    cell_layers: tuple[int, ...] = (256, 64)
+    head: str = "plain"
+    identities: bool = False
+    dropout: float = 0.2
+    # not to be set one by one
+    drug_norm: str = "batch"
+    standardise: bool = True
+    scale_response: bool = True
+    max_epochs: int = 40
+    batch_size: int = 4096
+    lr: float = 3e-4
+    patience: int = 5
+    weight_decay: float = 0.05
+
+    def with_values(self, **given: object) -> Settings:
+        """The same with what was given, that is, is not `None`.
+
+        Raises
+        ------
+        ValueError
+            If a choice is unknown, or two settings exclude each other.
+        """
+        changed = {name: value for name, value in given.items() if value is not None}
+        for name in ("drug_layers", "cell_layers"):
+            if name in changed:
+                changed[name] = _widths(name, changed[name])
+        result = replace(self, **changed)  # type: ignore[arg-type]
+        check_choice("offset", result.offset, OFFSETS)
+        if result.offset == "none" and not result.network:
+            raise ValueError("`network=False` leaves the process alone, but `offset` is 'none'. Use 'process'.")
+        check_choice("drug_features", result.drug_features, DRUG_FEATURES)
+        check_choice("drug_encoder", result.drug_encoder, ENCODERS)
+        check_choice("drug_pool", result.drug_pool, POOLS)
+        check_choice("head", result.head, HEADS)
+        if not 0 <= result.dropout < 1:
+            raise ValueError(f"`dropout` is a share of at least 0 and less than 1; found {result.dropout!r}.")
+        if result.drug_pool == "mean_padded" and result.drug_features != "deepcdr":
+            raise ValueError(
+                "`drug_pool='mean_padded'` averages over atoms that only fill up to 100, as the released code does; it "
+                "needs `drug_features='deepcdr'`."
+            )
+        return result
+
+
+def _widths(name: str, value: object) -> tuple[int, ...]:
+    widths = tuple(value) if isinstance(value, list | tuple) else ()
+    ok = all(isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in widths)
+    if not ok or (not widths and not isinstance(value, list | tuple)) or (not widths and name == "drug_layers"):
+        raise ValueError(f"`{name}` must list the widths of layers, such as (64, 64); found {value!r}.")
+    return widths
+
+
+_PUBLISHED = Settings(
+    offset="none",
+    drug_features="deepcdr",
+    drug_encoder="gcn",
+    drug_layers=(256, 256, 256, 100),
+    cell_layers=(),
+    head="conv",
+    dropout=0.1,
+    drug_norm="keras",
+    standardise=False,
+    scale_response=False,
+    max_epochs=500,
+    batch_size=64,
+    patience=10,
+    weight_decay=0.0,
+)
+
+#: Settings by name. ``"rossner2025"``: as the paper describes; ``"deepcdr_released"``: average over 100 atoms, filling
+#: included, as the code of DeepCDR and scFoundation does.
+PRESETS = {
+    None: Settings(),
+    "rossner2025": _PUBLISHED,
+    "deepcdr_released": replace(_PUBLISHED, drug_pool="mean_padded"),
+}
+
+
+def settings_of(preset: str | None, **given: object) -> Settings:
+    """Settings of a preset with what was given instead.
+
+    Parameters
+    ----------
+    preset
+        Name, or `None`.
+    **given
+        Settings by name; `None` leaves the preset's.
+
+    Raises
+    ------
+    ValueError
+        If a name or choice is unknown.
+    """
+    if preset is not None:
+        check_choice("preset", preset, tuple(name for name in PRESETS if name is not None))
+    return PRESETS[preset].with_values(**given)

@@ -1,0 +1,279 @@
+"""DeepCDR as a user meets it: embeddings, modalities, new molecules, labels, and what is refused."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from scdrug import datasets, get, pp, tl
+from scdrug.model import DeepCDR, load_pretrained
+from scdrug.model._batches import hold_out
+from scdrug.model.deepcdr._training import hold_out_each
+
+ASPIRIN, LACTONE = "CC(=O)Oc1ccccc1C(=O)O", "O=C1CCCCCCCCCCCCCCO1"
+SMALL = {"drug_layers": (8, 8), "cell_layers": (16, 8)}
+
+
+@pytest.fixture
+def lines() -> ad.AnnData:
+    return datasets.toy(n_lines=50)
+
+
+def fitted(adata: ad.AnnData, *, train: dict | None = None, **options) -> DeepCDR:
+    DeepCDR.setup_anndata(adata)
+    model = DeepCDR(adata, **(SMALL | options))
+    model.train(**({"max_epochs": 2} | (train or {})))
+    return model
+
+
+@pytest.fixture(scope="module")
+def process() -> DeepCDR:
+    return fitted(datasets.toy(n_lines=60), network=False)
+
+
+# ---------------------------------------------------------------------- new molecules
+
+
+def test_a_smiles_is_predicted_with_its_nearest_drugs_and_a_flag(process: DeepCDR, tmp_path) -> None:
+    cells = datasets.toy_cells(n_cells=40)
+    known, twin = process.drugs["name"].iloc[0], process.drugs["smiles"].iloc[1] + "C"
+    with pytest.warns(UserWarning, match=r"1 of 2 structures are unlike all drugs of the training.*nearest_drugs"):
+        tl.predict_response(cells, process, drugs=[LACTONE, known, twin])
+    table = get.drugs_df(cells)
+    assert list(table["applicable"]) == [False, True, True]
+    assert table["similarity"].iloc[1] == 1
+    assert table["nearest"].iloc[1] == known
+    assert table["nearest"].iloc[2].split("; ")[0] == process.drugs["name"].iloc[1]
+    assert np.isfinite(cells.obsm["predicted_response"].to_numpy()).all()
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    again = get.drugs_df(ad.read_h5ad(tmp_path / "cells.h5ad"))
+    pd.testing.assert_frame_equal(again[["similarity", "applicable"]], table[["similarity", "applicable"]])
+
+
+def test_nearest_drugs_are_the_ones_of_tanimoto_similarity(process: DeepCDR) -> None:
+    own = process.drugs["smiles"].iloc[3]
+    table = process.nearest_drugs({"the same": own, "strange": LACTONE}, n=2)
+    assert table.loc["the same", "nearest"].split("; ")[0] == process.drugs["name"].iloc[3]
+    assert table["similarity"].iloc[0] == pytest.approx(1.0)
+    assert list(table["applicable"]) == [True, False]
+    assert table["nearest"].str.count(";").tolist() == [1, 1]
+    with pytest.raises(ValueError, match="1 structures cannot be read.*'bad'"):
+        process.nearest_drugs({"bad": "C1CC(("})
+
+
+def test_a_saved_model_of_new_molecules_keeps_their_flags_and_takes_no_others(process: DeepCDR, tmp_path) -> None:
+    process.select_drugs({"aspirin": ASPIRIN})[0].save(tmp_path / "aspirin")
+    again = load_pretrained(tmp_path / "aspirin")
+    expected = process.nearest_drugs({"aspirin": ASPIRIN})
+    assert again.applicability_["nearest"].tolist() == expected["nearest"].tolist()
+    with pytest.raises(ValueError, match="cannot predict drugs from their structure"):
+        again.select_drugs({"lactone": LACTONE})
+
+
+def test_a_twin_of_a_training_drug_is_predicted_like_it(process: DeepCDR) -> None:
+    lines = datasets.toy(n_lines=60)
+    own, smiles = process.drugs.index[2], process.drugs["smiles"].iloc[2]
+    both = process.predict(lines, key_added=None, drugs={"twin": smiles})
+    known = process.predict(lines, key_added=None)
+    others = known.drop(columns=own).corrwith(both["twin"])
+    assert known[own].corr(both["twin"]) > max(0.8, others.median())
+
+
+# ---------------------------------------------------------------------- process and network
+
+
+def test_the_process_alone_has_nothing_to_train_and_uses_all_responses(lines: ad.AnnData) -> None:
+    first = fitted(lines, network=False)
+    assert first.network_weights_ == [0, 0, 0, 0]
+    assert not first.history
+    held = lines.obsm["response"].notna() & (np.random.default_rng(0).random(lines.obsm["response"].shape) < 0.2)
+    second = fitted(lines.copy(), network=False, train={"validation": held, "seed": 3})
+    pd.testing.assert_frame_equal(second.predict(lines, key_added=None), first.predict(lines, key_added=None))
+
+
+def test_the_network_counts_only_where_validation_showed_that_it_helps(lines: ad.AnnData) -> None:
+    rows = pd.DataFrame(False, index=lines.obs_names, columns=lines.obsm["response"].columns)
+    rows.iloc[:8] = True
+    by_line = fitted(lines, train={"validation": rows})
+    assert [weight == 0 for weight in by_line.network_weights_][::2] == [True, True], "no known line was checked"
+    columns = pd.DataFrame(False, index=rows.index, columns=rows.columns)
+    columns.iloc[:, :2] = True
+    by_drug = fitted(lines.copy(), train={"validation": columns})
+    assert by_drug.network_weights_[0] == by_drug.network_weights_[1] == by_drug.network_weights_[3] == 0
+    assert np.isfinite(by_drug.predict(lines, key_added=None).to_numpy()).all()
+    alone = fitted(lines.copy(), offset="none", train={"validation": rows})
+    assert alone.network_weights_ == [1, 1, 1, 1]
+
+
+def test_all_kinds_of_predictions_are_held_out_by_default() -> None:
+    measured = np.random.default_rng(0).random((100, 40)) < 0.8
+    usable = np.arange(40) != 7
+    marked = hold_out_each(measured, usable, seed=0)
+    whole_lines = (marked == measured).all(axis=1)
+    whole_drugs = (marked == measured).all(axis=0)
+    assert (whole_lines.sum(), whole_drugs.sum()) == (5, 2)
+    assert not whole_drugs[7]
+    rest = marked[np.ix_(~whole_lines, ~whole_drugs)].sum() / measured[np.ix_(~whole_lines, ~whole_drugs)].sum()
+    assert 0.03 < rest < 0.07
+    assert not (marked & ~measured).any()
+    np.testing.assert_array_equal(marked, hold_out_each(measured, usable, seed=0))
+    assert (marked != hold_out_each(measured, usable, seed=1)).any()
+
+
+def test_validation_on_new_drugs_is_for_models_that_learn_structures() -> None:
+    response = pd.DataFrame(np.ones((4, 3)), columns=list("abc"))
+    table = pd.DataFrame(False, index=response.index, columns=response.columns).assign(b=True)
+    with pytest.raises(ValueError, match="leaves 1 drugs without a response"):
+        hold_out(response, table)
+    np.testing.assert_array_equal(hold_out(response, table, new_drugs=True), table)
+    with pytest.raises(ValueError, match="leaves 3 drugs"):
+        hold_out(response, table | True, new_drugs=True)
+
+
+@pytest.mark.parametrize("encoder", ["gcn", "gin", "gat"])
+def test_every_encoder_learns_a_screen_without_the_process(encoder: str, lines: ad.AnnData) -> None:
+    train = {"max_epochs": 8, "batch_size": 128, "lr": 1e-2, "patience": 8}
+    model = fitted(lines, offset="none", drug_encoder=encoder, train=train)
+    loss = model.history["validation_loss"].to_numpy(dtype=float).ravel()
+    assert loss.min() < 0.8 * loss[0]
+
+
+# ---------------------------------------------------------------------- embeddings
+
+
+def test_any_embedding_can_stand_for_expression(lines: ad.AnnData) -> None:
+    pp.embed_cells(lines, "factors", n_components=8)
+    model = fitted(lines, cell_input="X_factors")
+    cells = datasets.toy_cells(n_cells=30)
+    with pytest.raises(KeyError, match="X_factors.*embed_cells"):
+        tl.predict_response(cells, model)
+    pp.embed_cells(cells, "factors", reference=lines, n_components=5, key_added="X_factors")
+    with pytest.raises(ValueError, match="has 5 features, but the model was trained on 8"):
+        tl.predict_response(cells, model)
+    pp.embed_cells(cells, "factors", reference=lines, n_components=8)
+    tl.predict_response(cells, model)
+    assert np.isfinite(cells.obsm["predicted_response"].to_numpy()).all()
+    assert model.get_latent_representation(lines).shape == (lines.n_obs, 8)
+    lines.obsm["X_factors"][2] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite values for 1 samples"):
+        fitted(lines, cell_input="X_factors")
+
+
+def test_an_embedding_may_be_reordered_mirrored_and_shifted(lines: ad.AnnData) -> None:
+    pp.embed_cells(lines, "pca", n_components=6, key_added="X_one")
+    lines.obsm["X_one"] = (lines.obsm["X_one"] / lines.obsm["X_one"].std(axis=0)).astype(np.float32)
+    lines.obsm["X_two"] = (lines.obsm["X_one"][:, ::-1] * [1, -1, 1, -1, 1, -1] + 3).astype(np.float32)
+    first, second = (fitted(lines.copy(), network=False, cell_input=key) for key in ("X_one", "X_two"))
+    new = lines[:10].copy()
+    new.obs_names = [f"new-{i}" for i in range(10)]
+    np.testing.assert_allclose(first.predict(new, key_added=None), second.predict(new, key_added=None), atol=1e-3)
+
+
+# ---------------------------------------------------------------------- modalities
+
+
+def measured_lines(lines: ad.AnnData, n_methylated: int):
+    mudata = pytest.importorskip("mudata")
+    rng = np.random.default_rng(0)
+    names = lines.obs_names[:n_methylated]
+    methylation = ad.AnnData(rng.random((n_methylated, 7)).astype(np.float32), obs=pd.DataFrame(index=names))
+    methylation.var_names = [f"promoter-{i}" for i in range(7)]
+    return mudata.MuData({"rna": lines, "methylation": methylation})
+
+
+def test_modalities_that_cover_other_lines_are_masked_counted_and_reported(lines: ad.AnnData) -> None:
+    mdata = measured_lines(lines, 30)
+    with pytest.warns(UserWarning, match=r"'methylation' covers 30 of 50 samples of 'rna'; the other 20 are masked"):
+        DeepCDR.setup_mudata(mdata)
+    model = DeepCDR(mdata, **SMALL)
+    assert model.modalities == ("X_methylation",)
+    model.train(max_epochs=2)
+    new = DeepCDR.join_modalities(measured_lines(lines[:20].copy(), 20))
+    assert np.isfinite(model.predict(new, key_added=None).to_numpy()).all()
+    bare = datasets.toy(n_lines=50)[:5].copy()
+    with pytest.warns(UserWarning, match="lacks 'X_methylation'.*all 5 samples"):
+        assert np.isfinite(model.predict(bare, key_added=None).to_numpy()).all()
+
+
+def test_modalities_without_a_common_line_are_refused(lines: ad.AnnData) -> None:
+    mdata = measured_lines(lines, 10)
+    mdata.mod["methylation"].obs_names = [f"other-{i}" for i in range(10)]
+    with pytest.raises(ValueError, match="No sample of modality 'methylation' is in 'rna'"):
+        DeepCDR.setup_mudata(mdata)
+    with pytest.raises(KeyError, match="rnaseq"):
+        DeepCDR.setup_mudata(mdata, rna="rnaseq")
+    with pytest.raises(ValueError, match="was not set up"):
+        DeepCDR(measured_lines(datasets.toy(n_lines=50), 10))
+
+
+def test_the_published_branches_take_methylation(lines: ad.AnnData) -> None:
+    lines = lines[:30].copy()
+    lines.obsm["X_methylation"] = np.random.default_rng(0).random((30, 9)).astype(np.float32)
+    model = fitted(
+        lines,
+        preset="rossner2025",
+        modalities=["X_methylation"],
+        drug_layers=None,
+        cell_layers=None,
+        train={"max_epochs": 1},
+    )
+    assert model.posterior.net.cells.n_out == 200
+    assert np.isfinite(model.predict(lines, key_added=None).to_numpy()).all()
+
+
+# ---------------------------------------------------------------------- labels, and what is refused
+
+
+def test_labels_give_probabilities_that_rise_with_sensitivity(lines: ad.AnnData) -> None:
+    response = lines.obsm["response"]
+    lines.obsm["response"] = (response < response.median()).astype(float).where(response.notna())
+    model = fitted(lines, task="classification", train={"max_epochs": 8, "batch_size": 128, "lr": 1e-2})
+    predicted = model.predict(lines, key_added=None)
+    assert predicted.to_numpy().min() >= 0
+    assert predicted.to_numpy().max() <= 1
+    labels = lines.obsm["response"].to_numpy()
+    assert predicted.to_numpy()[labels == 1].mean() > predicted.to_numpy()[labels == 0].mean() + 0.1
+    assert model.reference.response["direction"] == "higher is more sensitive"
+    lines.obsm["response"].iloc[0, 0] = 0.4
+    with pytest.raises(ValueError, match="Classification needs labels"):
+        DeepCDR(lines, task="classification")
+    with pytest.raises(ValueError, match="offset='process'"):
+        DeepCDR(lines, task="classification", offset="process")
+
+
+def test_molecules_beyond_the_padding_are_named(lines: ad.AnnData) -> None:
+    lines.uns["drugs"]["smiles"] = lines.uns["drugs"]["smiles"].astype(object)
+    lines.uns["drugs"].iloc[1, lines.uns["drugs"].columns.get_loc("smiles")] = "C" * 101
+    name = lines.uns["drugs"]["name"].iloc[1]
+    with pytest.raises(ValueError, match=rf"1 molecules have more than the 100 heavy atoms.*{name}"):
+        fitted(lines, preset="deepcdr_released", drug_layers=None, cell_layers=None)
+
+
+def test_drugs_without_structure_are_counted_and_a_screen_without_any_is_refused(lines: ad.AnnData) -> None:
+    lines.uns["drugs"]["smiles"] = ["", *lines.uns["drugs"]["smiles"].iloc[1:]]
+    with pytest.warns(UserWarning, match="1 of 12 drugs have no structure"):
+        model = fitted(lines)
+    assert np.isfinite(model.predict(lines, key_added=None).to_numpy()).all()
+    lines.uns["drugs"]["smiles"] = ""
+    with pytest.raises(ValueError, match="No drug of .* has a SMILES"):
+        fitted(lines)
+
+
+def test_options_that_exclude_each_other_are_refused(lines: ad.AnnData) -> None:
+    DeepCDR.setup_anndata(lines)
+    with pytest.raises(ValueError, match="network=False"):
+        DeepCDR(lines, offset="none", network=False)
+    with pytest.raises(ValueError, match="drug_kernel"):
+        DeepCDR(lines, drug_kernel="morgan")
+    with pytest.raises(ValueError, match="drug_features='contextpred'"):
+        DeepCDR(lines).train(pretrained_drugs="gcn_contextpred.pth")
+
+
+def test_the_public_pretrained_drug_network_is_read_without_running_code(lines: ad.AnnData, shared_data) -> None:
+    weights = shared_data / "molecule" / "gcn_contextpred.pth"
+    model = fitted(
+        lines, drug_features="contextpred", drug_pool="mean", train={"pretrained_drugs": weights, "max_epochs": 1}
+    )
+    assert np.isfinite(model.predict(lines, key_added=None).to_numpy()).all()

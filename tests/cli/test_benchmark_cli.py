@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from scdrug import benchmark, datasets
 from scdrug.cli import app
+from scdrug.cli._console import console
 
 RUNNER = CliRunner()
 CONFIG = """
@@ -28,6 +29,7 @@ models:
 
 
 def _run(*arguments: object) -> tuple[int, str]:
+    console.width = 160  # rich reads COLUMNS once, when the first test of the process imports the command line
     result = RUNNER.invoke(
         app, ["benchmark", *map(str, arguments)], env={"COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"}
     )

@@ -54,8 +54,8 @@ def test_pairs_are_drawn_with_their_scores(n: int) -> None:
 
 def test_training_is_drawn_by_epoch_from_a_model_s_history() -> None:
     frame = pd.DataFrame({"validation_pearson": [0.5, 0.7, 0.8]})
-    ax = scdrug.pl.training({"a": frame, "b": {"validation_pearson": frame}})
+    ax = scdrug.pl.compare_training({"a": frame, "b": {"validation_pearson": frame}})
     assert [list(line.get_ydata()) for line in ax.lines] == [[0.5, 0.7, 0.8]] * 2
     assert list(ax.lines[0].get_xdata()) == [1, 2, 3]
     with pytest.raises(KeyError, match="no 'validation_loss'"):
-        scdrug.pl.training({"a": frame}, quantity="validation_loss")
+        scdrug.pl.compare_training({"a": frame}, quantity="validation_loss")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._benchmark_calibration import benchmark_calibration
     from ._benchmark_cells import benchmark_single_cell
     from ._domains import domains_umap
-    from ._evaluation import correlation_by_group, predicted_observed, training
+    from ._evaluation import compare_training, correlation_by_group, predicted_observed
     from ._heatmap import heatmap
     from ._interactions import compare_responders, enrich_interactions, gene_interactions
     from ._missing import missing_pairs
@@ -31,6 +31,7 @@ _MODULES = {
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
     "compare_responders": "_interactions",
+    "compare_training": "_evaluation",
     "correlation_by_group": "_evaluation",
     "domains_umap": "_domains",
     "enrich_interactions": "_interactions",
@@ -48,7 +49,6 @@ _MODULES = {
     "rank_pathways": "_rank_pathways",
     "response": "_response",
     "similarity": "_training",
-    "training": "_evaluation",
     "training_curves": "_training",
 }
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "benchmark_single_cell",
     "benchmark_skill",
     "compare_responders",
+    "compare_training",
     "correlation_by_group",
     "domains_umap",
     "enrich_interactions",
@@ -75,7 +76,6 @@ __all__ = [
     "rank_pathways",
     "response",
     "similarity",
-    "training",
     "training_curves",
 ]
 

@@ -183,7 +183,7 @@ def predicted_observed(
     return ax
 
 
-def training(
+def compare_training(
     histories: Mapping[str, pd.DataFrame],
     *,
     quantity: str = "validation_pearson",
@@ -191,6 +191,8 @@ def training(
     ax: Axes | None = None,
 ) -> Axes:
     """Plot a quantity by epoch, for one or several models: does training go up steadily?
+
+    The losses of one model, task by task, are drawn by :func:`training_curves`.
 
     Parameters
     ----------
@@ -215,7 +217,7 @@ def training(
     Examples
     --------
     >>> import pandas as pd, scdrug
-    >>> ax = scdrug.pl.training({"net": pd.DataFrame({"validation_pearson": [0.5, 0.7]})})
+    >>> ax = scdrug.pl.compare_training({"net": pd.DataFrame({"validation_pearson": [0.5, 0.7]})})
     >>> len(ax.lines)
     1
     """

@@ -198,3 +198,56 @@ def test_the_real_xenografts_are_labelled(shared_data) -> None:
     assert set(labels.columns) <= set(reference.uns["drugs"].index)
     assert labels.notna().to_numpy().sum() > 20
     assert set(np.unique(labels.to_numpy()[labels.notna().to_numpy()])) <= {0.0, 1.0}
+
+
+IC50 = pd.DataFrame(
+    {"Lapatinib": [0.1, 8.0, 8.0, 0.0, 6.0], "AEW541": [8.0, 0.0, 8.0, 1.0, 8.0]}, index=["A2058", "A549", "HCC827", "T47D", "PC3"]
+)  # fmt: skip
+CCLE_GENES = pd.DataFrame(np.random.default_rng(1).normal(size=(5, 6)), index=IC50.index, columns=GENES)
+
+
+def test_zeros_of_ccle_are_missing_and_labels_follow_from_the_ic50() -> None:
+    reference = scdrug.datasets.mtigcn_ccle(IC50, CCLE_GENES.iloc[::-1], smiles={"AEW541": "CCO"})
+    table = reference.uns["drugs"]
+    ids = pd.Series(table.index, index=table["name"])[IC50.columns]
+    response = reference.obsm["response"].loc[IC50.index, ids]
+    measured = IC50.where(IC50 > 0)
+    np.testing.assert_allclose(response.to_numpy(), np.log(measured), rtol=1e-6)
+    z = (measured - measured.mean()) / measured.std(ddof=0)
+    expected = (z < -0.8).astype(float).where(measured.notna())
+    np.testing.assert_array_equal(reference.obsm["response_binary"].loc[IC50.index, ids], expected)
+    np.testing.assert_allclose(reference[["T47D"], GENES].X.ravel(), CCLE_GENES.loc["T47D"], rtol=1e-6)
+    drugs = reference.uns["drugs"].set_index("name")
+    assert drugs["smiles"].to_dict() == {"Lapatinib": "", "AEW541": "CCO"}
+    np.testing.assert_allclose(
+        np.exp(drugs.loc[IC50.columns, "threshold"]), measured.mean() - 0.8 * measured.std(ddof=0)
+    )
+
+
+def test_ccle_comes_from_files_and_trains_a_model(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"line{number}" for number in range(30)]
+    ic50 = pd.DataFrame(rng.uniform(0.01, 8, size=(30, 4)), index=lines, columns=list("abcd"))
+    ic50.iloc[::7, 0] = 0
+    ic50.to_csv(tmp_path / "ic50.csv")
+    pd.DataFrame(rng.normal(size=(30, 8)), index=lines).rename(columns="G{}".format).to_parquet(
+        tmp_path / "rna.parquet"
+    )
+    reference = scdrug.datasets.mtigcn_ccle(tmp_path / "ic50.csv", tmp_path / "rna.parquet")
+    MTIGCN.setup_anndata(reference)
+    model = MTIGCN(reference, network=False)
+    model.train()
+    assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("ic50", "expression", "message"),
+    [
+        (-IC50, CCLE_GENES, "must not be negative"),
+        (IC50.rename(index=str.lower), CCLE_GENES, "No line has both"),
+        (pd.concat([IC50, IC50]), CCLE_GENES, "named once"),
+    ],
+)
+def test_tables_of_ccle_that_cannot_be_read_are_refused(ic50, expression, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        scdrug.datasets.mtigcn_ccle(ic50, expression)

@@ -12,6 +12,7 @@ from ._he2025 import he2025
 from ._l1000 import l1000
 from ._list import list_datasets as list
 from ._mtigcn import mtigcn, mtigcn_patients
+from ._mtigcn_ccle import mtigcn_ccle
 from ._patients import read_patients
 from ._pdx import pdx
 from ._ppi import ppi
@@ -29,6 +30,7 @@ __all__ = [
     "l1000",
     "list",
     "mtigcn",
+    "mtigcn_ccle",
     "mtigcn_patients",
     "oligodendroglioma",
     "pdx",

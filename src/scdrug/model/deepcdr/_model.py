@@ -170,7 +170,7 @@ class DeepCDR(NetworkModel):
         self._posterior: Posterior | None = None
         self._pretrained_drugs: str | os.PathLike[str] | None = None
         self._model_summary_string = (
-            f"DeepCDR(preset={preset!r}, cell_input={cell_input!r}, drug_kernel={drug_kernel!r}, {self.settings})"
+            f"DeepCDR(preset={preset!r}, cell_input={cell_input!r}, drug_kernel={drug_kernel!r})"
         )
         self.init_params_ = self._get_init_params(locals())
 

@@ -159,7 +159,7 @@ class MTIGCN(NetworkModel):
         self.sensitivity_slopes_: list[list[float]] = []
         self._built: Built | None = None
         self._posterior: Posterior | None = None
-        self._model_summary_string = f"MTIGCN(preset={preset!r}, predicts={self.predicts!r}, {self.settings})"
+        self._model_summary_string = f"MTIGCN(preset={preset!r}, predicts={self.predicts!r})"
         self.init_params_ = self._get_init_params(locals())
 
     # ------------------------------------------------------------------ setup

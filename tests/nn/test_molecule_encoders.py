@@ -1,4 +1,4 @@
-"""Encoders of molecules: against explicit attention, under padding, and with weights from files."""
+"""The molecule attention transformer: against explicit attention, under padding, and with weights from files."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from scdrug.nn import MoleculeAttention, MoleculeGraphEncoder
+from scdrug.nn import MoleculeAttention
 from scdrug.nn._molecule_attention import _their_name
-from scdrug.pp._molecule_graphs import molecule_graph, pad_molecules
+from scdrug.pp._conformers import conformer, pad_conformers
 
 SMILES = ["CCO", "CC(=O)Oc1ccccc1C(=O)O", "c1ccncc1"]
 
 
 def batch(smiles: list[str], extra: int = 0) -> list[Tensor]:
-    atoms, adjacency, distances, mask = map(torch.from_numpy, pad_molecules([molecule_graph(s) for s in smiles]))
+    atoms, adjacency, distances, mask = map(torch.from_numpy, pad_conformers([conformer(s) for s in smiles]))
     pad = torch.nn.functional.pad
     return [
         pad(atoms.double(), (0, 0, 0, extra)),
@@ -29,35 +29,23 @@ def attention(width: int = 12, **options) -> MoleculeAttention:
     return MoleculeAttention(width, n_layers=2, n_heads=3, **options).double().eval()
 
 
-def graph_encoder() -> MoleculeGraphEncoder:
-    pytest.importorskip("torch_geometric")
-    torch.manual_seed(0)
-    return MoleculeGraphEncoder(12, n_layers=2).double().eval()
-
-
-ENCODERS = pytest.mark.parametrize("make", [attention, graph_encoder])
-
-
-@ENCODERS
-def test_padding_has_no_effect(make) -> None:
-    encoder = make()
+def test_padding_has_no_effect() -> None:
+    encoder = attention()
     expected = encoder(*batch(SMILES))
     torch.testing.assert_close(encoder(*batch(SMILES, extra=5)), expected)
     torch.testing.assert_close(encoder(*batch(SMILES[:1])), expected[:1])
 
 
-@ENCODERS
-def test_the_order_of_atoms_has_no_effect(make) -> None:
-    encoder = make()
+def test_the_order_of_atoms_has_no_effect() -> None:
+    encoder = attention()
     atoms, adjacency, distances, mask = batch(SMILES[1:2])
     order = torch.cat([torch.zeros(1, dtype=int), 1 + torch.randperm(13)])
     shuffled = encoder(atoms[:, order], adjacency[:, order][:, :, order], distances[:, order][:, :, order], mask)
     torch.testing.assert_close(shuffled, encoder(atoms, adjacency, distances, mask))
 
 
-@ENCODERS
-def test_different_molecules_have_different_vectors_and_gradients_flow(make) -> None:
-    encoder = make()
+def test_different_molecules_have_different_vectors_and_gradients_flow() -> None:
+    encoder = attention()
     vectors = encoder(*batch(SMILES))
     assert (torch.pdist(vectors) > 1e-3).all()
     vectors.square().sum().backward()

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from ._condition import ConditionEncoder
     from ._correlation import CorrelationDecoder, row_correlation
     from ._embedded_clustering import soft_assignment, target_distribution
+    from ._graph_batch import GraphBatch
     from ._losses import masked_bce, masked_mse, orthogonality, ranking_error
     from ._masked import MaskedLinear
     from ._mlp import MLP, dense_block
-    from ._molecule_attention import MoleculeAttention, MoleculeGraphEncoder
+    from ._molecule_attention import MoleculeAttention
+    from ._molecule_graph import MoleculeGraphEncoder
 
 _MODULES = {
     "AttentionAutoencoder": "_attention_autoencoder",
@@ -26,10 +28,11 @@ _MODULES = {
     "CorrelationDecoder": "_correlation",
     "CrossAttention": "_attention_autoencoder",
     "GeneAttention": "_attention",
+    "GraphBatch": "_graph_batch",
     "MLP": "_mlp",
     "MaskedLinear": "_masked",
     "MoleculeAttention": "_molecule_attention",
-    "MoleculeGraphEncoder": "_molecule_attention",
+    "MoleculeGraphEncoder": "_molecule_graph",
     "coral": "_alignment",
     "dense_block": "_mlp",
     "gradient_penalty": "_alignment",
@@ -51,6 +54,7 @@ __all__ = [
     "CorrelationDecoder",
     "CrossAttention",
     "GeneAttention",
+    "GraphBatch",
     "MLP",
     "MaskedLinear",
     "MoleculeAttention",

@@ -6,21 +6,22 @@ import os
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
 
 from ._checkpoint import load_exactly, read_checkpoint
-from ._drug_graph import pool_atoms
 from ._graph_batch import GraphBatch
+from ._molecule_graph import pool_atoms
 
 #: Sizes of the vocabulary: elements, chirality, bond orders (with self-loop and mask), bond directions.
 _N_ELEMENTS, _N_CHIRALITY, _N_ORDERS, _N_DIRECTIONS = 120, 3, 6, 3
 _SELF_LOOP = 4
 
 
-class _Layer(nn.Module):
+class _Layer(MessagePassing):
     """Â (X W + b + embedded bonds), with bonds of their own for self-loops."""
 
     def __init__(self, width: int) -> None:
-        super().__init__()
+        super().__init__(aggr="sum")
         self.linear = nn.Linear(width, width)
         self.edge_embedding1 = nn.Embedding(_N_ORDERS, width)
         self.edge_embedding2 = nn.Embedding(_N_DIRECTIONS, width)
@@ -28,10 +29,12 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor, batch: GraphBatch) -> Tensor:
         loop = self.edge_embedding1.weight[_SELF_LOOP] + self.edge_embedding2.weight[0]
         bonds = self.edge_embedding1(batch.edge_attr[:, 0]) + self.edge_embedding2(batch.edge_attr[:, 1])
-        scale = torch.bincount(batch.edge_index[1], minlength=len(x)).add(1).to(x.dtype).rsqrt()[:, None]
-        # what a bond adds does not depend on its source's features, so it needs no message of its own
-        carried = batch.collect @ (bonds * (batch.gather @ scale)) * scale + loop * scale.square()
-        return batch.normalised @ self.linear(x) + carried
+        edges, weight = batch.normalised  # self-loops stand last
+        carried = torch.cat([bonds, loop.expand(len(x), -1)])
+        return self.propagate(edges, x=self.linear(x), carried=carried, weight=weight)
+
+    def message(self, x_j: Tensor, carried: Tensor, weight: Tensor) -> Tensor:
+        return weight[:, None] * (x_j + carried)
 
 
 class ContextPredEncoder(nn.Module):
@@ -44,7 +47,7 @@ class ContextPredEncoder(nn.Module):
     n_layers
         Number of layers.
     pool
-        How atoms are summarised, see :func:`scdrug.nn._drug_graph.pool_atoms`.
+        How atoms are summarised, see :func:`scdrug.nn._molecule_graph.pool_atoms`.
     dropout
         Share of units that are dropped in training.
 

@@ -17,6 +17,8 @@ _ELEMENTS_75 = (
 _HYBRIDISATION = ("SP", "SP2", "SP3", "SP3D", "SP3D2")
 #: Elements of drugs, organic or not, and a class for all others.
 _ELEMENTS = ("B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "I", "Pt", "other")
+#: Elements of the molecule attention transformer.
+_ELEMENTS_27 = ("B", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I", "other")
 _CIP = ("R", "S", "none")
 _BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC", "other")
 _STEREO = ("STEREOZ", "STEREOE", "none")
@@ -121,6 +123,26 @@ def contextpred_codes(molecule: Mol) -> tuple[np.ndarray, np.ndarray]:
     codes = np.array(atoms, dtype=np.int64).reshape(-1, 2)
     codes[:, 0] = np.clip(codes[:, 0], 0, 117)
     return codes, np.array(bonds, dtype=np.int64).reshape(-1, 2)
+
+
+def transformer_features(molecule: Mol) -> tuple[np.ndarray, np.ndarray]:
+    """Describe atoms as the molecule attention transformer does (Maziarka et al. 2020): 27 features an atom, none a bond.
+
+    Element (11), degree 0-5 (6), hydrogens 0-4 (5), charge −1, 0, 1 (3), in a ring, aromatic; values outside of a range
+    count as its last category.
+    """
+    rows = [
+        [
+            *_one_hot(atom.GetSymbol(), _ELEMENTS_27),
+            *_one_hot(atom.GetDegree(), tuple(range(6))),
+            *_one_hot(atom.GetTotalNumHs(), tuple(range(5))),
+            *_one_hot(atom.GetFormalCharge(), (-1, 0, 1)),
+            float(atom.IsInRing()),
+            float(atom.GetIsAromatic()),
+        ]
+        for atom in molecule.GetAtoms()
+    ]
+    return np.array(rows, dtype=np.float32), np.zeros((molecule.GetNumBonds(), 0), dtype=np.float32)
 
 
 #: Descriptions of a molecule by name.

@@ -109,12 +109,30 @@ def molecular_graphs(smiles: Iterable[str], *, features: str = "deepcdr") -> Mol
         bonds.append(np.repeat(attributes, 2, axis=0))
         ends.append(_ends(molecule) + first)
         first += molecule.GetNumAtoms()
-    empty_x, empty_e = describe(_parse("CC"))  # widths, where there is no molecule or no bond
+    empty_x, empty_e = describe(_parse("CC"))  # where there is no molecule or no bond
     x = np.concatenate([empty_x[:0], *atoms])
     edge_attr = np.concatenate([empty_e[:0], *bonds])
     edge_index = np.concatenate([np.zeros((2, 0), dtype=np.int64), *ends], axis=1)
     sizes = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
     return MolecularGraphs(x, edge_index, edge_attr, sizes, features, np.zeros(len(x), dtype=bool))
+
+
+def feature_widths(features: str) -> tuple[int, int]:
+    """Features of an atom and of a bond.
+
+    Parameters
+    ----------
+    features
+        See :func:`molecular_graphs`.
+
+    Examples
+    --------
+    >>> from scdrug.pp._graphs import feature_widths
+    >>> feature_widths("deepcdr")
+    (75, 0)
+    """
+    atoms, bonds = ATOM_FEATURES[features](_parse("CC"))
+    return atoms.shape[1], bonds.shape[1]
 
 
 def _ends(molecule: Mol) -> np.ndarray:

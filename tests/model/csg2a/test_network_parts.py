@@ -146,8 +146,6 @@ def test_drugs_without_structure_get_the_condition_of_no_structure() -> None:
 
 @pytest.mark.parametrize("encoder", ["mat", "graph"])
 def test_encoders_read_molecules_whatever_stands_beside_them_in_a_batch(encoder: str) -> None:
-    if encoder == "graph":
-        pytest.importorskip("torch_geometric")
     settings = small(encoder=encoder, encoder_width=8, encoder_layers=1, encoder_heads=2)
     net = network(settings, n_features=0)
     together = drug_conditions(net, Structures.read([*SMILES, "CC(C)Cc1ccc(cc1)C(C)C(=O)O"], encoder), settings)

@@ -54,7 +54,7 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         ``"default"``, ``"csg2a"`` or ``"csg2a_released"``. The arguments below replace its choices unless they are `None`.
     encoder
         What reads structures: ``"minimol"`` (pretrained fingerprints, extra ``molecule``), ``"morgan"``, ``"mat"`` (molecule
-        attention transformer) or ``"graph"`` (graph isomorphism network, extra ``graph``).
+        attention transformer) or ``"graph"`` (graph isomorphism network).
     encoder_weights
         File with pretrained weights of the molecule attention transformer, as its authors distribute it.
     propagation

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...nn import ConditionEncoder, GeneAttention, MoleculeAttention, MoleculeGraphEncoder
+from ...nn import ConditionEncoder, GeneAttention, GraphBatch, MoleculeAttention, MoleculeGraphEncoder
+from ...pp._graphs import feature_widths
 from ._settings import Settings
+from ._structures import GRAPH_FEATURES
 
 #: Lines and drugs whose pairs are evaluated at once.
 _BLOCK = 64, 32
@@ -40,13 +42,13 @@ class Core(nn.Module):
         self.register_buffer("feature_center", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
 
-    def structures(self, inputs: tuple[Tensor, ...], known: Tensor) -> Tensor:
+    def structures(self, inputs: tuple[Tensor | GraphBatch, ...], known: Tensor) -> Tensor:
         """Vectors of structures; zeros for drugs whose structure is not known.
 
         Parameters
         ----------
         inputs
-            Fingerprints, or atoms, adjacency, distances and mask; see :class:`scdrug.nn.MoleculeAttention`.
+            Fingerprints; or atoms, adjacency, distances and mask, see :class:`scdrug.nn.MoleculeAttention`; or graphs.
         known
             Whether each drug has a structure.
 
@@ -60,7 +62,7 @@ class Core(nn.Module):
             vectors = self.encoder(*inputs)
         return vectors * known[:, None]
 
-    def conditions(self, inputs: tuple[Tensor, ...], known: Tensor, dose: Tensor, time: Tensor) -> Tensor:
+    def conditions(self, inputs: tuple[Tensor | GraphBatch, ...], known: Tensor, dose: Tensor, time: Tensor) -> Tensor:
         """Conditions of drugs at doses (µM) and times (h); drugs × genes."""
         return self.condition(self.structures(inputs, known), dose, time)
 
@@ -79,7 +81,11 @@ def _encoder(settings: Settings) -> MoleculeAttention | MoleculeGraphEncoder | N
             settings.encoder_width, n_layers=settings.encoder_layers, n_heads=settings.encoder_heads
         )
     if settings.encoder == "graph":
-        return MoleculeGraphEncoder(settings.encoder_width, n_layers=settings.encoder_layers)
+        widths = [settings.encoder_width] * settings.encoder_layers
+        # layer norm: a batch of profiles may hold few structures
+        return MoleculeGraphEncoder(
+            *feature_widths(GRAPH_FEATURES), hidden=widths, conv="gin", pool="mean", norm="layer"
+        )
     return None
 
 

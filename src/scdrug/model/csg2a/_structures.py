@@ -9,8 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...pp._molecule_graphs import MoleculeGraph, molecule_graph, pad_molecules
+from ...nn import GraphBatch
+from ...pp._conformers import Conformer, conformer, pad_conformers
+from ...pp._graphs import molecular_graphs
 from ...pp._molecules import canonical_smiles, featurize_smiles
+
+#: Atoms and bonds as the graph encoder reads them.
+GRAPH_FEATURES = "rich"
 
 #: Stands in for a structure that is not known; its vector is set to zero.
 _PLACEHOLDER = "C"
@@ -22,8 +27,10 @@ class Structures:
 
     #: Drugs × features, for fingerprints; else `None`.
     features: np.ndarray | None
-    #: Molecules, for encoders; else `None`.
-    graphs: list[MoleculeGraph] | None
+    #: Molecules with distances, for the molecule attention transformer; else `None`.
+    conformers: list[Conformer] | None
+    #: Molecules, for the graph encoder; else `None`.
+    graphs: GraphBatch | None
     #: Canonical SMILES, empty where there is no structure that can be read.
     canonical: np.ndarray
 
@@ -42,11 +49,13 @@ class Structures:
             rows, canonical, _ = featurize_smiles(list(smiles), features=encoder)
             features = np.zeros((len(canonical), rows.shape[1]), dtype=np.float32)
             features[canonical != ""] = rows
-            return cls(features, None, canonical)
+            return cls(features, None, None, canonical)
         standard = [canonical_smiles(text) or "" for text in smiles]
-        geometry = "auto" if encoder == "mat" else "topological"
-        graphs = [molecule_graph(text or _PLACEHOLDER, geometry=geometry) for text in standard]
-        return cls(None, graphs, np.array(standard, dtype=object))
+        canonical, filled = np.array(standard, dtype=object), [text or _PLACEHOLDER for text in standard]
+        if encoder == "mat":
+            return cls(None, [conformer(text) for text in filled], None, canonical)
+        graphs = GraphBatch.from_arrays(molecular_graphs(filled, features=GRAPH_FEATURES))
+        return cls(None, None, graphs, canonical)
 
     def __len__(self) -> int:
         return len(self.canonical)
@@ -61,11 +70,15 @@ class Structures:
         """Length of a fingerprint, 0 for molecules."""
         return 0 if self.features is None else self.features.shape[1]
 
-    def inputs(self, rows: np.ndarray, device: torch.device | str = "cpu") -> tuple[tuple[Tensor, ...], Tensor]:
-        """What :meth:`Core.structures` takes, for drugs by position."""
+    def inputs(
+        self, rows: np.ndarray, device: torch.device | str = "cpu"
+    ) -> tuple[tuple[Tensor | GraphBatch, ...], Tensor]:
+        """What :meth:`Core.structures` takes, for drugs by position, each at most once."""
         known = torch.from_numpy(self.known[rows].astype(np.float32)).to(device)
         if self.features is not None:
             return (torch.from_numpy(self.features[rows]).to(device),), known
-        assert self.graphs is not None
-        batch = pad_molecules([self.graphs[row] for row in rows])
+        if self.graphs is not None:
+            return (self.graphs.select(torch.from_numpy(np.asarray(rows))).to(device),), known
+        assert self.conformers is not None
+        batch = pad_conformers([self.conformers[row] for row in rows])
         return tuple(torch.from_numpy(part).to(device) for part in batch), known

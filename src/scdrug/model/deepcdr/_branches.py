@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...nn._drug_graph import atom_norm
 from ...nn._mlp import MLP
+from ...nn._molecule_graph import atom_norm
 
 #: Shortest input that the published mutation branch takes.
 _SHORTEST = 1400

@@ -61,8 +61,7 @@ def molecules(
     if pool == "mean_padded":
         check_size(graphs.n_atoms, _PADDED, names)
         graphs = graphs.padded(_PADDED)
-    arrays = (graphs.x, graphs.edge_index, graphs.edge_attr, graphs.n_atoms, graphs.padding)
-    return GraphBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+    return GraphBatch.from_arrays(graphs)
 
 
 def structure_features(smiles: Sequence[str], drug_kernel: str) -> dict[str, np.ndarray]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ...nn._contextpred import ContextPredEncoder
-from ...nn._drug_graph import DrugGraphEncoder
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._mlp import MLP
+from ...nn._molecule_graph import MoleculeGraphEncoder
 from ._branches import CellEncoder, ConvHead, PlainHead
 
 
@@ -136,7 +136,7 @@ def _drug_encoder(config: NetConfig) -> tuple[nn.Module, int]:
         return _FingerprintEncoder(config.drug_widths[0], config.drug_hidden, config.dropout), n_out
     if config.drug_features == "contextpred":
         return _Projected(ContextPredEncoder(pool=config.drug_pool, dropout=config.dropout), n_out), n_out
-    encoder = DrugGraphEncoder(
+    encoder = MoleculeGraphEncoder(
         *config.drug_widths,
         hidden=config.drug_hidden,
         conv=config.drug_encoder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..._validate import check_choice
-from ...nn._drug_graph import POOLS
+from ...nn._molecule_graph import POOLS
 from ._drugs import DRUG_FEATURES
 
 OFFSETS = ("process", "none")

@@ -1,4 +1,4 @@
-"""Networks on molecular graphs: what must not change the code of a molecule, and agreement with torch-geometric."""
+"""Networks on molecular graphs: what must not change the code of a molecule, and layers against their formulas."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scdrug.nn import GraphBatch, MoleculeGraphEncoder
 from scdrug.nn._checkpoint import read_checkpoint
-from scdrug.nn._contextpred import ContextPredEncoder
-from scdrug.nn._drug_graph import POOLS, DrugGraphEncoder, pool_atoms
-from scdrug.nn._graph_batch import FeatureBatch, GraphBatch, SparseMap
-from scdrug.nn._graph_conv import GATConv, GCNConv, GINConv, softmax_by
+from scdrug.nn._contextpred import ContextPredEncoder, _Layer
+from scdrug.nn._graph_batch import FeatureBatch
+from scdrug.nn._molecule_graph import POOLS, GATLayer, GCNLayer, GINLayer, pool_atoms
 from scdrug.pp._graphs import MolecularGraphs, molecular_graphs
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "C", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C[C@H](N)C(=O)O"]
 
 
-def tensors(graphs: MolecularGraphs) -> GraphBatch:
-    arrays = (graphs.x, graphs.edge_index, graphs.edge_attr, graphs.n_atoms, graphs.padding)
-    return GraphBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+tensors = GraphBatch.from_arrays
 
 
-def encoder(graphs: MolecularGraphs, **options) -> DrugGraphEncoder:
+def encoder(graphs: MolecularGraphs, **options) -> MoleculeGraphEncoder:
     torch.manual_seed(0)
-    net = DrugGraphEncoder(graphs.x.shape[1], graphs.edge_attr.shape[1], hidden=(16, 8), **options)
+    net = MoleculeGraphEncoder(graphs.x.shape[1], graphs.edge_attr.shape[1], hidden=(16, 8), **options)
     for module in net.modules():  # an untrained norm would hide what it does to padding
         if isinstance(module, torch.nn.BatchNorm1d):
             module.running_mean.normal_()
@@ -100,64 +98,78 @@ def test_molecules_do_not_see_each_other(conv: str) -> None:
     torch.testing.assert_close(net(tensors(graphs).select(chosen)), together[chosen], atol=1e-5, rtol=1e-5)
 
 
+def dense(graphs: MolecularGraphs) -> np.ndarray:
+    """Adjacency with self-loops (target × source)."""
+    adjacency = np.eye(len(graphs.x))
+    adjacency[graphs.edge_index[1], graphs.edge_index[0]] = 1
+    return adjacency
+
+
 def test_graph_convolution_is_the_dense_formula() -> None:
-    graphs = molecular_graphs(DRUGS[2:3])
-    layer = GCNConv(graphs.x.shape[1], 5)
+    graphs = molecular_graphs(DRUGS[2:])
+    layer = GCNLayer(graphs.x.shape[1], 5)
     layer.linear.bias.data.normal_()
-    n = len(graphs.x)
-    adjacency = np.eye(n)
-    adjacency[tuple(graphs.edge_index)] = 1
+    adjacency = dense(graphs)
     scale = np.diag(adjacency.sum(axis=1) ** -0.5)
     weight, bias = (p.detach().numpy() for p in (layer.linear.weight, layer.linear.bias))
     expected = scale @ adjacency @ scale @ (graphs.x @ weight.T + bias)
     batch = tensors(graphs)
-    got = layer(batch.x, batch).detach().numpy()
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    got = layer(batch.x, batch)
+    np.testing.assert_allclose(got.detach().numpy(), expected, atol=1e-5)
+    one_by_one = layer.propagate(layer.linear(batch.x), *batch.normalised)  # as on devices without sparse products
+    torch.testing.assert_close(got, one_by_one)
 
 
-def test_layers_agree_with_torch_geometric() -> None:
-    pyg = pytest.importorskip("torch_geometric.nn")
+@pytest.mark.parametrize("features", ["deepcdr", "rich"])
+def test_graph_isomorphism_adds_what_neighbours_and_bonds_send(features: str) -> None:
+    graphs = molecular_graphs(DRUGS, features=features)
+    n_bond = graphs.edge_attr.shape[1]
+    layer = GINLayer(graphs.x.shape[1], 6, n_bond, "batch").eval()
+    layer.conv.eps.data.fill_(0.3)
+    batch = tensors(graphs)
+    expected = 1.3 * batch.x
+    for k, (source, target) in enumerate(batch.edge_index.T.tolist()):
+        sent = torch.relu(batch.x[source] + layer.conv.lin(batch.edge_attr[k])) if n_bond else batch.x[source]
+        expected[target] = expected[target] + sent
+    torch.testing.assert_close(layer(batch.x, batch), layer.conv.nn(expected))
+
+
+def test_graph_attention_weighs_neighbours_by_head() -> None:
+    batch = tensors(molecular_graphs(DRUGS[3:], features="rich"))
+    layer = GATLayer(batch.x.shape[1], 8, batch.edge_attr.shape[1])
+    conv = layer.conv
+    expected = conv.res(batch.x) + conv.bias
+    for atom in range(len(batch.x)):
+        here = (batch.edge_index[1] == atom).nonzero()[:, 0]
+        values = conv.lin_l(batch.x[batch.edge_index[0, here]])
+        key = values + conv.lin_r(batch.x[atom]) + conv.lin_edge(batch.edge_attr[here])
+        logits = (torch.nn.functional.leaky_relu(key, 0.2).view(-1, 4, 2) * conv.att).sum(-1)
+        expected[atom] = expected[atom] + (logits.softmax(0)[..., None] * values.view(-1, 4, 2)).sum(0).flatten()
+    torch.testing.assert_close(layer(batch.x, batch), expected)
+    with pytest.raises(ValueError, match="multiple of its 4 heads"):
+        GATLayer(5, 6, 0)
+
+
+def test_pretrained_layers_carry_bonds_and_self_loops_with_the_weights_of_atoms() -> None:
+    graphs = molecular_graphs(DRUGS[3:], features="contextpred")
+    layer, batch = _Layer(6), tensors(graphs)
+    adjacency = dense(graphs)
+    scale = adjacency.sum(axis=1) ** -0.5
+    x = torch.randn(len(graphs.x), 6)
+    mapped = layer.linear(x)
+    order, direction = layer.edge_embedding1.weight, layer.edge_embedding2.weight
+    expected = [(mapped[i] + order[4] + direction[0]) * scale[i] ** 2 for i in range(len(x))]
+    for (source, target), (a, b) in zip(graphs.edge_index.T, graphs.edge_attr):
+        expected[target] = expected[target] + (mapped[source] + order[a] + direction[b]) * scale[source] * scale[target]
+    torch.testing.assert_close(layer(x, batch), torch.stack(expected).to(x.dtype))
+
+
+def test_some_of_the_molecules_are_those_molecules() -> None:
     batch = tensors(molecular_graphs(DRUGS, features="rich"))
-    n_atom, n_bond = batch.x.shape[1], batch.edge_attr.shape[1]
-    ours = GCNConv(n_atom, 8)
-    theirs = pyg.GCNConv(n_atom, 8)
-    theirs.lin.weight.data = ours.linear.weight.data
-    torch.testing.assert_close(ours(batch.x, batch), theirs(batch.x, batch.edge_index))
-
-    ours = GINConv(n_atom, 8, n_bond).eval()
-    theirs = pyg.GINEConv(ours.mlp, edge_dim=n_bond)
-    theirs.lin.load_state_dict(ours.bond.state_dict())
-    expected = theirs(batch.x, batch.edge_index, batch.edge_attr)
-    torch.testing.assert_close(ours(batch.x, batch), expected)
-
-    ours = GATConv(n_atom, 8, n_bond)
-    theirs = pyg.GATv2Conv(n_atom, 2, heads=4, edge_dim=n_bond, add_self_loops=False)
-    theirs.bias.data.zero_()
-    theirs.lin_l.load_state_dict(ours.source.state_dict())
-    theirs.lin_r.load_state_dict(ours.target.state_dict())
-    theirs.lin_edge.load_state_dict(ours.bond.state_dict())
-    theirs.att.data = ours.attention.data[None]
-    expected = theirs(batch.x, batch.edge_index, batch.edge_attr) + ours.skip(batch.x)
-    torch.testing.assert_close(ours(batch.x, batch), expected)
-
-
-def test_a_sparse_map_multiplies_also_where_there_are_no_sparse_products() -> None:
-    batch = tensors(molecular_graphs(DRUGS))
-    dense = torch.zeros(batch.normalised.shape)
-    dense[batch.normalised.rows, batch.normalised.columns] = batch.normalised.values
-    torch.testing.assert_close(dense, dense.T)
-    x = torch.randn(len(batch.x), 3, requires_grad=True)
-    torch.testing.assert_close(batch.normalised @ x, dense @ x)
-    (gradient,) = torch.autograd.grad((batch.normalised @ x).square().sum(), x)
-    torch.testing.assert_close(gradient, 2 * dense.T @ dense @ x)
-    meta = SparseMap(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), torch.ones(1), (2, 1))
-    moved = SparseMap(*(part.to("meta") for part in (meta.rows, meta.columns, meta.values)), (2, 1))
-    assert (moved @ torch.ones(1, 4, device="meta")).shape == (2, 4)
-
-
-def test_attention_adds_up_to_one_and_survives_large_logits() -> None:
-    alpha = softmax_by(torch.tensor([[1000.0], [1000.0], [-5.0]]), torch.tensor([0, 0, 1]), 3)
-    assert alpha.flatten().tolist() == [0.5, 0.5, 1.0]
+    part, alone = batch.select(torch.tensor([3, 0])), tensors(molecular_graphs([DRUGS[3], DRUGS[0]], features="rich"))
+    for name in ("x", "n_atoms", "graph", "padding"):
+        assert torch.equal(getattr(part, name), getattr(alone, name)), name
+    assert sorted(map(tuple, part.edge_index.T.tolist())) == sorted(map(tuple, alone.edge_index.T.tolist()))
 
 
 def test_fingerprints_have_the_interface_of_graphs() -> None:
@@ -169,7 +181,7 @@ def test_fingerprints_have_the_interface_of_graphs() -> None:
 @pytest.mark.parametrize("options", [{"conv": "sage"}, {"pool": "median"}, {"norm": "group"}])
 def test_unknown_choices_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be"):
-        DrugGraphEncoder(4, 0, **options)
+        MoleculeGraphEncoder(4, 0, **options)
 
 
 def test_pretrained_network_is_read_and_separates_molecules(shared_data: Path) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .._validate import check_choice
+from ._atom_features import transformer_features
 from ._molecules import _parse, canonical_smiles
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Atom, Mol
+    from rdkit.Chem import Mol
 
 GEOMETRIES = ("auto", "3d", "topological")
-_ELEMENTS = (5, 6, 7, 8, 9, 15, 16, 17, 35, 53)
 #: Distance (Å) that makes exp(−distance) vanish: to the dummy node, and between parts that no bond joins.
 FAR = 1e6
 #: Features of an atom; with the column that marks the dummy node there is one more.
@@ -25,7 +25,7 @@ N_ATOM_FEATURES = 27
 
 
 @dataclass(frozen=True, eq=False)
-class MoleculeGraph:
+class Conformer:
     """One molecule, heavy atoms only."""
 
     #: Atoms × 27, 0 and 1: element (11), degree (6), hydrogens (5), charge (3), in a ring, aromatic.
@@ -38,7 +38,7 @@ class MoleculeGraph:
     geometry: str
 
 
-class MoleculeBatch(NamedTuple):
+class ConformerBatch(NamedTuple):
     """Molecules padded to one size; each starts with a dummy node that is bound to nothing."""
 
     #: Molecules × nodes × 28; the first feature marks the dummy node.
@@ -51,7 +51,7 @@ class MoleculeBatch(NamedTuple):
     mask: np.ndarray
 
 
-def molecule_graph(smiles: str, *, geometry: str = "auto", seed: int = 0) -> MoleculeGraph:
+def conformer(smiles: str, *, geometry: str = "auto", seed: int = 0) -> Conformer:
     """Read a molecule as atoms with 27 features, bonds and distances.
 
     The structure is standardised first (salts off, charges neutralised), so that all SMILES of a compound give the same
@@ -83,8 +83,8 @@ def molecule_graph(smiles: str, *, geometry: str = "auto", seed: int = 0) -> Mol
 
     Examples
     --------
-    >>> from scdrug.pp._molecule_graphs import molecule_graph
-    >>> ethanol = molecule_graph("OCC")
+    >>> from scdrug.pp._conformers import conformer
+    >>> ethanol = conformer("OCC")
     >>> ethanol.atoms.shape, ethanol.geometry
     ((3, 27), '3d')
     """
@@ -103,12 +103,12 @@ def molecule_graph(smiles: str, *, geometry: str = "auto", seed: int = 0) -> Mol
 
 
 @lru_cache(maxsize=20_000)
-def _build(structure: str, geometry: str, seed: int) -> tuple[MoleculeGraph | None, str]:
+def _build(structure: str, geometry: str, seed: int) -> tuple[Conformer | None, str]:
     """The molecule of a canonical SMILES, and why it has no conformer if that was asked for."""
     from rdkit import Chem
 
     molecule = _parse(structure)
-    atoms = np.array([_atom_features(atom) for atom in molecule.GetAtoms()], dtype=np.float32)
+    atoms, _ = transformer_features(molecule)
     adjacency = Chem.GetAdjacencyMatrix(molecule).astype(np.float32) + np.eye(len(atoms), dtype=np.float32)
     distances, problem = (None, "") if geometry == "topological" else _conformer_distances(molecule, seed)
     if distances is None and geometry == "3d":
@@ -119,22 +119,7 @@ def _build(structure: str, geometry: str, seed: int) -> tuple[MoleculeGraph | No
     arrays = (atoms, adjacency, distances.astype(np.float32))
     for array in arrays:
         array.setflags(write=False)  # shared by all who ask for the structure
-    return MoleculeGraph(*arrays, geometry=used), problem
-
-
-def _atom_features(atom: Atom) -> list[int]:
-    def one_hot(value: int, known: Sequence[int], *, other: bool = False) -> list[int]:
-        place = known.index(value) if value in known else len(known) - (not other)
-        return [int(i == place) for i in range(len(known) + other)]
-
-    return [
-        *one_hot(atom.GetAtomicNum(), _ELEMENTS, other=True),
-        *one_hot(atom.GetDegree(), range(6)),
-        *one_hot(atom.GetTotalNumHs(), range(5)),
-        *one_hot(atom.GetFormalCharge(), (-1, 0, 1)),
-        int(atom.IsInRing()),
-        int(atom.GetIsAromatic()),
-    ]
+    return Conformer(*arrays, geometry=used), problem
 
 
 def _conformer_distances(molecule: Mol, seed: int) -> tuple[np.ndarray | None, str]:
@@ -163,7 +148,7 @@ def _conformer_distances(molecule: Mol, seed: int) -> tuple[np.ndarray | None, s
         return Chem.Get3DDistanceMatrix(Chem.RemoveHs(full)), ""
 
 
-def pad_molecules(graphs: Sequence[MoleculeGraph]) -> MoleculeBatch:
+def pad_conformers(graphs: Sequence[Conformer]) -> ConformerBatch:
     """Put molecules into arrays of one size, each with a dummy node in front.
 
     Parameters
@@ -182,8 +167,8 @@ def pad_molecules(graphs: Sequence[MoleculeGraph]) -> MoleculeBatch:
 
     Examples
     --------
-    >>> from scdrug.pp._molecule_graphs import molecule_graph, pad_molecules
-    >>> batch = pad_molecules([molecule_graph("CCO"), molecule_graph("C")])
+    >>> from scdrug.pp._conformers import conformer, pad_conformers
+    >>> batch = pad_conformers([conformer("CCO"), conformer("C")])
     >>> batch.atoms.shape, batch.mask.sum(axis=1).tolist()
     ((2, 4, 28), [4, 2])
     """
@@ -201,4 +186,4 @@ def pad_molecules(graphs: Sequence[MoleculeGraph]) -> MoleculeBatch:
         adjacency[i, 1:stop, 1:stop] = graph.adjacency
         distances[i, 1:stop, 1:stop] = graph.distances
         mask[i, :stop] = True
-    return MoleculeBatch(atoms, adjacency, distances, mask)
+    return ConformerBatch(atoms, adjacency, distances, mask)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from scdrug.nn import MoleculeAttention
-from scdrug.nn._molecule_attention import _their_name
+from scdrug.nn import MoleculeAttention, _molecule_attention
+from scdrug.nn._molecule_attention import _chunks, _their_name
 from scdrug.pp._conformers import conformer, pad_conformers
 
 SMILES = ["CCO", "CC(=O)Oc1ccccc1C(=O)O", "c1ccncc1"]
@@ -50,6 +50,22 @@ def test_different_molecules_have_different_vectors_and_gradients_flow() -> None
     assert (torch.pdist(vectors) > 1e-3).all()
     vectors.square().sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("most", [3, 10, 20])
+def test_chunks_of_molecules_give_the_same_vectors_and_gradients(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    def run() -> tuple[Tensor, list[Tensor]]:
+        encoder = attention()
+        vectors = encoder(*batch([*SMILES, "C", "CC(C)C"], extra=2))
+        return vectors, list(torch.autograd.grad(vectors.square().sum(), list(encoder.parameters())))
+
+    assert len(_chunks(batch(SMILES)[3])) == 1
+    expected = run()
+    monkeypatch.setattr(_molecule_attention, "_MOST_NODES", most)
+    assert len(_chunks(batch(SMILES)[3])) > 1
+    torch.testing.assert_close(run(), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(attention()(*batch(SMILES)), expected[0][:3])
 
 
 def test_one_layer_equals_the_equation_written_out() -> None:

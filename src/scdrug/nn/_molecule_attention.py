@@ -9,6 +9,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+#: Nodes, padding included, that are encoded at once: training keeps half a gigabyte for them at the published width.
+_MOST_NODES = 1024
 
 
 class MoleculeAttention(nn.Module):
@@ -87,6 +91,18 @@ class MoleculeAttention(nn.Module):
         -------
         Molecules × width.
         """
+        chunks = _chunks(mask)
+        if len(chunks) < 2:
+            return self._encode(atoms, adjacency, distances, mask)
+        # a chunk at a time, of molecules of like size; its layers are computed again in the backward pass, not kept
+        parts = []
+        for rows, n in chunks:
+            part = (atoms[rows, :n], adjacency[rows, :n, :n], distances[rows, :n, :n], mask[rows, :n])
+            again = torch.is_grad_enabled()
+            parts.append(checkpoint(self._encode, *part, use_reentrant=False) if again else self._encode(*part))
+        return torch.cat(parts)[torch.argsort(torch.cat([rows for rows, _ in chunks]))]
+
+    def _encode(self, atoms: Tensor, adjacency: Tensor, distances: Tensor, mask: Tensor) -> Tensor:
         bonds = adjacency / (adjacency.sum(-1, keepdim=True) + 1e-6)
         near = torch.exp(-distances).masked_fill(~mask[:, None, :], 0.0)
         nodes = self.embedding(atoms)
@@ -111,6 +127,20 @@ class MoleculeAttention(nn.Module):
             If it is not a state dict of this network, or has other sizes.
         """
         self.load_state_dict(_translate(_read_state(path), self.state_dict(), path))
+
+
+def _chunks(mask: Tensor) -> list[tuple[Tensor, int]]:
+    """Molecules in chunks of like size, and the nodes that the largest of each chunk needs."""
+    position = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    sizes = (mask * position).amax(1)
+    order = torch.argsort(sizes, stable=True)
+    chunks: list[list[int]] = [[]]
+    listed = sizes.tolist()
+    for row in order.tolist():  # sizes rise, so the newest is the largest
+        if chunks[-1] and (len(chunks[-1]) + 1) * listed[row] > _MOST_NODES:
+            chunks.append([])
+        chunks[-1].append(row)
+    return [(torch.tensor(rows, device=mask.device), listed[rows[-1]]) for rows in chunks if rows]
 
 
 class _Norm(nn.Module):

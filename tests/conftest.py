@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # workers share the cores: with as many threads as cores in each, they mostly wait for one another
+    for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
+
 SHARED = Path(os.environ.get("SCDRUG_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
 

@@ -76,7 +76,7 @@ def test_ci_finds_exactly_one_test_command_in_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     pattern = re.search(r'grep -m 1 -E "([^"]+)" README\.md', script).group(1)
     lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if re.search(pattern, line)]
-    assert [line.strip() for line in lines] == ["pip install -c constraints.txt -e '.[test]' && pytest"]
+    assert [line.strip() for line in lines] == ["pip install -c constraints.txt -e '.[test]' && pytest -n 2"]
 
 
 def test_workflows_test_each_python_that_the_classifiers_name() -> None:

@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "free_returns",  # docs/_ext; after napoleon
+    "mixin_members",  # docs/_ext; methods of mixins on the pages of classes
     "sphinx_autodoc_typehints",
     "sphinx_copybutton",
     "sphinx_design",

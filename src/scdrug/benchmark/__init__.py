@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._audit import LeakError
     from ._config import Config, read_config, run_config
+    from ._division import make_splits
     from ._results import Results, read_results
     from ._runner import run
     from ._search import Search
     from ._spec import ModelSpec
-    from ._splits import Splits, make_splits, read_splits
+    from ._splits import Splits, read_splits
     from .report._write import write_report
     from .transfer._score_labels import score_labels
     from .transfer._score_lines import score_lines
@@ -29,7 +30,7 @@ _MODULES = {
     "Results": "._results",
     "Search": "._search",
     "Splits": "._splits",
-    "make_splits": "._splits",
+    "make_splits": "._division",
     "read_config": "._config",
     "read_results": "._results",
     "read_splits": "._splits",

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .._validate import check_choice, examples, nearest, slug
+from ._division import make_splits
 from ._results import Results
-from ._runner import Progress, run
+from ._runner import run
 from ._search import Search
 from ._spec import ModelSpec
-from ._splits import KINDS, Splits, make_splits, read_splits
+from ._splits import KINDS, Splits, read_splits
+from ._work import Progress
 
 if TYPE_CHECKING:
     from anndata import AnnData

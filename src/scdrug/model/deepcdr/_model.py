@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..._constants import KEYS
 from ..._validate import check_choice
-from .._batches import TableBatches, TrainingTask
 from .._card import MethodCard
-from .._network import NetworkModel, TrainOptions, _given
-from .._plan import Phase, Stopping
+from .._network import NetworkModel
 from ..baseline._drug_kernels import DRUG_KERNELS
-from ._build import Built, build
-from ._crossfit import N_CONTEXTS
-from ._drugs import readable
+from ._build import Built
+from ._fit import TrainingMixin
 from ._inputs import MODALITIES, join_modalities
 from ._posterior import Posterior
 from ._presets import TASKS, settings_of
-from ._training import PairLoss, hold_out_each, network_weights, pair_tensors
 from ._unseen_drugs import nearest_drugs, posterior_of_unseen
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class DeepCDR(NetworkModel):
+class DeepCDR(TrainingMixin, NetworkModel):
     """Drug response from a molecular graph and the expression, or an embedding, of a sample.
 
     A network on pairs in the manner of DeepCDR (Liu et al. 2020; Rössner et al. 2025) is trained on what a Gaussian
@@ -233,117 +228,6 @@ class DeepCDR(NetworkModel):
         :func:`scdrug.tl.predict_response`.
         """
         return join_modalities(mdata, rna, modalities, copy=True)[0]
-
-    # ------------------------------------------------------------------ training
-
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        batch_size: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        patience: int | None = None,
-        lr: float | None = None,
-        seed: int = 0,
-        pretrained_drugs: str | os.PathLike[str] | None = None,
-    ) -> None:
-        """Train the network from scratch, after fitting the process.
-
-        Parameters
-        ----------
-        max_epochs, accelerator, devices, batch_size, early_stopping, patience, lr, seed
-            As for all networks; `batch_size` counts pairs.
-        validation
-            Responses that decide when to stop and how much the network counts: a share of pairs to draw, or a boolean
-            DataFrame of lines × drug ids. If omitted and `early_stopping` is on, one pair, line and drug in twenty are
-            drawn, so that all kinds of predictions are checked (pairs alone without the process). Once that is decided, the
-            process is fitted to these responses too.
-        pretrained_drugs
-            File ``gcn_contextpred.pth`` (Hu et al. 2020) with weights of the drug branch, for
-            ``drug_features="contextpred"``. It is read without running code.
-
-        Raises
-        ------
-        ValueError, TypeError, KeyError, FileNotFoundError
-            If an argument does not fit the reference or the network; the message says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-        """
-        if pretrained_drugs is not None and self.settings.drug_features != "contextpred":
-            raise ValueError(
-                "`pretrained_drugs` needs a model with drug_features='contextpred'; this one has "
-                f"{self.settings.drug_features!r}."
-            )
-        self._pretrained_drugs = pretrained_drugs
-        self._train(
-            _given(max_epochs=max_epochs, batch_size=batch_size, lr=lr, patience=patience),
-            accelerator=accelerator,
-            devices=devices,
-            early_stopping=early_stopping,
-            validation=validation,
-            seed=seed,
-        )
-
-    _validates_on_new_drugs = True
-
-    def _training_task(
-        self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
-    ) -> TrainingTask:
-        if not self.settings.network:
-            validation, early_stopping = None, False  # nothing to stop: all responses are fitted
-        elif validation is None and early_stopping and self.settings.offset == "process":
-            _, response = self._training_arrays()
-            marked = hold_out_each(np.isfinite(response), readable(self.drugs["smiles"].tolist())[1], seed=seed)
-            validation = pd.DataFrame(marked, index=self._training_names(), columns=self.drugs.index)
-        return super()._training_task(validation, early_stopping=early_stopping, seed=seed)
-
-    def _make_module(self, task: TrainingTask) -> torch.nn.Module:
-        self._posterior = None
-        self._built = build(self, task, pretrained_drugs=self._pretrained_drugs)
-        return self._built.module
-
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
-        assert self._built is not None
-        if not self.settings.network:
-            return []
-        self._built.validation = pair_tensors(task.validation_response, trained=task.train_response)
-        loss = self._loss()
-        training = pair_tensors(task.train_response, trained=task.train_response)
-        return [
-            Phase(
-                batches=TableBatches(training, options.batch_size, generator=options.generator),
-                loss=loss,
-                max_epochs=options.max_epochs,
-                validation=TableBatches(self._built.validation, 1 << 14) if task.has_validation else None,
-                stopping=Stopping(patience=options.patience) if options.early_stopping else None,
-                lr=options.lr,
-                weight_decay=self.settings.weight_decay,
-            )
-        ]
-
-    def _loss(self) -> PairLoss:
-        assert self._built is not None
-        contexts = self.settings.offset == "process" or self.settings.identities
-        classification = self.task == "classification"
-        return PairLoss(self.module.net, self._built.data, classification=classification, contexts=contexts)
-
-    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
-        assert self._built is not None
-        self.network_weights_ = [float(self.settings.network)] * N_CONTEXTS
-        if self.settings.network and self.settings.offset == "process" and len(self._built.validation["line"]):
-            device = next(self.module.parameters()).device
-            batches = TableBatches({k: v.to(device) for k, v in self._built.validation.items()}, 1 << 14)
-            self.network_weights_ = network_weights(self._loss(), list(batches))
-        self._posterior = Posterior.fit(self, self._built, response)
-        super()._finish_training(expression, response)
-        self._built = None  # it holds the training data
-
-    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
-        assert self._built is not None
-        return self.posterior.for_lines_left_out(self._built), False
 
     # ------------------------------------------------------------------ prediction
 

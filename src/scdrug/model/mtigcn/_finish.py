@@ -12,8 +12,8 @@ import torch
 from ...pp._molecules import canonical_smiles
 from ..baseline._drug_kernels import drug_similarity
 from ._blend import contexts, network_shares, sensitivity_slopes
+from ._build import QUANTITIES, Built, fit_drug_processes, fit_processes, new_drug_process
 from ._features import drug_similarity_target, line_similarity
-from ._fit import QUANTITIES, Built, fit_drug_processes, fit_processes, new_drug_process
 from ._labels import sensitive_labels
 from ._module import Codes, MTIGCNModule
 from ._posterior import Posterior, Sources

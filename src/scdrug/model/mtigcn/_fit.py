@@ -1,226 +1,153 @@
-"""From a reference to what the network and the process are fitted to, and back to arrays that predict."""
+"""How MTIGCN is trained: what is held out, the phase of the network, and what held-out pairs decide."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
-from ..._validate import examples
 from .._batches import TrainingTask
-from ..baseline._decomposition import KernelDecomposition, decompose_kernel
-from ..baseline._drug_kernels import drug_similarity
-from ..baseline._kernels import FIVE_KERNELS, fit_kernel
-from ._features import (
-    LineFactors,
-    drug_similarity_target,
-    feature_matrix,
-    line_similarity,
-    structure_features,
-    table_features,
-)
-from ._labels import response_thresholds, sensitive_labels
-from ._module import MTIGCNModule, MTIGCNNet, NetConfig
-from ._process import SQUASHED_RIDGE, DrugProcess, Process, fit_drug_process, fit_process, squash
-from ._training import GraphData, sensitive_edges
+from .._network import TrainOptions
+from .._plan import Phase, Stopping
+from ._blend import DEFAULT_SLOPES, LOGIT_SLOPES, N_CONTEXTS
+from ._build import Built, build
+from ._finish import finish, hold_out_each, left_out_predictions
+from ._training import GraphBatches, Objective
 
 if TYPE_CHECKING:
-    from ._model import MTIGCN
-
-#: Quantities with a process of their own.
-QUANTITIES = ("response", "squashed")
+    from ._posterior import Posterior
+    from ._settings import Settings
 
 
-@dataclass(eq=False)
-class Built:
-    """What training needs until it is done."""
+class TrainingMixin:
+    """Training of the network on the graph, and of the process."""
 
-    module: MTIGCNModule
-    #: Features of drugs by name, and which drugs have them.
-    features: dict[str, np.ndarray]
-    usable: np.ndarray
-    thresholds: np.ndarray
-    #: Mean and standard deviation by which responses are scaled for the network (drugs).
-    mean: np.ndarray
-    scale: np.ndarray
-    data: GraphData | None
-    kernel: KernelDecomposition | None
-    #: Lines and drugs with a training response.
-    trained_lines: np.ndarray
-    trained_drugs: np.ndarray
-    #: Standard deviation of each drug over lines (drugs).
-    spread: np.ndarray
-    task: TrainingTask
-    #: Direction of the response.
-    lower: bool
-    #: Processes of all responses, once they are fitted.
-    processes: dict[str, Process] = field(default_factory=dict)
+    if TYPE_CHECKING:
+        drugs: pd.DataFrame
+        settings: Settings
+        predicts: str
+        network_shares_: list[float]
+        sensitivity_slopes_: list[list[float]]
+        _built: Built | None
+        _posterior: Posterior | None
 
-    def held_out_data(self, task: TrainingTask) -> GraphData | None:
-        """The graph with held-out pairs as targets; `None` if nothing is held out."""
-        if not task.has_validation or self.data is None:
-            return None
-        held = task.validation_response
-        labels = sensitive_labels(held, self.thresholds, lower_is_sensitive=self.lower)
-        return replace(self.data, labels=_tensor(labels), response=_tensor((held - self.mean) / self.scale))
+    _validates_on_new_drugs = True
 
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        accelerator: str = "auto",
+        devices: int | str | list[int] = 1,
+        batch_size: int | None = None,
+        early_stopping: bool = True,
+        validation: float | pd.DataFrame | None = None,
+        patience: int | None = None,
+        lr: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Train the network from scratch and fit the process.
 
-def build(model: MTIGCN, task: TrainingTask) -> Built:
-    """Compute features, graph and targets of a task, and make a fresh network.
+        Parameters
+        ----------
+        max_epochs
+            Most epochs, of ten steps over the whole graph.
+        accelerator, devices, early_stopping, patience, lr, seed
+            As for all networks.
+        batch_size
+            Has no effect: each step sees the whole graph.
+        validation
+            Responses that decide when to stop, how much the network counts and how scores become probabilities: a share of
+            pairs to draw, or a boolean DataFrame of lines × drug ids. If omitted and `early_stopping` is on, one pair, line
+            and drug in twenty are drawn, so that all kinds of predictions are checked (a tenth of the pairs without the
+            process). Once that is decided, the process is fitted to these responses too.
 
-    Parameters
-    ----------
-    model
-        Model with its settings.
-    task
-        Lines and responses.
-    """
-    settings, lower = model.settings, model._lower
-    response = task.train_response
-    table = model._drug_table()
-    if settings.drug_features == "table":
-        features, usable = table_features(table)
-    else:
-        features, usable = structure_features(model.drugs["smiles"].tolist(), settings.drug_features)
-    if settings.network:
-        _check_structures(usable, model)
-    _check_lines(task)
-    thresholds = response_thresholds(response, table, model.drugs.index, lower_is_sensitive=lower)
-    mean, scale = response_moments(response, scaled=settings.scale_response)
-    kernel = decompose_kernel(fit_kernel(task.expression, FIVE_KERNELS)[1]) if settings.process else None
-    module, data = MTIGCNModule(None), None
-    if settings.network:
-        factors = LineFactors.fit(task.expression, rank=settings.rank)
-        module.keep(gene_mean=factors.mean, gene_scale=factors.scale, loadings=factors.loadings)
-        scores = factors.transform(task.expression)
-        labels = sensitive_labels(response, thresholds, lower_is_sensitive=lower)
-        edges, weights = sensitive_edges(labels, response, thresholds, weighted=settings.edges == "weighted")
-        drugs = feature_matrix(features, usable)
-        similar = settings.has_similarity
-        data = GraphData(
-            _tensor(scores),
-            _tensor(drugs),
-            edges,
-            weights,
-            _tensor(labels),
-            _tensor((response - mean) / scale),
-            _tensor(
-                line_similarity(scores, kind=settings.line_similarity, epsilon=settings.epsilon)
-                if similar
-                else np.zeros((0, 0))
-            ),
-            _tensor(drug_similarity_target(features, usable) if similar else np.zeros((0, 0))),
-        )
-        module.net = MTIGCNNet(NetConfig.of(settings, scores.shape[1], drugs.shape[1], len(factors.mean)))
-    measured = np.isfinite(response)
-    spread = response_moments(response, scaled=True)[1]
-    known = measured.any(axis=1), measured.any(axis=0)
-    return Built(module, features, usable, thresholds, mean, scale, data, kernel, *known, spread, task, lower)
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If an argument does not fit the reference; the message says where.
+        RuntimeError
+            If the model was loaded without its reference, or training diverges.
 
-
-def response_moments(response: np.ndarray, *, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each drug; typical ones for drugs without responses or spread.
-
-    Parameters
-    ----------
-    response
-        Training responses (lines × drugs, NaN = not measured).
-    scaled
-        Whether the network predicts deviations from the mean at all; zeros and ones otherwise.
-    """
-    n_drugs = response.shape[1]
-    if not scaled:
-        return np.zeros(n_drugs), np.ones(n_drugs)
-    count = np.isfinite(response).sum(axis=0)
-    known = count > 0
-    mean, spread = np.zeros(n_drugs), np.zeros(n_drugs)
-    mean[known], spread[known] = np.nanmean(response[:, known], axis=0), np.nanstd(response[:, known], axis=0)
-    typical = float(np.median(spread[spread > 0])) if (spread > 0).any() else 1.0
-    mean[~known] = mean[known].mean()
-    # ten lines' worth of the typical variance
-    return mean, np.sqrt((count * spread**2 + 10 * typical**2) / (count + 10))
-
-
-def _check_lines(task: TrainingTask) -> None:
-    lacking = task.lines[~np.isfinite(task.response).any(axis=1)]
-    if len(lacking):
-        warnings.warn(
-            f"{len(lacking)} lines have no response and are predicted from their expression alone, like new ones: "
-            f"{examples(lacking)}.",
-            stacklevel=2,
+        Warns
+        -----
+        UserWarning
+            If drugs have no structure or threshold, are sensitive or resistant in all lines, or a line or drug has no
+            training pair.
+        """
+        super().train(
+            max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation=validation,
+            patience=patience,
+            lr=lr,
+            seed=seed,
         )
 
+    def _training_task(
+        self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
+    ) -> TrainingTask:
+        if not self.settings.network and self.predicts == "response":
+            validation, early_stopping = None, False  # nothing to decide: all responses are fitted
+        elif validation is None and early_stopping and self.settings.process:
+            _, response = self._training_arrays()
+            marked = hold_out_each(np.isfinite(response), self.drugs["smiles"].tolist(), seed=seed)
+            if marked.any():
+                validation = pd.DataFrame(marked, index=self._training_names(), columns=self.drugs.index)
+        return super()._training_task(validation, early_stopping=early_stopping, seed=seed)
 
-def _check_structures(usable: np.ndarray, model: MTIGCN) -> None:
-    if not usable.any():
-        raise ValueError(
-            "None of the drugs has a structure that can be read, so the network has no features of drugs. Put SMILES into "
-            "`adata.uns['drugs']['smiles']` (scdrug.pp.featurize_drugs checks them), or set `network=False`."
-        )
-    if not usable.all():
-        lacking = model.drugs["name"].to_numpy()[~usable]
-        warnings.warn(
-            f"{len(lacking)} drugs have no structure that can be read and are known by their responses alone: "
-            f"{examples(lacking)}.",
-            stacklevel=2,
-        )
+    def _make_module(self, task: TrainingTask) -> torch.nn.Module:
+        self._posterior = None
+        self._built = build(self, task)
+        return self._built.module
 
+    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
+        built, settings = self._built, self.settings
+        assert built is not None
+        if not settings.network:
+            return []
+        assert built.data is not None
+        assert built.module.net is not None
+        objective = Objective(built.module.net, settings)
 
-def _tensor(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.float32))
+        def optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+            kind = torch.optim.AdamW if settings.decoupled else torch.optim.Adam
+            return kind(parameters, lr=options.lr, weight_decay=settings.weight_decay)
 
+        held_out = built.held_out_data(task)
+        return [
+            Phase(
+                batches=GraphBatches(
+                    built.data,
+                    edge_dropout=settings.edge_dropout,
+                    node_dropout=settings.node_dropout,
+                    generator=options.generator,
+                ),
+                loss=objective,
+                max_epochs=options.max_epochs,
+                validation=None if held_out is None else GraphBatches(held_out, steps=1),
+                validation_loss=objective.validation,
+                stopping=Stopping(patience=options.patience) if options.early_stopping else None,
+                optimizer=optimizer,
+            )
+        ]
 
-# ---------------------------------------------------------------------- the process
+    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
+        assert self._built is not None
+        neutral = [0.0, 1.0][int(not self.settings.process)]
+        self.network_shares_ = [neutral] * N_CONTEXTS
+        slopes = DEFAULT_SLOPES if self.settings.process else LOGIT_SLOPES
+        self.sensitivity_slopes_ = [list(slopes)] * N_CONTEXTS
+        finish(self, self._built, expression, response)
+        super()._finish_training(expression, response)
+        self._built = None  # it holds the training data
 
-
-def quantities(response: np.ndarray, thresholds: np.ndarray, *, lower: bool) -> dict[str, np.ndarray]:
-    """What the processes are fitted to, by name (lines × drugs, NaN = not measured)."""
-    return {"response": response, "squashed": squash(response, thresholds, lower_is_sensitive=lower)}
-
-
-def fit_processes(
-    response: np.ndarray, thresholds: np.ndarray, kernel: KernelDecomposition, *, lower: bool
-) -> dict[str, Process]:
-    """Fit the process to responses and to squashed responses; all drugs must have a response."""
-    values = quantities(response, thresholds, lower=lower)
-    return {
-        "response": fit_process(values["response"], kernel),
-        "squashed": fit_process(values["squashed"], kernel, refine=False, ridge=SQUASHED_RIDGE),
-    }
-
-
-def fit_drug_processes(processes: dict[str, Process], built: Built, drugs: np.ndarray) -> dict[str, DrugProcess] | None:
-    """Fit what predicts new drugs from the posterior of known ones.
-
-    Parameters
-    ----------
-    processes
-        Fitted to the drugs chosen by `drugs`.
-    built
-        Features of drugs, and the kernel of the lines.
-    drugs
-        Which drugs they were fitted to (bool).
-    """
-    assert built.kernel is not None
-    usable = built.usable & drugs
-    if usable.sum() < 3:
-        return None
-    rows = usable[built.usable]
-    kernel = drug_similarity({name: part[rows] for name, part in built.features.items()})
-    fits = {}
-    for name, process in processes.items():
-        fit = fit_drug_process(process.fitted[:, usable[drugs]], kernel, built.kernel)
-        assert fit is not None
-        fits[name] = fit
-    return fits
-
-
-def new_drug_process(fit: DrugProcess, cross: np.ndarray) -> Process:
-    """The process for new drugs by their similarity to the training drugs (new × training drugs with a structure)."""
-    effect = cross @ fit.effect + fit.intercept
-    fitted = fit.line[:, None] + effect + (cross @ fit.residual).T
-    alpha = fit.alpha @ cross.T + fit.line_alpha[:, None]
-    return Process(alpha, effect + fit.line_intercept, fitted, fitted)
+    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
+        assert self._built is not None
+        return left_out_predictions(self, self._built, expression)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..._constants import KEYS
 from ..._validate import check_choice
-from .._batches import TrainingTask
 from .._card import MethodCard
-from .._network import NetworkModel, TrainOptions
-from .._plan import Phase, Stopping
-from ._blend import DEFAULT_SLOPES, LOGIT_SLOPES, N_CONTEXTS
-from ._finish import finish, hold_out_each, left_out_predictions, similarity_tables
-from ._fit import Built, build
+from .._network import NetworkModel
+from ._build import Built
+from ._finish import similarity_tables
+from ._fit import TrainingMixin
 from ._module import MTIGCNModule
 from ._new_drugs import posterior_of_unseen
 from ._posterior import Posterior
 from ._settings import PREDICTS, settings_of
-from ._training import GraphBatches, Objective
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class MTIGCN(NetworkModel):
+class MTIGCN(TrainingMixin, NetworkModel):
     """Multi-task graph network on the bipartite graph of cell lines and the drugs that they are sensitive to.
 
     Lines (expression) and drugs (structure) are nodes; sensitive training pairs are edges. One encoder (NIHGCN) feeds
@@ -95,7 +91,6 @@ class MTIGCN(NetworkModel):
         latent=True,
         limits="On GDSC nearly all accuracy comes from the process; new drugs are hardly told apart.",
     )
-    _validates_on_new_drugs = True
 
     def __init__(
         self,
@@ -168,124 +163,6 @@ class MTIGCN(NetworkModel):
         """Table of drugs of the reference, in the order of its responses."""
         table = None if self.adata is None else self.adata.uns.get(KEYS.DRUGS)
         return None if table is None else pd.DataFrame(table).reindex(self.drugs.index)
-
-    # ------------------------------------------------------------------ training
-
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        batch_size: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        patience: int | None = None,
-        lr: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Train the network from scratch and fit the process.
-
-        Parameters
-        ----------
-        max_epochs
-            Most epochs, of ten steps over the whole graph.
-        accelerator, devices, early_stopping, patience, lr, seed
-            As for all networks.
-        batch_size
-            Has no effect: each step sees the whole graph.
-        validation
-            Responses that decide when to stop, how much the network counts and how scores become probabilities: a share of
-            pairs to draw, or a boolean DataFrame of lines × drug ids. If omitted and `early_stopping` is on, one pair, line
-            and drug in twenty are drawn, so that all kinds of predictions are checked (a tenth of the pairs without the
-            process). Once that is decided, the process is fitted to these responses too.
-
-        Raises
-        ------
-        ValueError, TypeError, KeyError
-            If an argument does not fit the reference; the message says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-
-        Warns
-        -----
-        UserWarning
-            If drugs have no structure or threshold, are sensitive or resistant in all lines, or a line or drug has no
-            training pair.
-        """
-        super().train(
-            max_epochs,
-            accelerator=accelerator,
-            devices=devices,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            validation=validation,
-            patience=patience,
-            lr=lr,
-            seed=seed,
-        )
-
-    def _training_task(
-        self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
-    ) -> TrainingTask:
-        if not self.settings.network and self.predicts == "response":
-            validation, early_stopping = None, False  # nothing to decide: all responses are fitted
-        elif validation is None and early_stopping and self.settings.process:
-            _, response = self._training_arrays()
-            marked = hold_out_each(np.isfinite(response), self.drugs["smiles"].tolist(), seed=seed)
-            if marked.any():
-                validation = pd.DataFrame(marked, index=self._training_names(), columns=self.drugs.index)
-        return super()._training_task(validation, early_stopping=early_stopping, seed=seed)
-
-    def _make_module(self, task: TrainingTask) -> torch.nn.Module:
-        self._posterior = None
-        self._built = build(self, task)
-        return self._built.module
-
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
-        built, settings = self._built, self.settings
-        assert built is not None
-        if not settings.network:
-            return []
-        assert built.data is not None
-        assert built.module.net is not None
-        objective = Objective(built.module.net, settings)
-
-        def optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-            kind = torch.optim.AdamW if settings.decoupled else torch.optim.Adam
-            return kind(parameters, lr=options.lr, weight_decay=settings.weight_decay)
-
-        held_out = built.held_out_data(task)
-        return [
-            Phase(
-                batches=GraphBatches(
-                    built.data,
-                    edge_dropout=settings.edge_dropout,
-                    node_dropout=settings.node_dropout,
-                    generator=options.generator,
-                ),
-                loss=objective,
-                max_epochs=options.max_epochs,
-                validation=None if held_out is None else GraphBatches(held_out, steps=1),
-                validation_loss=objective.validation,
-                stopping=Stopping(patience=options.patience) if options.early_stopping else None,
-                optimizer=optimizer,
-            )
-        ]
-
-    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
-        assert self._built is not None
-        neutral = [0.0, 1.0][int(not self.settings.process)]
-        self.network_shares_ = [neutral] * N_CONTEXTS
-        slopes = DEFAULT_SLOPES if self.settings.process else LOGIT_SLOPES
-        self.sensitivity_slopes_ = [list(slopes)] * N_CONTEXTS
-        finish(self, self._built, expression, response)
-        super()._finish_training(expression, response)
-        self._built = None  # it holds the training data
-
-    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
-        assert self._built is not None
-        return left_out_predictions(self, self._built, expression)
 
     # ------------------------------------------------------------------ prediction
 

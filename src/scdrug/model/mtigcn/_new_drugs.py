@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from ..baseline._drug_kernels import drug_similarity
+from ._build import QUANTITIES, new_drug_process
 from ._features import feature_matrix, structure_features
 from ._finish import DRUG_ARRAYS, keep_process
-from ._fit import QUANTITIES, new_drug_process
 from ._module import MTIGCNModule
 from ._posterior import Posterior
 from ._process import DrugProcess

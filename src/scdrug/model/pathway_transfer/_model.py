@@ -13,22 +13,19 @@ import torch
 from ..._constants import KEYS
 from ...pp._domains import BULK, CELLS
 from .._card import MethodCard
-from .._network import NetworkModel, _given
-from ._cells import check_domains, harmonized_cells, take_rows
+from .._network import NetworkModel
+from ._activity import ActivityMixin
+from ._cells import check_domains, take_rows
+from ._fit import TrainingMixin
 from ._inputs import read_pathways
 from ._module import PathwayModule, Sizes
-from ._phases import Phases
 from ._settings import resolve_settings
-from ._training import make_module, set_gate, summarise_codes
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from .._batches import TrainingTask
-    from .._network import TrainOptions
 
-
-class PathwayTransfer(NetworkModel):
+class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
     """Predict responses of single cells from bulk cell lines, through a code whose dimensions are pathways.
 
     An autoencoder learns from lines and, if there are any, from unlabelled cells. A shared encoder maps both to one code; a
@@ -228,106 +225,6 @@ class PathwayTransfer(NetworkModel):
     def _training_names(self) -> pd.Index:
         return super()._training_names()[self._bulk_rows()]
 
-    # ------------------------------------------------------------------ training
-
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        cells: AnnData | None = None,
-        cells_layer: str | None = None,
-        cells_scale: str = "auto",
-        cells_method: str = "quantile",
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        batch_size: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        patience: int | None = None,
-        lr: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Train the network from scratch.
-
-        Parameters
-        ----------
-        max_epochs
-            Most epochs of each phase.
-        cells
-            Unlabelled cells to learn from, raw; they are harmonized as :func:`scdrug.tl.predict_response` does by default. For
-            other ways, join them with :func:`scdrug.pp.join_domains` before. New cells are predicted without training
-            again.
-        cells_layer, cells_scale, cells_method
-            Layer of `cells` to read, its scale, and how cells are brought onto the scale of the lines, see
-            :func:`scdrug.pp.harmonize`; ``cells_method="none"`` takes cells that were harmonized already.
-        accelerator, devices
-            Where to train, as scvi-tools takes them: ``"auto"``, ``"cpu"``, ``"gpu"``, ….
-        batch_size
-            Lines a step; as many cells go with them.
-        early_stopping
-            Stop when the loss on validation responses has not improved for `patience` epochs, and keep the best epoch.
-        validation
-            Responses that are held out of the loss and decide when to stop: a share of lines to draw, or a boolean DataFrame
-            of lines × drug ids. If omitted, a tenth of the lines is drawn when `early_stopping` is on.
-        patience
-            Epochs without improvement before training stops.
-        lr
-            Learning rate.
-        seed
-            Seed of the weights, the order of batches, dropout and the drawn validation lines. The caller's random
-            state is left as it was.
-
-        Raises
-        ------
-        ValueError, TypeError, KeyError
-            If there are too few lines or only one class, cells are needed and missing, or data do not fit; the message
-            says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-
-        Warns
-        -----
-        UserWarning
-            If there are no cells, or drugs that have too few lines, or lines of one class only.
-        """
-        if self.settings.monitor == "train_loss" and validation is None:
-            validation = 0.0
-        if self.adata is not None:
-            bulk = self._bulk_rows()
-            self._cells = harmonized_cells(self, bulk, cells, method=cells_method, layer=cells_layer, scale=cells_scale)
-            self.n_cells_ = 0 if self._cells is None else len(self._cells)
-            self.domain = BULK if self._cells is None else CELLS
-        try:
-            self._train(
-                _given(max_epochs=max_epochs, batch_size=batch_size, lr=lr, patience=patience),
-                accelerator=accelerator,
-                devices=devices,
-                early_stopping=early_stopping,
-                validation=validation,
-                seed=seed,
-            )
-        finally:
-            self._cells = None  # the model keeps no data
-
-    _cells: np.ndarray | None = None
-
-    def _make_module(self, task: TrainingTask) -> PathwayModule:
-        module, self.pathways_, self._targets = make_module(self, task, self._cells)
-        return module
-
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> list[Any]:
-        self._task = task
-        phases = Phases(self, task, options, cells=self._cells, targets=self._targets)
-        self._cells = None  # the phases hold what of them is read
-        return list(phases.of(self.settings.schedule))
-
-    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
-        if self.module.sizes.linear:
-            set_gate(self, self._task)
-        del self._targets, self._task
-        self.pathway_table_ = summarise_codes(self, expression)
-        super()._finish_training(expression, response)
-
     # ------------------------------------------------------------------ prediction
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
@@ -373,78 +270,6 @@ class PathwayTransfer(NetworkModel):
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Model, version, unit and direction of predictions, and how many unlabelled cells were trained on."""
         return super().provenance(n_training_cells=self.n_cells_, **extra)
-
-    def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
-        return self._evaluate(lambda x: self.module.encode(x, self.domain), np.asarray(expression, dtype=np.float32))
-
-    def get_latent_representation(
-        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
-    ) -> np.ndarray:
-        """Shared code of samples (samples × nodes): pathways and free nodes, as the head reads them.
-
-        Parameters
-        ----------
-        adata
-            Samples × genes on the reference's scale; what the model was trained on if omitted.
-        layer
-            Layer to read; `X` if omitted.
-        batch_size
-            Rows a block; results do not depend on it.
-        """
-        return super().get_latent_representation(adata, layer=layer, batch_size=batch_size)
-
-    def get_pathway_activity(
-        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
-    ) -> pd.DataFrame:
-        """Activity of pathways: the shared code in standard deviations of the lines, up = its genes go up.
-
-        Parameters
-        ----------
-        adata
-            Samples × genes on the reference's scale; what the model was trained on if omitted.
-        layer
-            Layer to read; `X` if omitted.
-        batch_size
-            Rows a block; results do not depend on it.
-
-        Returns
-        -------
-        Samples × pathways, free nodes last. Read it together with :meth:`get_pathway_table`, which says how well each
-        is identified.
-
-        Raises
-        ------
-        ValueError
-            If the variant has no pathways.
-        """
-        if not self.pathways_:
-            raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
-        code = self.get_latent_representation(adata, layer=layer, batch_size=batch_size)
-        state = {name: getattr(self.module, name).cpu().numpy() for name in ("code_mean", "code_sd", "orientation")}
-        activity = (code - state["code_mean"]) / state["code_sd"] * state["orientation"]
-        samples = self.adata if adata is None else adata
-        return pd.DataFrame(activity, index=samples.obs_names, columns=pd.Index(self.pathways_))
-
-    def get_pathway_table(self) -> pd.DataFrame:
-        """How well each pathway is identified by the sparse decoder, over the training lines.
-
-        Returns
-        -------
-        By pathway: `n_genes` that the network reads; `r2` of the reconstruction of these genes from all nodes;
-        `own_r2`, what is lost of it without this node; `identified`, whether that is at least 0.01; `nearest`, the other
-        pathway that shares most of these genes, and `jaccard`, how much: nodes of equal genes cannot be told apart.
-
-        Raises
-        ------
-        ValueError
-            If the variant has no pathways.
-        RuntimeError
-            If the model was not trained.
-        """
-        self._check_if_trained(warn=False)
-        if self.pathway_table_ is None:
-            raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
-        return self.pathway_table_.copy()
 
     # ------------------------------------------------------------------ files
 

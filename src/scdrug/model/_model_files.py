@@ -1,0 +1,187 @@
+"""Files of every model: a folder that opens without running code."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import __version__
+from ..pp._profile import ReferenceProfile
+from ._data import Calibration, ReferenceInfo
+from ._storage import read_arrays, read_config, write_model
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ._card import MethodCard
+
+
+class ModelFilesMixin:
+    """Saving and loading; a subclass says what it keeps beside its arrays."""
+
+    if TYPE_CHECKING:
+        card: ClassVar[MethodCard]
+        module: torch.nn.Module
+        reference: ReferenceInfo
+        profile: ReferenceProfile
+        calibration_: Calibration | None
+        notes_: dict[str, Any]
+        _holds_lines: bool
+        _takes_unseen_drugs: bool
+
+    def _state(self) -> dict[str, Any]:
+        """What a model keeps beside its arrays, in JSON types."""
+        return {}
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`_state` returned."""
+
+    def _module_arrays(self) -> dict[str, np.ndarray]:
+        return {key: value.detach().cpu().numpy() for key, value in self.module.state_dict().items()}
+
+    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self.module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
+
+    def save(
+        self,
+        dir_path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        """Write the model to a folder: ``model.safetensors``, ``model.json`` and ``CARD.md``.
+
+        The folder opens without running code, and appears whole or not at all. It holds no training data, unless the
+        model compares new samples with its training lines; CARD.md says so then.
+
+        Parameters
+        ----------
+        dir_path
+            Folder to create.
+        overwrite
+            Replace an existing folder.
+        dtype
+            ``"float32"``, or ``"float16"`` or ``"int8"`` to store large matrices in fewer bits.
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not trained.
+        FileExistsError
+            If the folder exists and `overwrite` is off.
+        """
+        self._check_if_trained(warn=False)
+        assert self.calibration_ is not None
+        arrays = {f"module.{key}": value for key, value in self._module_arrays().items()}
+        arrays |= {f"profile.{key}": value for key, value in self.profile.to_arrays().items()}
+        arrays |= {
+            "calibration.quantiles": self.calibration_.quantiles,
+            "calibration.half_width": self.calibration_.half_width,
+        }
+        config = {
+            "class": type(self).__name__,
+            "scdrug_version": __version__,
+            "init": {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]},
+            "reference": self.reference.to_json(),
+            "calibration": {"level": self.calibration_.level, "held_out": self.calibration_.held_out},
+            "unseen_drugs": self._takes_unseen_drugs,
+            "notes": self.notes_,
+            "state": self._state(),
+            "registry": _to_plain(self.registry_),
+        }
+        write_model(dir_path, arrays, config, self._card_text(), overwrite=overwrite, dtype=dtype)
+
+    def _card_text(self) -> str:
+        response = self.reference.response
+        lines = [
+            f"# {self.notes_.get('name', type(self).__name__)}",
+            "",
+            self.card.summary,
+            "",
+            f"- Model: `{type(self).__name__}` ({self.card.source})",
+            f"- Trained on: {self.reference.n_lines} cell lines, {len(self.drugs)} drugs, {len(self.genes)} genes",
+            f"- Predicts: {response['measure']} in {response['unit']}; {response['direction']}",
+            f"- Training lines inside the file: {'yes' if self._holds_lines else 'no'}",
+            f"- Written by scdrug {__version__}",
+        ]
+        return "\n".join(lines) + "\n" + str(self.notes_.get("card", ""))
+
+    @classmethod
+    def load(cls, dir_path: str | os.PathLike[str], *, adata: AnnData | None = None) -> Self:
+        """Load a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        dir_path
+            Folder of the model.
+        adata
+            Reference to attach, for training further; must have the model's genes and drugs. Not needed to predict.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the folder is not a readable model of this class.
+        """
+        config = read_config(dir_path)
+        if config["class"] != cls.__name__:
+            raise ValueError(
+                f"{dir_path} holds a {config['class']}, not a {cls.__name__}. "
+                "Use scdrug.model.load_pretrained, which finds the class by itself."
+            )
+        registry = _from_plain(config["registry"])
+        init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
+        if adata is not None:
+            known = inspect.signature(cls.setup_anndata).parameters
+            cls.setup_anndata(adata, **{k: v for k, v in registry["setup_args"].items() if k in known})
+            model = cls(adata, **init)
+            if (
+                list(model.genes) != config["reference"]["genes"]
+                or list(model.drugs.index) != (config["reference"]["drugs"]["id"])
+            ):
+                raise ValueError(
+                    "The reference passed as `adata` has other genes or drugs than the model was trained on. "
+                    "Pass the same reference, or omit `adata` to predict only."
+                )
+        else:
+            model = cls(registry=registry, **init)
+        model._restore(config, read_arrays(dir_path))
+        return model
+
+    def _restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+        self.reference_ = ReferenceInfo.from_json(config["reference"])
+        self.profile_ = ReferenceProfile.from_arrays(part("profile."), self.reference_.genes)
+        self.calibration_ = Calibration(**part("calibration."), **config["calibration"])  # type: ignore[arg-type]
+        self.notes_ = config["notes"]
+        self._load_state(config["state"])
+        self._load_module_arrays(part("module."))
+        self.module.eval()
+        self.is_trained_ = True
+
+
+def _to_plain(value: Any) -> Any:
+    """Registry of scvi-tools in JSON types; arrays are marked so that they come back as arrays."""
+    if isinstance(value, np.ndarray | pd.Index):
+        return {"__array__": [str(item) for item in value]}
+    if isinstance(value, dict):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"__array__"}:
+            return np.asarray(value["__array__"], dtype=object)
+        return {key: _from_plain(item) for key, item in value.items()}
+    return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +172,11 @@ def test_some_of_the_molecules_are_those_molecules() -> None:
     for name in ("x", "n_atoms", "graph", "padding"):
         assert torch.equal(getattr(part, name), getattr(alone, name)), name
     assert sorted(map(tuple, part.edge_index.T.tolist())) == sorted(map(tuple, alone.edge_index.T.tolist()))
+
+
+def test_importing_the_layers_warns_of_nothing() -> None:
+    code = "import torch, warnings; warnings.simplefilter('error'); import scdrug.nn._molecule_graph"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_fingerprints_have_the_interface_of_graphs() -> None:

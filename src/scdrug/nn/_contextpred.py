@@ -6,9 +6,9 @@ import os
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 
 from ._checkpoint import load_exactly, read_checkpoint
+from ._geometric import MessagePassing
 from ._graph_batch import GraphBatch
 from ._molecule_graph import pool_atoms
 

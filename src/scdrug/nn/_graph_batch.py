@@ -62,14 +62,14 @@ class GraphBatch:
 
         Self-loops stand behind the bonds.
         """
-        from torch_geometric.nn.conv.gcn_conv import gcn_norm
+        from ._geometric import gcn_norm
 
         return gcn_norm(self.edge_index, None, len(self.x), dtype=torch.get_default_dtype())
 
     @cached_property
     def adjacency(self) -> Tensor:
         """The same as a sparse matrix, target × source, whose products are faster than messages one by one."""
-        from torch_geometric.utils import to_torch_csr_tensor
+        from ._geometric import to_torch_csr_tensor
 
         edges, weights = self.normalised
         with warnings.catch_warnings():  # torch's notes on sparse tensors, which are built by torch-geometric
@@ -90,7 +90,7 @@ class GraphBatch:
         molecules
             Positions of molecules, each at most once.
         """
-        from torch_geometric.utils import subgraph
+        from ._geometric import subgraph
 
         sizes = self.n_atoms[molecules]
         start = self.n_atoms.cumsum(0) - self.n_atoms

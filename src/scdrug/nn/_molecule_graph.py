@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import (
+
+from ._geometric import (
     GATv2Conv,
     GINConv,
     GINEConv,
@@ -15,7 +16,6 @@ from torch_geometric.nn import (
     global_max_pool,
     global_mean_pool,
 )
-
 from ._graph_batch import GraphBatch
 
 POOLS = ("max", "max_mean", "mean", "mean_padded", "sum")

@@ -1,10 +1,10 @@
 """Print what the network of CSG2A adds to its kernel path for new drugs and new lines, on validation data.
 
-    OMP_NUM_THREADS=1 python scripts/check_csg2a_network.py DATA [--folds 5] [--epochs 10]
+    OMP_NUM_THREADS=1 python scripts/check_csg2a_network.py DATA [--folds 5] [--epochs 10] [--freeze frozen] [--core FOLDER]
 
 DATA holds `gdsc/` as `scdrug.datasets.gdsc(path=...)` reads it. Each fold of the disjoint split trains on its training pairs and asks for
 its validation drugs and lines; test pairs are not looked at. For new drugs the network has two shares: one in the mean response of a
-drug over lines, and one in how lines differ from it.
+drug over lines, the setting `potency_share`, and one in how lines differ from it, of which the model makes no use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def rmse(predicted: np.ndarray, observed: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean((predicted - observed) ** 2)))
 
 
-def fold_table(screen: AnnData, roles: np.ndarray, epochs: int, seed: int) -> pd.DataFrame:
+def fold_table(screen: AnnData, roles: np.ndarray, epochs: int, seed: int, options: dict[str, Any]) -> pd.DataFrame:
     """Errors of one fold by question and share."""
     response = screen.obsm["response"]
     observed, expression = response.to_numpy(dtype=float), np.asarray(screen.X, dtype=np.float32)
@@ -40,7 +41,7 @@ def fold_table(screen: AnnData, roles: np.ndarray, epochs: int, seed: int) -> pd
     part.obsm["response"] = response.where(train).loc[part.obs_names, response.columns[drugs]]
     part.uns["drugs"] = screen.uns["drugs"].loc[response.columns[drugs]]
     CSG2A.setup_anndata(part)
-    model = CSG2A(part)
+    model = CSG2A(part, settings={"potency_share": 0.0}, **options)
     model.train(max_epochs=epochs, seed=seed)
     print(f"shares {model.shares}, best epoch {model.best_epoch_}", flush=True)
     rows = []
@@ -73,13 +74,17 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--freeze")
+    parser.add_argument("--core", type=Path)
     options = parser.parse_args()
     scdrug.settings.progress = False
     warnings.filterwarnings("ignore")
     screen = scdrug.datasets.gdsc("GDSC2", path=options.data / "gdsc")
     splits = make_splits(screen, "disjoint", n_folds=10, seed=42)
     tables = [
-        fold_table(screen, splits.roles(fold, screen), options.epochs, seed)
+        fold_table(
+            screen, splits.roles(fold, screen), options.epochs, seed, {"freeze": options.freeze, "core": options.core}
+        )
         for seed, fold in enumerate(splits.folds[: options.folds])
     ]
     mean = pd.concat(tables).groupby(["question", "part", "share"], sort=False)["rmse"].mean()

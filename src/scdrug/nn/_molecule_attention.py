@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-#: Nodes, padding included, that are encoded at once: training keeps half a gigabyte for them at the published width.
+#: Nodes, padding included, that are encoded at once: what training keeps for them grows with this and not with the batch.
 _MOST_NODES = 1024
 
 

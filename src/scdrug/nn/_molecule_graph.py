@@ -164,10 +164,12 @@ class MoleculeGraphEncoder(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> from scdrug.nn import GraphBatch, MoleculeGraphEncoder
-    >>> from scdrug.pp._graphs import molecular_graphs
-    >>> batch = GraphBatch.from_arrays(molecular_graphs(["CCO", "C"]))
-    >>> MoleculeGraphEncoder(75, hidden=(8, 4)).eval()(batch).shape
+    >>> bonds = torch.tensor([[0, 1], [1, 0]])
+    >>> sizes, padding = torch.tensor([2, 1]), torch.zeros(3, dtype=torch.bool)
+    >>> batch = GraphBatch(torch.eye(3), bonds, torch.zeros(2, 0), sizes, padding)
+    >>> MoleculeGraphEncoder(3, hidden=(8, 4)).eval()(batch).shape
     torch.Size([2, 4])
     """
 

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from ._domains import domains_umap
     from ._evaluation import compare_training, correlation_by_group, predicted_observed
     from ._heatmap import heatmap
-    from ._interactions import compare_responders, enrich_interactions, gene_interactions
+    from ._interactions import enrich_interactions, gene_interactions
     from ._missing import missing_pairs
     from ._pathways import pathway_heatmap, pathway_importance
     from ._perturbed import mechanism_similarity, perturbation_distance, perturbed_markers, predict_expression
     from ._rank import rank_drugs
     from ._rank_pathways import rank_pathways
+    from ._responders import compare_responders
     from ._response import response
     from ._training import similarity, training_curves
 
@@ -30,7 +31,7 @@ _MODULES = {
     "benchmark_scores": "_benchmark",
     "benchmark_single_cell": "_benchmark_cells",
     "benchmark_skill": "_benchmark",
-    "compare_responders": "_interactions",
+    "compare_responders": "_responders",
     "compare_training": "_evaluation",
     "correlation_by_group": "_evaluation",
     "domains_umap": "_domains",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._validate import check_choice, examples
+from ._rows import label_rows
 from ._style import CATEGORIES, FONT, LINE, SMALL, TEXT, despine, new_axes, shorten
 
 if TYPE_CHECKING:
@@ -52,10 +53,9 @@ def model_axes(ax: Axes | None, n_models: int, figsize: tuple[float, float] | No
 
 def name_models(ax: Axes, names: Sequence[str], baselines: Collection[str]) -> None:
     """Write the models beside their rows, the first on top."""
-    ax.set_yticks(np.arange(len(names)), [shorten(name, 34) for name in names], fontsize=FONT)
+    label_rows(ax, [shorten(name, 34) for name in names], fontsize=FONT)
     for label, name in zip(ax.get_yticklabels(), names):
         label.set_color(BASELINE if name in baselines else "black")
-    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=SMALL)
     ax.grid(axis="x", color="#ececec", linewidth=0.7, zorder=0)

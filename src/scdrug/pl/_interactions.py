@@ -1,4 +1,4 @@
-"""Plots of gene interactions, and of responders among patients."""
+"""Plots of gene interactions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..tl._perturbed import stored
-from ._style import CATEGORIES, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, new_axes, shorten
+from ._rows import label_rows
+from ._style import CATEGORIES, OTHER, RESISTANT, SENSITIVE, SMALL, despine, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -59,8 +60,7 @@ def gene_interactions(
     known = pairs["in_prior"].to_numpy(dtype=bool)
     ax.hlines(y, 0, pairs["attention"], color=OTHER, linewidth=1)
     ax.scatter(pairs["attention"], y, c=np.where(known, SENSITIVE, RESISTANT), s=18, zorder=3)
-    ax.set_yticks(y, [f"{a} – {b}" for a, b in zip(pairs["gene_a"], pairs["gene_b"])], fontsize=SMALL)
-    ax.set_ylim(len(pairs) - 0.5, -0.5)
+    label_rows(ax, [f"{a} – {b}" for a, b in zip(pairs["gene_a"], pairs["gene_b"])])
     ax.set_xlabel("mean attention" + " (orange: in the prior network)" * bool(known.any()), fontsize=SMALL)
     ax.set_title(f"Strongest pairs of genes under {found['name']}", fontsize=SMALL + 1, loc="left")
     despine(ax)
@@ -112,57 +112,6 @@ def enrich_interactions(
     return _bars(table, labels, "gene set (overlap / set)", figsize, ax)
 
 
-def compare_responders(
-    adata: AnnData, *, key: str = "responders", figsize: tuple[float, float] | None = None, ax: Axes | None = None
-) -> Axes:
-    """Plot, drug by drug, how well predictions tell responders from other patients.
-
-    Parameters
-    ----------
-    adata
-        What :func:`scdrug.tl.compare_responders` was run on.
-    key
-        Where the results are.
-    figsize
-        Width and height of a new figure in inches.
-    ax
-        Where to plot.
-
-    Returns
-    -------
-    The Axes: AUROC of each drug, 0.5 being chance; orange below a false discovery rate of 0.05.
-
-    Raises
-    ------
-    KeyError
-        If there are no results.
-
-    Examples
-    --------
-    >>> import anndata, numpy as np, pandas as pd, scdrug
-    >>> adata = anndata.AnnData(np.zeros((1, 1)))
-    >>> row = {"name": ["X"], "n_responders": [12], "n_others": [20], "auroc": [0.7], "fdr": [0.01]}
-    >>> adata.uns["responders"] = pd.DataFrame(row, index=["x"])
-    >>> scdrug.pl.compare_responders(adata).get_yticklabels()[0].get_text()
-    'X (12 vs 20)'
-    """
-    table = stored(adata, key, function="compare_responders").sort_values("auroc", ascending=False, kind="stable")
-    ax = new_axes(ax, figsize or (4.6, 0.24 * len(table) + 1.0))
-    y = np.arange(len(table))
-    ax.axvline(0.5, color=LINE, linewidth=0.8, linestyle="--")
-    ax.scatter(table["auroc"], y, c=np.where(table["fdr"] < 0.05, SENSITIVE, RESISTANT), s=22, zorder=3)
-    names = [
-        f"{shorten(str(name))} ({int(a)} vs {int(b)})"
-        for name, a, b in zip(table["name"], table["n_responders"], table["n_others"])
-    ]
-    ax.set_yticks(y, names, fontsize=SMALL)
-    ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(-0.02, 1.02)
-    ax.set_xlabel("AUROC, responders predicted more sensitive (orange: FDR < 0.05)", fontsize=SMALL)
-    despine(ax)
-    return ax
-
-
 def _bars(
     table: pd.DataFrame, labels: list[str], what: str, figsize: tuple[float, float] | None, ax: Axes | None
 ) -> Axes:
@@ -170,8 +119,7 @@ def _bars(
     y = np.arange(len(table))
     colors = np.where(table["fdr"] < 0.05, SENSITIVE, CATEGORIES[4])
     ax.barh(y, -np.log10(np.maximum(table["p_value"], 1e-300)), color=colors, height=0.7)
-    ax.set_yticks(y, labels, fontsize=SMALL)
-    ax.set_ylim(len(table) - 0.5, -0.5)
+    label_rows(ax, labels)
     ax.set_xlabel("−log10 p (orange: FDR < 0.05)", fontsize=SMALL)
     ax.set_ylabel(what, fontsize=SMALL)
     despine(ax)

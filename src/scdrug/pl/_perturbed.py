@@ -9,7 +9,8 @@ import numpy as np
 
 from ..tl._perturbed import stored
 from ..tl._stored import select_groups
-from ._style import LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, new_axes, shorten
+from ._rows import auroc_rows
+from ._style import OTHER, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,7 +86,7 @@ def predict_expression(
     values = shift.to_numpy()[:, order]
     ax = new_axes(ax, figsize or (0.24 * len(order) + 2.5, 0.3 * len(values) + 1.6))
     limit = float(np.abs(values).max()) or 1.0
-    mesh = ax.pcolormesh(values, cmap=_up_down(), vmin=-limit, vmax=limit, edgecolors="white", linewidth=0.6)
+    mesh = ax.pcolormesh(values, cmap=diverging(), vmin=-limit, vmax=limit, edgecolors="white", linewidth=0.6)
     ax.set_xticks(np.arange(len(order)) + 0.5, list(shift.columns[order]), rotation=90, fontsize=SMALL)
     ax.set_yticks(np.arange(len(values)) + 0.5, [shorten(name) for name in table.loc[rows, "group"]], fontsize=SMALL)
     ax.set_ylim(len(values), 0)
@@ -95,12 +96,6 @@ def predict_expression(
     bar.set_label("predicted shift [robust SD]", fontsize=SMALL)
     ax.set_title(f"Expression under {table.loc[rows, 'name'].iloc[0]}, predicted", fontsize=SMALL + 1, loc="left")
     return ax
-
-
-def _up_down() -> object:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("scdrug-shift", [RESISTANT, "#ffffff", SENSITIVE])
 
 
 def perturbed_markers(
@@ -195,18 +190,9 @@ def perturbation_distance(
     table = stored(adata, key, function="perturbation_distance")["table"]
     names = {"raw": "distance", "drug mean": "without drug means", "line mean": "without line means",
              "both": "without both", "drug mean alone": "drug mean of responses alone"}  # fmt: skip
-    ax = new_axes(ax, figsize)
-    y = np.arange(len(table))
-    ax.axvline(0.5, color=LINE, linewidth=0.8, linestyle="--")
-    ax.scatter(
-        table["auroc"], y, s=26, c=[OTHER if name == "drug mean alone" else SENSITIVE for name in table.index], zorder=3
-    )
-    ax.set_yticks(y, [names.get(str(name), str(name)) for name in table.index], fontsize=SMALL)
-    ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(-0.02, 1.02)
-    ax.set_xlabel("AUROC, sensitive pairs moved farther", fontsize=SMALL)
-    despine(ax)
-    return ax
+    colors = [OTHER if name == "drug mean alone" else SENSITIVE for name in table.index]
+    labels = [names.get(str(name), str(name)) for name in table.index]
+    return auroc_rows(new_axes(ax, figsize), table["auroc"], labels, colors, "AUROC, sensitive pairs moved farther")
 
 
 def mechanism_similarity(

@@ -11,6 +11,7 @@ import pandas as pd
 from .._constants import KEYS
 from .._validate import check_choice
 from ..tl._stored import read_ranking, select_groups
+from ._rows import label_rows
 from ._style import (
     FONT,
     LINE,
@@ -171,8 +172,7 @@ def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[
             color=TEXT,
             annotation_clip=False,
         )
-    ax.set_yticks(y, drug_labels(part), fontsize=FONT)
-    ax.set_ylim(len(part) - 0.5, -0.5)
+    label_rows(ax, drug_labels(part), fontsize=FONT)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=SMALL)
     first = part.iloc[0]

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import rankdata
 
 from scdrug import pp
+from scdrug.pp._fit_harmonization import fit_harmonization
 from scdrug.pp._genes import match_genes
-from scdrug.pp._harmonization import fit_harmonization
 from scdrug.pp._profile import ANCHOR_SELECTION, ReferenceProfile
 from scdrug.pp._rows import iter_row_blocks
 from scdrug.pp._transform import IDENTITY, QUANTILE, ZSCORE_LOG, target_cumulated, transform_rows

@@ -13,8 +13,8 @@ import pandas as pd
 from .. import __version__
 from .._constants import KEYS
 from .._validate import plain, unique_slugs
+from ..pp._fit_harmonization import fit_harmonization
 from ..pp._genes import check_coverage, match_genes
-from ..pp._harmonization import fit_harmonization
 from ..pp._rows import iter_row_blocks
 from ._data import DRUG_COLUMNS, ReferenceInfo
 from ._unseen import JoinedModel, choose_drugs

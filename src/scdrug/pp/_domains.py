@@ -10,8 +10,9 @@ import pandas as pd
 from .._constants import KEYS
 from .._validate import check_key, examples
 from ._checks import check_cells
+from ._fit_harmonization import fit_harmonization
 from ._genes import check_coverage, match_genes
-from ._harmonization import cell_groups, fit_harmonization
+from ._harmonization import cell_groups
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks
 

@@ -12,8 +12,8 @@ import pandas as pd
 from .._validate import check_choice, plain
 from ._checks import check_cells
 from ._embed_common import cached, file_hash, fingerprint
+from ._fit_harmonization import fit_harmonization
 from ._genes import check_coverage, match_genes
-from ._harmonization import fit_harmonization
 from ._harmonize import as_profile
 from ._rows import iter_row_blocks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,20 @@ class GeneMatch:
     n_duplicated: int
     #: Panel genes found under another name.
     n_synonyms: int
+    #: Panel genes that are in the query, but hold no measurement.
+    n_undetected: int = 0
+
+    def without(self, genes: np.ndarray) -> GeneMatch:
+        """The same match, but for panel genes (positions) that hold no measurement."""
+        columns = self.columns.copy()
+        columns[genes] = -1
+        lost = int((self.columns[genes] >= 0).sum())
+        return replace(
+            self,
+            columns=columns,
+            coverage=float((columns >= 0).mean()),
+            n_undetected=self.n_undetected + lost,
+        )
 
 
 def match_genes(var_names: Iterable[object], panel: Iterable[object], *, synonyms: bool = True) -> GeneMatch:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,23 +10,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from .._validate import check_choice, check_key, plain
+from .._validate import check_key, plain
+from ._evidence import CohortEvidence
 from ._profile import N_TYPICAL, ReferenceProfile
-from ._rows import iter_row_blocks
-from ._scale import check_scale
-from ._transform import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, group_moments, target_cumulated, transform_rows
+from ._transform import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, target_cumulated, transform_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-    from ._genes import GeneMatch
-
-logger = logging.getLogger(__name__)
-
-METHODS = ("quantile", "zscore", "gene_zscore", "none")
-ANCHORS = ("similar", "nearest", "mean", "none")
-#: Cells below which a cohort's mean cannot be told from the cells themselves.
-_MIN_COHORT = 10
 
 
 class HarmonizedRows(NamedTuple):
@@ -36,7 +24,8 @@ class HarmonizedRows(NamedTuple):
 
     #: Cells × panel, float32.
     values: np.ndarray
-    #: Correlation over measured genes of each cell with the cohort's anchor, before any shift (cells).
+    #: Correlation over measured genes of each cell with the reference's mean, before any shift; NaN for cells that show
+    #: too few genes (cells).
     similarity: np.ndarray
     #: Share of reference lines that lie at least as far from the reference mean (cells).
     typicality: np.ndarray
@@ -65,6 +54,12 @@ class Harmonization:
     shift: np.ndarray
     #: Where the cohort is placed (G).
     target: np.ndarray
+    #: What was said of the scale, and what says so.
+    scale_reason: str = ""
+    #: Measured genes that no cell shows, taken for not measured.
+    n_undetected: int = 0
+    #: How far the cohort resembles the reference; `None` if nothing was fitted.
+    evidence: CohortEvidence | None = None
 
     @property
     def coverage(self) -> float:
@@ -81,9 +76,10 @@ class Harmonization:
         return target_cumulated(self.profile.quantiles, int((~self.unmeasured).sum()))
 
     @cached_property
-    def _unit_target(self) -> np.ndarray:
+    def _unit_mean(self) -> np.ndarray:
+        # the mean of the reference is fixed; an anchor that follows the cohort resembles it whatever it holds
         measured = ~self.unmeasured
-        centred = np.where(measured, self.target - self.target[measured].mean(), 0.0)
+        centred = np.where(measured, self.profile.mean - self.profile.mean[measured].mean(), 0.0)
         return centred / max(np.linalg.norm(centred), 1e-12)
 
     @cached_property
@@ -179,12 +175,12 @@ class Harmonization:
         return transform_rows(
             block,
             position=self.position,
-            mode=_row_mode(self.method, self.scale),
+            mode=row_mode(self.method, self.scale),
             cumulated=self._cumulated,
             gain=self.gain[index],
             shift=self.shift[index],
             unmeasured=self.unmeasured,
-            target=self._unit_target,
+            target=self._unit_mean,
             out=out,
         )
 
@@ -195,7 +191,10 @@ class Harmonization:
                 "method": self.method,
                 "anchor": self.anchor,
                 "input_scale": self.scale,
+                "scale_reason": self.scale_reason,
                 "gene_coverage": self.coverage,
+                "n_undetected": self.n_undetected,
+                "evidence": {} if self.evidence is None else self.evidence.summary(),
                 "groups": np.asarray(self.groups, dtype=str),
                 "genes": np.asarray(self.profile.genes, dtype=str),
                 "measured": ~self.unmeasured,
@@ -206,134 +205,12 @@ class Harmonization:
         )
 
 
-def _row_mode(method: str, scale: str) -> int:
+def row_mode(method: str, scale: str) -> int:
     if method == "none" or scale == "scaled":
         return IDENTITY
     if method == "quantile":
         return QUANTILE
     return ZSCORE_LOG if scale == "log" else ZSCORE_LINEAR
-
-
-def fit_harmonization(
-    adata: AnnData,
-    profile: ReferenceProfile,
-    match: GeneMatch,
-    *,
-    method: str = "quantile",
-    anchor: str = "similar",
-    scale: str = "auto",
-    layer: str | None = None,
-    groups: pd.Categorical | None = None,
-    shift_by_group: bool = False,
-    fit_mask: np.ndarray | None = None,
-    lines: np.ndarray | None = None,
-    n_lines: int = 30,
-    chunk_size: int | None = None,
-) -> Harmonization:
-    """Fit a :class:`Harmonization` in one pass over the rows; see :func:`harmonize` for the parameters."""
-    check_choice("method", method, METHODS)
-    check_choice("anchor", anchor, ANCHORS)
-    if anchor == "nearest" and lines is None:
-        raise ValueError(
-            "`anchor='nearest'` averages named lines and needs their expression: pass the reference AnnData. "
-            "`anchor='similar'` does without."
-        )
-    scale = "scaled" if method == "none" else check_scale(adata, layer=layer, scale=scale)
-    if scale == "scaled" and method != "none":
-        method = "gene_zscore"  # values that were centred by gene can only be placed, not transformed
-    unmeasured = match.columns < 0
-    position = np.full(adata.n_vars, -1, dtype=np.int32)
-    position[match.columns[~unmeasured]] = np.flatnonzero(~unmeasured)
-    n_genes, n_panel = int((~unmeasured).sum()), len(unmeasured)
-    common = {
-        "profile": profile,
-        "method": method,
-        "anchor": anchor,
-        "scale": scale,
-        "position": position,
-        "unmeasured": unmeasured,
-    }
-    if method == "none" or anchor == "none":
-        shift = np.where(unmeasured, profile.mean, 0.0).astype(np.float32)[None]
-        gain = np.ones((1, n_panel), dtype=np.float32)
-        return Harmonization(**common, groups=("all",), gain=gain, shift=shift, target=profile.mean)
-
-    names = ("all",) if groups is None else tuple(map(str, groups.categories))
-    codes = np.zeros(adata.n_obs, dtype=np.int64) if groups is None else np.asarray(groups.codes, dtype=np.int64)
-    fitted = codes if fit_mask is None else np.where(fit_mask, codes, -1)
-    counts = np.bincount(fitted[fitted >= 0], minlength=len(names))
-    _check_cohort(counts, names)
-    sums, squares = np.zeros((2, len(names), n_panel))
-    mode = _row_mode(method, scale)
-    cumulated = target_cumulated(profile.quantiles, n_genes)
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
-        part = group_moments(
-            block,
-            position=position,
-            n_panel=n_panel,
-            n_genes=n_genes,
-            mode=mode,
-            cumulated=cumulated,
-            group=fitted[rows],
-            n_groups=len(names),
-        )
-        sums += part[0]
-        squares += part[1]
-    present = counts > 0
-    centre = sums / np.maximum(counts, 1)[:, None]
-    gain = np.ones((len(names), n_panel))
-    if method == "gene_zscore":
-        spread = np.sqrt(np.maximum(squares / np.maximum(counts, 1)[:, None] - centre**2, 0))
-        gain = np.where(spread > 1e-8, profile.sd / np.maximum(spread, 1e-8), 0.0)
-    targets = np.stack([_anchor(anchor, profile, c, ~unmeasured, lines, n_lines) for c in centre])
-    shift = targets - centre * gain
-    target = targets[present].mean(axis=0)
-    if not shift_by_group:
-        # a platform shifts all cells alike: groups only help to find by how much, so their estimates are averaged
-        shift, gain = shift[present].mean(axis=0, keepdims=True), gain[present].mean(axis=0, keepdims=True)
-        names = ("all",)
-    else:
-        # groups without a cell to fit on share what the others have
-        shift[~present], gain[~present] = shift[present].mean(axis=0), gain[present].mean(axis=0)
-    shift = np.where(unmeasured, target, shift)
-    return Harmonization(
-        **common, groups=names, gain=gain.astype(np.float32), shift=shift.astype(np.float32), target=target
-    )
-
-
-def _check_cohort(counts: np.ndarray, names: tuple[str, ...]) -> None:
-    if counts.sum() == 0:
-        raise ValueError("No cell is left to fit the harmonization on. `fit_on` must mark at least one cell.")
-    small = [name for name, count in zip(names, counts, strict=True) if 0 < count < _MIN_COHORT]
-    if small:
-        of = "The cohort" if len(names) == 1 else f"Groups {small[:5]}"
-        warnings.warn(
-            f"{of} of fewer than {_MIN_COHORT} cells: the offset between platforms cannot be told from what is special "
-            "about these cells, and predictions will look like those of an average tumour. Predict them together with "
-            "more cells of the same experiment.",
-            UserWarning,
-            stacklevel=5,
-        )
-
-
-def _anchor(
-    anchor: str,
-    profile: ReferenceProfile,
-    centre: np.ndarray,
-    measured: np.ndarray,
-    lines: np.ndarray | None,
-    n_lines: int,
-) -> np.ndarray:
-    if anchor == "mean":
-        return profile.mean
-    if anchor == "similar":
-        return profile.anchor(centre, measured)
-    assert lines is not None
-    part = lines[:, measured]
-    deviations = part - part.mean(axis=1, keepdims=True)
-    similarity = deviations @ (centre[measured] - centre[measured].mean()) / np.linalg.norm(deviations, axis=1)
-    nearest = np.argsort(-similarity, kind="stable")[:n_lines]
-    return lines[nearest].mean(axis=0)
 
 
 def cell_groups(

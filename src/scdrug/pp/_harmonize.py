@@ -9,7 +9,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._constants import KEYS
-from ._harmonization import cell_groups, fit_harmonization
+from ._fit_harmonization import fit_harmonization
+from ._harmonization import cell_groups
 from ._pool import pool_neighbors
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks
@@ -126,6 +127,7 @@ def harmonize(
         fit_mask=mask,
         lines=lines,
         n_lines=n_lines,
+        min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
     codes = None if groups is None else np.asarray(groups.codes)

@@ -16,6 +16,8 @@ ANCHOR_SELECTION = 2.23
 N_TYPICAL = 20
 #: Least noise variance of a gene in standard units: cells are noisier than the lines that the factors were fitted on.
 _MIN_NOISE = 0.1
+#: Least deviation of a cohort from the reference mean, in standard deviations of the lines, that has a direction.
+_MIN_DEVIATION = 0.01
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,13 @@ class ReferenceProfile:
         design = np.column_stack([np.ones(len(mean)), mean])
         observed = cohort_mean[measured].astype(np.float64)
         deviation = observed - design @ np.linalg.lstsq(design, observed, rcond=None)[0]
+        # rounding errors have a direction too, but no cohort is so close to the mean of all lines
+        if np.linalg.norm(deviation) < _MIN_DEVIATION * np.linalg.norm(self.sd[measured]):
+            return self.mean.copy()
         covariance_root = self.loadings[:, measured].astype(np.float64) * self.sd[measured]
         projection = covariance_root @ deviation
         length = float(np.linalg.norm(projection))
-        if length < 1e-9:
+        if length == 0:
             return self.mean.copy()
         direction = (projection / length) @ self.loadings * self.sd
         return (self.mean + selection * direction).astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import scipy.sparse as sp
@@ -36,8 +38,8 @@ def _map_counts(values, n_genes, highest, cumulated):  # pragma: no cover - comp
 def _transform_row(values, n_genes, total, mode, cumulated):  # pragma: no cover - compiled
     """Transform the panel values of one cell in place; return the value that its zeros take.
 
-    `values` are the entries that are not zero, `n_genes` counts the measured panel genes, `total` is the sum over all
-    genes, `cumulated` the running sum of the sorted target profile.
+    `values` are the entries that are not zero, `n_genes` counts the measured panel genes, `total` is the sum over
+    these, `cumulated` the running sum of the sorted target profile.
     """
     n = len(values)
     if mode == IDENTITY:
@@ -96,14 +98,17 @@ def _transform_row(values, n_genes, total, mode, cumulated):  # pragma: no cover
 
 @numba.njit(nogil=True, cache=True)
 def _gather_row(indices, data, start, stop, position, columns, values):  # pragma: no cover - compiled
-    """Copy the panel entries of one CSR row; return their number and the sum over all genes."""
+    """Copy the panel entries of one CSR row; return their number and their sum.
+
+    The sum leaves out other columns, so that antibodies, peaks and genes unknown to the model move no cell.
+    """
     n = 0
     total = 0.0
     for k in range(start, stop):
         value = data[k]
-        total += value
         gene = position[indices[k]]
         if gene >= 0 and value != 0:
+            total += value
             columns[n] = gene
             values[n] = value
             n += 1
@@ -112,7 +117,7 @@ def _gather_row(indices, data, start, stop, position, columns, values):  # pragm
 
 @numba.njit(parallel=True, nogil=True, cache=True)
 def _fill(
-    indptr, indices, data, position, n_genes, mode, cumulated, gain, shift, target, out, similarity
+    indptr, indices, data, position, n_genes, min_entries, mode, cumulated, gain, shift, target, out, similarity
 ):  # pragma: no cover - compiled
     n_panel = len(gain)
     target_sum = target.sum()
@@ -138,11 +143,13 @@ def _fill(
             product += (values[k] - zero) * target[columns[k]]
         variance = second - first * first / max(n_genes, 1)
         similarity[row] = product / np.sqrt(variance) if variance > 1e-8 else 0.0
+        if n < min_entries:
+            similarity[row] = np.nan
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
 def _moments(
-    indptr, indices, data, position, n_genes, mode, cumulated, group, n_groups, sums, squares, zeros
+    indptr, indices, data, position, n_genes, min_entries, mode, cumulated, group, counts, sums, squares, zeros
 ):  # pragma: no cover - compiled
     """Sums of transformed values by part, group and gene; entries at zero are added up once a cell, in `zeros`."""
     n_parts = len(sums)
@@ -156,12 +163,95 @@ def _moments(
             columns = np.empty(stop - start, dtype=np.int32)
             values = np.empty(stop - start, dtype=np.float32)
             n, total = _gather_row(indices, data, start, stop, position, columns, values)
+            if n < min_entries:
+                continue
+            counts[part, g] += 1
             zero = _transform_row(values[:n], n_genes, total, mode, cumulated)
             zeros[part, g, 0] += zero
             zeros[part, g, 1] += zero * zero
             for k in range(n):
                 sums[part, g, columns[k]] += values[k] - zero
                 squares[part, g, columns[k]] += values[k] * values[k] - zero * zero
+
+
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _inspect(indptr, indices, data, n_columns, facts):  # pragma: no cover - compiled
+    """Facts by part: lowest and highest value, sum, fractions, disorder within rows, columns outside the matrix."""
+    n_parts = len(facts)
+    n_rows = len(indptr) - 1
+    for part in numba.prange(n_parts):
+        first, last = part * n_rows // n_parts, (part + 1) * n_rows // n_parts
+        disorder = 0
+        outside = 0
+        for row in range(first, last):
+            previous = -1
+            for k in range(indptr[row], indptr[row + 1]):
+                column = indices[k]
+                disorder += column <= previous
+                outside += column < 0 or column >= n_columns
+                previous = column
+        lowest = data[0]
+        highest = data[0]
+        total = 0.0
+        fractions = 0
+        for k in range(indptr[first], indptr[last]):
+            value = data[k]
+            lowest = min(lowest, value)
+            highest = max(highest, value)
+            total += value
+            fractions += value != np.floor(value)
+        facts[part, 0] = lowest
+        facts[part, 1] = highest
+        facts[part, 2] = total
+        facts[part, 3] = fractions
+        facts[part, 4] = disorder
+        facts[part, 5] = outside
+
+
+class BlockFacts(NamedTuple):
+    """What one pass over the entries of a CSR block says."""
+
+    lowest: float
+    highest: float
+    #: Whether no value is NaN or infinite.
+    finite: bool
+    #: Whether all values are whole numbers.
+    whole: bool
+    #: Whether columns ascend within each row, without repeats.
+    canonical: bool
+    #: Whether all columns are within the matrix.
+    inside: bool
+
+
+def inspect_block(block: sp.csr_matrix) -> BlockFacts:
+    """Look at values and columns of a CSR block, in one pass and before anything else reads them."""
+    if block.data.size == 0:
+        return BlockFacts(0.0, 0.0, True, True, True, True)
+    facts = np.empty((max(numba.get_num_threads(), 1), 6))
+    _inspect(block.indptr.astype(np.int64, copy=False), block.indices, block.data, np.int64(block.shape[1]), facts)
+    return BlockFacts(
+        lowest=float(facts[:, 0].min()),
+        highest=float(facts[:, 1].max()),
+        finite=bool(np.isfinite(facts[:, 2].sum())),
+        whole=not facts[:, 3].any(),
+        canonical=not facts[:, 4].any(),
+        inside=not facts[:, 5].any(),
+    )
+
+
+def least_entries(n_genes: int) -> int:
+    """Number of measured panel genes that a cell must show: with fewer, ranks are those of ties.
+
+    Parameters
+    ----------
+    n_genes
+        Measured genes of the panel.
+
+    Returns
+    -------
+    A hundredth of them, 50 at most.
+    """
+    return max(1, min(50, -(-n_genes // 100)))
 
 
 def target_cumulated(quantiles: np.ndarray, n_genes: int) -> np.ndarray:
@@ -207,7 +297,8 @@ def transform_rows(
 
     Returns
     -------
-    Rows × panel in float32, and the correlation of each row with `target`.
+    Rows × panel in float32, and the correlation of each row with `target`; NaN for rows that show fewer genes than
+    :func:`least_entries` asks for.
     """
     out = np.empty((block.shape[0], len(gain)), dtype=np.float32) if out is None else out[: block.shape[0]]
     similarity = np.empty(block.shape[0], dtype=np.float64)
@@ -219,6 +310,7 @@ def transform_rows(
         block.data,
         position.astype(np.int32, copy=False),
         n_genes,
+        least_entries(n_genes),
         mode,
         cumulated,
         np.where(unmeasured, 0, gain).astype(np.float32),
@@ -228,6 +320,20 @@ def transform_rows(
         similarity,
     )
     return out, similarity
+
+
+class Moments(NamedTuple):
+    """Sums over the cells of each group that show enough genes."""
+
+    #: Cells (groups).
+    counts: np.ndarray
+    #: Sum of transformed values (groups × panel, float64).
+    sums: np.ndarray
+    #: Sum of their squares (groups × panel, float64).
+    squares: np.ndarray
+
+    def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
+        return Moments(self.counts + other.counts, self.sums + other.sums, self.squares + other.squares)
 
 
 def group_moments(
@@ -240,28 +346,30 @@ def group_moments(
     cumulated: np.ndarray,
     group: np.ndarray,
     n_groups: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and sum of squares of transformed values, by group and panel gene (groups × panel, float64).
+) -> Moments:
+    """Sums over cells of transformed values, by group and panel gene.
 
-    Rows whose `group` is −1 are left out.
+    Rows whose `group` is −1 are left out, and rows that show fewer genes than :func:`least_entries` asks for.
     """
     parts = max(numba.get_num_threads(), 1)
     sums = np.zeros((parts, n_groups, n_panel))
     squares = np.zeros((parts, n_groups, n_panel))
     zeros = np.zeros((parts, n_groups, 2))
+    counts = np.zeros((parts, n_groups), dtype=np.int64)
     _moments(
         block.indptr.astype(np.int64, copy=False),
         block.indices.astype(np.int32, copy=False),
         block.data,
         position.astype(np.int32, copy=False),
         n_genes,
+        least_entries(n_genes),
         mode,
         cumulated,
         group.astype(np.int64, copy=False),
-        n_groups,
+        counts,
         sums,
         squares,
         zeros,
     )
     total = zeros.sum(axis=0)
-    return sums.sum(axis=0) + total[:, :1], squares.sum(axis=0) + total[:, 1:]
+    return Moments(counts.sum(axis=0), sums.sum(axis=0) + total[:, :1], squares.sum(axis=0) + total[:, 1:])

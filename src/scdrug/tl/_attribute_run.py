@@ -13,8 +13,9 @@ import pandas as pd
 
 from .._validate import check_choice, plain
 from ..pp._checks import check_cells
+from ..pp._fit_harmonization import fit_harmonization
 from ..pp._genes import check_coverage, match_genes
-from ..pp._harmonization import Harmonization, cell_groups, fit_harmonization
+from ..pp._harmonization import Harmonization, cell_groups
 from ..pp._rows import iter_row_blocks
 from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output
 from ._predict import _resolve_model

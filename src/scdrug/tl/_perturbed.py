@@ -11,8 +11,8 @@ import pandas as pd
 
 from .._validate import examples
 from ..pp._checks import check_cells
+from ..pp._fit_harmonization import fit_harmonization
 from ..pp._genes import check_coverage, match_genes
-from ..pp._harmonization import fit_harmonization
 from ..pp._rows import iter_row_blocks
 from ._predict import _resolve_model
 

@@ -14,9 +14,11 @@ import pandas as pd
 from .._constants import KEYS
 from .._validate import plain
 from ..pp._checks import check_cells
+from ..pp._fit_harmonization import fit_harmonization
 from ..pp._genes import check_coverage, match_genes
-from ..pp._harmonization import Harmonization, cell_groups, fit_harmonization
+from ..pp._harmonization import Harmonization, cell_groups
 from ..pp._rows import iter_row_blocks
+from ..pp._transform import least_entries
 from ._keys import MIN_RELIABILITY, derived_keys
 
 if TYPE_CHECKING:
@@ -154,6 +156,7 @@ def predict_response(
         groups=groups,
         shift_by_group=shift_by_group,
         fit_mask=mask,
+        min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
     from ..model._predictor import RowPredictor  # loads torch
@@ -162,8 +165,19 @@ def predict_response(
     values, similarity, typicality = _predict_blocks(
         adata, RowPredictor(predictor_model, fitted, columns), len(ids), codes, layer=layer, chunk_size=chunk_size
     )
+    informative = np.isfinite(similarity)
     reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity)
-    verdict = _verdict(reliability, fitted.coverage)
+    verdict = _verdict(reliability[informative], fitted)
+    if not informative.all():
+        # a value would pull along every mean that is taken over cells
+        values[~informative] = np.nan
+        warnings.warn(
+            f"{int((~informative).sum()):,} of {len(informative):,} cells show fewer than "
+            f"{least_entries(int((~fitted.unmeasured).sum()))} of the model's genes, as empty droplets do. They were left out "
+            "of the fit and of the verdict; their predictions are missing (NaN) and their reliability is 0.",
+            UserWarning,
+            stacklevel=2,
+        )
 
     _store(adata, key_added, predictor_model, ids, columns, values, reliability, fitted, verdict)
     return adata if copy else None
@@ -210,22 +224,28 @@ def _predict_blocks(
 
 
 def _reliability(fitted: Harmonization, similarity: np.ndarray, typicality: np.ndarray, of_lines: float) -> np.ndarray:
-    """Product of coverage, similarity relative to the reference's own lines, and typicality (cells, 0-1)."""
+    """Product of coverage, similarity relative to the reference's own lines, typicality, and the cohort's (cells, 0-1).
+
+    Cells that show too few genes have none.
+    """
+    informative = np.isfinite(similarity)
     if fitted.scale == "scaled" and fitted.method != "none":
-        similarity = np.ones_like(similarity)  # centred values hold no profile that could be compared
-        of_lines = 1 / _FULL_SIMILARITY
-    relative = np.clip(similarity / max(_FULL_SIMILARITY * of_lines, 1e-6), 0, 1)
-    return (fitted.coverage * relative * np.clip(typicality, 0, 1)).astype(np.float32)
+        relative = informative.astype(float)  # centred values hold no profile that could be compared
+    else:
+        relative = np.clip(np.where(informative, similarity, 0) / max(_FULL_SIMILARITY * of_lines, 1e-6), 0, 1)
+    cohort = 1.0 if fitted.evidence is None else fitted.evidence.factor
+    return (fitted.coverage * cohort * relative * np.clip(typicality, 0, 1)).astype(np.float32)
 
 
-def _verdict(reliability: np.ndarray, coverage: float) -> str:
-    median = float(np.median(reliability))
+def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:
+    median = float(np.median(reliability)) if len(reliability) else 0.0
     if median >= MIN_RELIABILITY:
         return "ok"
+    weakness = None if fitted.evidence is None else fitted.evidence.weakness
     reason = (
-        f"only {coverage:.0%} of the model's genes are measured"
-        if coverage < 0.5
-        else "the cells do not resemble the model's reference"
+        f"only {fitted.coverage:.0%} of the model's genes are measured"
+        if fitted.coverage < 0.5
+        else weakness or "the cells do not resemble the model's reference"
     )
     return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."
 
@@ -267,5 +287,6 @@ def _store(
         drugs=_drug_table(model, ids),
         half_width=calibration.half_width[columns],
         interval_level=calibration.level,
+        n_uninformative=int((~np.isfinite(values[:, 0])).sum()) if values.size else 0,
         verdict=verdict,
     )

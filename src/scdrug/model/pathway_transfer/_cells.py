@@ -12,8 +12,8 @@ from ..._audit import check_unseen
 from ..._validate import check_key, examples
 from ...pp._checks import check_cells
 from ...pp._domains import BULK, CELLS
+from ...pp._fit_harmonization import fit_harmonization
 from ...pp._genes import check_coverage, match_genes
-from ...pp._harmonization import fit_harmonization
 from ...pp._profile import ReferenceProfile
 from ...pp._rows import iter_row_blocks
 from .._data import dense_expression

@@ -1,0 +1,290 @@
+"""Fit the map from a cohort of cells to the scale of a bulk reference, in one pass over the cells."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from .._validate import check_choice
+from ._evidence import count_showing, grouping_columns, judge_cohort, share_absent, warn_of_absent_groups
+from ._genes import GeneMatch, check_coverage
+from ._harmonization import Harmonization, row_mode
+from ._profile import ReferenceProfile
+from ._rows import iter_row_blocks, read_rows, sampled_rows
+from ._scale import Scale, refused_scaled, revise_scale, settle_scale, warn_if_assumed
+from ._transform import BlockFacts, Moments, group_moments, target_cumulated
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+METHODS = ("quantile", "zscore", "gene_zscore", "none")
+ANCHORS = ("similar", "nearest", "mean", "none")
+#: Cells below which a cohort's mean cannot be told from the cells themselves.
+_MIN_COHORT = 10
+_SCALED_NOTE = (
+    "Expression was scaled by gene, so nothing in it says where these cells lie among the cell lines: they are placed around "
+    "the average line. Only contrasts between cells of this object mean something, not levels or percentiles of one cell. "
+    "Pass counts or logarithms for more."
+)
+
+
+def fit_harmonization(
+    adata: AnnData,
+    profile: ReferenceProfile,
+    match: GeneMatch,
+    *,
+    method: str = "quantile",
+    anchor: str = "similar",
+    scale: str = "auto",
+    layer: str | None = None,
+    groups: pd.Categorical | None = None,
+    shift_by_group: bool = False,
+    fit_mask: np.ndarray | None = None,
+    lines: np.ndarray | None = None,
+    n_lines: int = 30,
+    min_coverage: float = 0.0,
+    chunk_size: int | None = None,
+) -> Harmonization:
+    """Fit a :class:`Harmonization` in one pass over the rows; see :func:`harmonize` for the parameters."""
+    check_choice("method", method, METHODS)
+    check_choice("anchor", anchor, ANCHORS)
+    if anchor == "nearest" and lines is None:
+        raise ValueError(
+            "`anchor='nearest'` averages named lines and needs their expression: pass the reference AnnData. "
+            "`anchor='similar'` does without."
+        )
+    if method == "none":
+        return _unfitted(
+            profile, match, adata.n_vars, Scale("scaled", "values were taken as they are", True), method, anchor
+        )
+    rows = sampled_rows(adata.n_obs)
+    sample = read_rows(adata, rows, layer=layer)
+    found = settle_scale(adata, sample, layer=layer, scale=scale, may_be_scaled=True)
+    match = _leave_out_undetected(adata, match, profile, sample, layer=layer, chunk_size=chunk_size, scale=found.name)
+    check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+    if method != "quantile" or found.name == "scaled":
+        warn_if_assumed(found, layer=layer)
+    if found.name == "scaled":
+        # values that were centred by gene can only be placed, not transformed, and where is not known
+        method, anchor = "gene_zscore", anchor if anchor == "none" else "mean"
+        warnings.warn(_SCALED_NOTE, UserWarning, stacklevel=4)
+    unfitted = _unfitted(profile, match, adata.n_vars, found, method, anchor)
+    if anchor == "none":
+        return unfitted
+    _check_groups(adata, rows, sample, unfitted)
+
+    names = ("all",) if groups is None else tuple(map(str, groups.categories))
+    codes = np.zeros(adata.n_obs, dtype=np.int64) if groups is None else np.asarray(groups.codes, dtype=np.int64)
+    fitted = codes if fit_mask is None else np.where(fit_mask, codes, -1)
+    moments, facts = _moments(adata, unfitted, fitted, len(names), layer=layer, chunk_size=chunk_size)
+    revised = revise_scale(
+        found, min(f.lowest for f in facts), max(f.highest for f in facts), all(f.whole for f in facts)
+    )
+    if revised.name == "scaled" != found.name:
+        raise ValueError(refused_scaled("adata.X" if layer is None else f"adata.layers[{layer!r}]", revised.reason))
+    if scale == "auto" and row_mode(method, revised.name) != row_mode(method, found.name):
+        warn_if_assumed(revised, layer=layer)
+        unfitted = replace(unfitted, scale=revised.name, scale_reason=revised.reason)
+        moments, _ = _moments(adata, unfitted, fitted, len(names), layer=layer, chunk_size=chunk_size)
+    _check_cohort(moments.counts, names, int((fitted >= 0).sum()))
+
+    placed = _place(unfitted, moments, names, shift_by_group=shift_by_group, lines=lines, n_lines=n_lines)
+    centre = moments.sums.sum(axis=0) / moments.counts.sum()
+    some = placed.place(sample[:: max(1, sample.shape[0] // 512)])
+    evidence = judge_cohort(
+        some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
+    )
+    return replace(placed, evidence=evidence)
+
+
+def _unfitted(
+    profile: ReferenceProfile, match: GeneMatch, n_vars: int, scale: Scale, method: str, anchor: str
+) -> Harmonization:
+    """Transform each cell on its own and shift nothing."""
+    unmeasured = match.columns < 0
+    position = np.full(n_vars, -1, dtype=np.int32)
+    position[match.columns[~unmeasured]] = np.flatnonzero(~unmeasured)
+    return Harmonization(
+        profile=profile,
+        method=method,
+        anchor=anchor,
+        scale=scale.name,
+        position=position,
+        unmeasured=unmeasured,
+        groups=("all",),
+        gain=np.ones((1, len(unmeasured)), dtype=np.float32),
+        shift=np.where(unmeasured, profile.mean, 0.0).astype(np.float32)[None],
+        target=profile.mean,
+        scale_reason=scale.reason,
+        n_undetected=match.n_undetected,
+    )
+
+
+def _moments(
+    adata: AnnData,
+    unfitted: Harmonization,
+    group: np.ndarray,
+    n_groups: int,
+    *,
+    layer: str | None,
+    chunk_size: int | None,
+) -> tuple[Moments, list[BlockFacts]]:
+    """Sums over the cells of each group, and what was seen of the blocks on the way."""
+    n_panel, n_genes = len(unfitted.unmeasured), int((~unfitted.unmeasured).sum())
+    total = Moments(np.zeros(n_groups, dtype=np.int64), *np.zeros((2, n_groups, n_panel)))
+    facts: list[BlockFacts] = []
+    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, facts=facts):
+        total += group_moments(
+            block,
+            position=unfitted.position,
+            n_panel=n_panel,
+            n_genes=n_genes,
+            mode=row_mode(unfitted.method, unfitted.scale),
+            cumulated=target_cumulated(unfitted.profile.quantiles, n_genes),
+            group=group[rows],
+            n_groups=n_groups,
+        )
+    return total, facts
+
+
+def _place(
+    unfitted: Harmonization,
+    moments: Moments,
+    names: tuple[str, ...],
+    *,
+    shift_by_group: bool,
+    lines: np.ndarray | None,
+    n_lines: int,
+) -> Harmonization:
+    """Gene-wise gains and shifts that put each group's mean where it belongs."""
+    profile, unmeasured, counts = unfitted.profile, unfitted.unmeasured, moments.counts
+    present = counts > 0
+    centre = moments.sums / np.maximum(counts, 1)[:, None]
+    gain = np.ones(centre.shape)
+    if unfitted.method == "gene_zscore":
+        spread = np.sqrt(np.maximum(moments.squares / np.maximum(counts, 1)[:, None] - centre**2, 0))
+        gain = np.where(spread > 1e-8, profile.sd / np.maximum(spread, 1e-8), 0.0)
+    targets = np.stack([_anchor(unfitted.anchor, profile, c, ~unmeasured, lines, n_lines) for c in centre])
+    shift = targets - centre * gain
+    target = targets[present].mean(axis=0)
+    if not shift_by_group:
+        # a platform shifts all cells alike: groups only help to find by how much, so their estimates are averaged
+        shift, gain = shift[present].mean(axis=0, keepdims=True), gain[present].mean(axis=0, keepdims=True)
+        names = ("all",)
+    else:
+        # groups without a cell to fit on share what the others have
+        shift[~present], gain[~present] = shift[present].mean(axis=0), gain[present].mean(axis=0)
+    shift = np.where(unmeasured, target, shift)
+    return replace(unfitted, groups=names, gain=gain.astype(np.float32), shift=shift.astype(np.float32), target=target)
+
+
+def _leave_out_undetected(
+    adata: AnnData,
+    match: GeneMatch,
+    profile: ReferenceProfile,
+    sample: sp.csr_matrix,
+    *,
+    layer: str | None,
+    chunk_size: int | None,
+    scale: str,
+) -> GeneMatch:
+    """Take genes for not measured that no cell shows, where a program rather than sequencing made them so."""
+    measured = match.columns >= 0
+    columns, typical = match.columns[measured], profile.mean[measured]
+    if scale == "scaled":
+        undetected = ~_varies(sample, columns)
+        if undetected.any():
+            undetected &= ~_varies(adata, columns, layer=layer, chunk_size=chunk_size)
+    else:
+        if not share_absent(count_showing(sample, columns), sample.shape[0], typical):
+            return match
+        n_showing = np.zeros(len(columns), dtype=np.int64)
+        for _, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
+            n_showing += count_showing(block, columns)
+        if not share_absent(n_showing, adata.n_obs, typical):
+            return match
+        undetected = n_showing == 0
+    if not undetected.any():
+        return match
+    left = match.without(np.flatnonzero(measured)[undetected])
+    if scale != "scaled":
+        warnings.warn(
+            f"{int(undetected.sum()):,} of the model's genes are zero in every cell, commonly expressed ones among them: they "
+            f"were not measured, or filtered out and filled with zeros, and are taken for missing (coverage {left.coverage:.0%} "
+            f"instead of {match.coverage:.0%}). Pass the measured values of all genes where there are any, for example "
+            "`adata.raw.to_adata()` or `layer='counts'`; join samples with `join='inner'`.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return left
+
+
+def _varies(
+    source: AnnData | sp.csr_matrix, columns: np.ndarray, *, layer: str | None = None, chunk_size: int | None = None
+) -> np.ndarray:
+    """Whether each of the named columns takes more than one value."""
+    blocks = (
+        [source] if sp.issparse(source) else (b for _, b in iter_row_blocks(source, layer=layer, chunk_size=chunk_size))
+    )
+    lowest, highest = np.full((2, len(columns)), np.nan)
+    for block in blocks:
+        part = block[:, columns]
+        lowest = np.fmin(lowest, part.min(axis=0).toarray().ravel())
+        highest = np.fmax(highest, part.max(axis=0).toarray().ravel())
+    return highest > lowest
+
+
+def _check_groups(adata: AnnData, rows: np.ndarray, sample: sp.csr_matrix, unfitted: Harmonization) -> None:
+    """Warn, for the first column of `obs` where it is so, of groups in which genes were not measured."""
+    if unfitted.scale == "scaled":
+        return
+    columns = np.flatnonzero(unfitted.position >= 0)
+    typical = unfitted.profile.mean[unfitted.position[columns]]
+    for labels in grouping_columns(adata, rows):
+        if warn_of_absent_groups(labels, sample, columns, typical, stacklevel=6):
+            return
+
+
+def _check_cohort(counts: np.ndarray, names: tuple[str, ...], n_named: int) -> None:
+    if n_named == 0:
+        raise ValueError("No cell is left to fit the harmonization on. `fit_on` must mark at least one cell.")
+    if counts.sum() == 0:
+        raise ValueError(
+            f"None of the {n_named} cells shows enough of the model's genes to be placed. They may be empty droplets, or the "
+            "matrix may hold other features than expression. Remove empty cells, or pass the right layer."
+        )
+    small = [name for name, count in zip(names, counts, strict=True) if 0 < count < _MIN_COHORT]
+    if small:
+        of = "The cohort" if len(names) == 1 else f"Groups {small[:5]}"
+        warnings.warn(
+            f"{of} of fewer than {_MIN_COHORT} cells: the offset between platforms cannot be told from what is special "
+            "about these cells, and predictions will look like those of an average tumour. Predict them together with "
+            "more cells of the same experiment.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _anchor(
+    anchor: str,
+    profile: ReferenceProfile,
+    centre: np.ndarray,
+    measured: np.ndarray,
+    lines: np.ndarray | None,
+    n_lines: int,
+) -> np.ndarray:
+    if anchor == "mean":
+        return profile.mean
+    if anchor == "similar":
+        return profile.anchor(centre, measured)
+    assert lines is not None
+    part = lines[:, measured]
+    deviations = part - part.mean(axis=1, keepdims=True)
+    similarity = deviations @ (centre[measured] - centre[measured].mean()) / np.linalg.norm(deviations, axis=1)
+    nearest = np.argsort(-similarity, kind="stable")[:n_lines]
+    return lines[nearest].mean(axis=0)

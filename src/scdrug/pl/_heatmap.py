@@ -92,6 +92,7 @@ def heatmap(
     predictions = read_predictions(adata, key)
     named = None if drugs is None else resolve_drugs(drugs, predictions.drugs)
     labels = group_labels(adata, groupby)
+    labels = pd.Categorical.from_codes(np.where(predictions.predicted, labels.codes, -1), categories=labels.categories)
     means = _group_means(predictions.table(use), labels, groupby)
     info = _group_info(predictions, labels)
 
@@ -120,14 +121,17 @@ def _group_means(table: pd.DataFrame, labels: pd.Categorical, groupby: str) -> p
         raise ValueError(f"No cell has a label in `adata.obs[{groupby!r}]`.")
     if (codes < 0).any():
         warnings.warn(
-            f"Left out {int((codes < 0).sum())} of {len(codes)} cells without label in `adata.obs[{groupby!r}]`.",
+            f"Left out {int((codes < 0).sum())} of {len(codes)} cells without prediction, or without label in "
+            f"`adata.obs[{groupby!r}]`.",
             UserWarning,
             stacklevel=3,
         )
     n = len(labels.categories)
     sums = class_sums(lambda block: table.iloc[:, block].to_numpy(), table.shape[1], codes, n)
     counts = np.bincount(codes[codes >= 0], minlength=n)
-    return pd.DataFrame(sums / counts[:, None], index=list(labels.categories), columns=list(table.columns))
+    present = counts > 0  # a group may hold nothing but cells without prediction
+    names = [name for name, there in zip(labels.categories, present) if there]
+    return pd.DataFrame(sums[present] / counts[present, None], index=names, columns=list(table.columns))
 
 
 def _group_info(predictions: Predictions, labels: pd.Categorical) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from .._constants import KEYS
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..tl._stored import check_use, read_predictions
-from ._style import FONT, SMALL, TEXT, arrows, diverging, new_axes, sequential, shorten
+from ._style import FONT, MIDDLE, SMALL, TEXT, arrows, diverging, new_axes, sequential, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -90,11 +90,17 @@ def response(
     ax = new_axes(ax, figsize)
     # cells in an order that has nothing to do with their values, or the last ones would hide the others
     order = np.random.default_rng(0).permutation(len(values))
+    predicted = np.isfinite(values)
+    if not predicted.any():
+        raise ValueError(f"No cell has a prediction of {ids[0]!r}: {predictions.verdict}")
     low, high = (0.0, 1.0) if use == "percentile" else _limits(values)
+    dot_size = size if size is not None else float(np.clip(30_000 / max(len(values), 1), 1.0, 28.0))
+    ax.scatter(*points[~predicted].T, color=MIDDLE, s=dot_size, linewidths=0, rasterized=True)
+    order = order[predicted[order]]
     dots = ax.scatter(
         *points[order].T,
         c=values[order],
-        s=size if size is not None else float(np.clip(30_000 / max(len(values), 1), 1.0, 28.0)),
+        s=dot_size,
         cmap=(diverging if use == "percentile" else sequential)(high_is_sensitive=predictions.sign(use) > 0),
         vmin=low,
         vmax=high,
@@ -121,7 +127,7 @@ def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str]:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    low, high = (float(limit) for limit in np.quantile(values, [0.01, 0.99]))
+    low, high = (float(limit) for limit in np.nanquantile(values, [0.01, 0.99]))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

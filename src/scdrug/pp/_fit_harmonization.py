@@ -59,9 +59,8 @@ def fit_harmonization(
             "`anchor='similar'` does without."
         )
     if method == "none":
-        return _unfitted(
-            profile, match, adata.n_vars, Scale("scaled", "values were taken as they are", True), method, anchor
-        )
+        as_is = Scale("scaled", "values were taken as they are", True)
+        return _unfitted(profile, match, adata.n_vars, as_is, method, anchor, layer)
     rows = sampled_rows(adata.n_obs)
     sample = read_rows(adata, rows, layer=layer)
     found = settle_scale(adata, sample, layer=layer, scale=scale, may_be_scaled=True)
@@ -73,7 +72,7 @@ def fit_harmonization(
         # values that were centred by gene can only be placed, not transformed, and where is not known
         method, anchor = "gene_zscore", anchor if anchor == "none" else "mean"
         warnings.warn(_SCALED_NOTE, UserWarning, stacklevel=4)
-    unfitted = _unfitted(profile, match, adata.n_vars, found, method, anchor)
+    unfitted = _unfitted(profile, match, adata.n_vars, found, method, anchor, layer)
     if anchor == "none":
         return unfitted
     _check_groups(adata, rows, sample, unfitted)
@@ -99,11 +98,17 @@ def fit_harmonization(
     evidence = judge_cohort(
         some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
     )
-    return replace(placed, evidence=evidence)
+    return replace(placed, evidence=evidence, check_again=not all(f.canonical for f in facts))
 
 
 def _unfitted(
-    profile: ReferenceProfile, match: GeneMatch, n_vars: int, scale: Scale, method: str, anchor: str
+    profile: ReferenceProfile,
+    match: GeneMatch,
+    n_vars: int,
+    scale: Scale,
+    method: str,
+    anchor: str,
+    layer: str | None,
 ) -> Harmonization:
     """Transform each cell on its own and shift nothing."""
     unmeasured = match.columns < 0
@@ -120,6 +125,7 @@ def _unfitted(
         gain=np.ones((1, len(unmeasured)), dtype=np.float32),
         shift=np.where(unmeasured, profile.mean, 0.0).astype(np.float32)[None],
         target=profile.mean,
+        layer=layer,
         scale_reason=scale.reason,
         n_undetected=match.n_undetected,
     )

@@ -54,10 +54,14 @@ class Harmonization:
     shift: np.ndarray
     #: Where the cohort is placed (G).
     target: np.ndarray
-    #: What was said of the scale, and what says so.
+    #: Layer that was read; `X` if `None`.
+    layer: str | None = None
+    #: What says so of the scale.
     scale_reason: str = ""
     #: Measured genes that no cell shows, taken for not measured.
     n_undetected: int = 0
+    #: Whether rows have to be looked at when they are read again: those of a fitted map were, unless they were out of order.
+    check_again: bool = True
     #: How far the cohort resembles the reference; `None` if nothing was fitted.
     evidence: CohortEvidence | None = None
 
@@ -65,11 +69,6 @@ class Harmonization:
     def coverage(self) -> float:
         """Share of the panel that the query measures."""
         return float(1 - self.unmeasured.mean())
-
-    @property
-    def is_unfitted(self) -> bool:
-        """Whether it was made without a pass over the cells."""
-        return self.method == "none" or self.anchor == "none"
 
     @cached_property
     def _cumulated(self) -> np.ndarray:
@@ -190,6 +189,7 @@ class Harmonization:
             {
                 "method": self.method,
                 "anchor": self.anchor,
+                "layer": self.layer or "",
                 "input_scale": self.scale,
                 "scale_reason": self.scale_reason,
                 "gene_coverage": self.coverage,

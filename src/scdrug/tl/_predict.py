@@ -209,7 +209,7 @@ def _predict_blocks(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
     similarity, typicality = np.empty((2, adata.n_obs))
-    check = predictor.harmonization.is_unfitted  # a fitted one has seen all rows
+    check = predictor.harmonization.check_again
     inputs = predictor.sample_inputs(adata)
     for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, check=check):
         values[rows], similarity[rows], typicality[rows] = predictor(

@@ -6,20 +6,26 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_choice, examples, plain
+from ..pp._evidence import warn_of_absent_groups
+from ..pp._genes import match_genes
+from ..pp._rows import read_rows
 from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES
-from ._stored import Predictions, check_use, is_ranking, read_predictions
+from ._stored import Predictions, check_use, group_labels, is_ranking, read_predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
+#: Cells of each group whose expression is looked at for genes that were not measured in it.
+_ROWS_LOOKED_AT = 50
 _SCORE = "difference of means (group minus reference), oriented so that positive = group is more sensitive"
 _NOTES = {
     "cells": "p-values describe how well the cells are separated. Cells of a patient are not independent replicates, "
@@ -141,7 +147,9 @@ def rank_drugs(
     predictions = read_predictions(adata, key)
     _check_key_added(adata, key_added)
     design = read_design(adata, groupby, groups, reference, sample_key)
-    design = design.leave_out_small(min_cells)
+    design = _leave_out_unpredicted(design, predictions).leave_out_small(min_cells)
+    for column in dict.fromkeys([groupby] if sample_key is None else [groupby, sample_key]):
+        _check_measured(adata, predictions, column)
     method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
 
     compare = compare_over_cells if sample_key is None else compare_over_samples
@@ -169,6 +177,48 @@ def rank_drugs(
     # assigning the whole of `uns` also makes a view an object of its own, which writing a single key does with a warning
     adata.uns = {**adata.uns, key_added: {"params": plain(params), "table": table}}
     return adata if copy else None
+
+
+def _leave_out_unpredicted(design: Design, predictions: Predictions) -> Design:
+    n = int((~predictions.predicted[design.rows]).sum())
+    if n:
+        warnings.warn(
+            f"Left out {n} of {len(design.rows)} cells without prediction: they showed too few genes.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return design.only(predictions.predicted)
+
+
+def _check_measured(adata: AnnData, predictions: Predictions, column: str) -> None:
+    """Warn if genes that the model reads were not measured in a group, where expression is still at hand to tell."""
+    fitted = predictions.provenance.get("harmonization", {})
+    layer = str(fitted.get("layer", "")) or None
+    if "layer" not in fitted or fitted["input_scale"] == "scaled":
+        return
+    if (adata.X is None) if layer is None else (layer not in adata.layers):
+        return
+    labels = group_labels(adata, column)
+    rows = np.unique(
+        np.concatenate([_spread(np.flatnonzero(labels.codes == g)) for g in range(len(labels.categories))])
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to say of names was said when the cells were predicted
+        match = match_genes(adata.var_names, fitted["genes"])
+    used = (match.columns >= 0) & np.asarray(fitted["measured"], dtype=bool)
+    if used.any() and len(rows):
+        warn_of_absent_groups(
+            pd.Series(np.asarray(labels)[rows], name=column),
+            read_rows(adata, rows, layer=layer),
+            match.columns[used],
+            np.asarray(fitted["target"])[used],
+            stacklevel=4,
+        )
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """A few of the rows, evenly spaced."""
+    return rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), _ROWS_LOOKED_AT).astype(int))] if len(rows) else rows
 
 
 def _check_key_added(adata: AnnData, key_added: str) -> None:

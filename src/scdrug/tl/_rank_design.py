@@ -44,6 +44,12 @@ class Design:
 
         return read
 
+    def only(self, kept: np.ndarray) -> Design:
+        """Keep some of the cells (bool over all cells of the AnnData)."""
+        inside = kept[self.rows]
+        samples = None if self.samples is None else self.samples[inside]
+        return dataclasses.replace(self, rows=self.rows[inside], codes=self.codes[inside], samples=samples)
+
     def leave_out_small(self, min_cells: int) -> Design:
         """Drop groups with fewer cells, with a warning; a reference or nothing but small groups is an error."""
         counts = np.bincount(self.codes, minlength=len(self.names))

@@ -38,6 +38,11 @@ class Predictions:
     #: Everything in ``uns``.
     provenance: Mapping[str, Any]
 
+    @property
+    def predicted(self) -> np.ndarray:
+        """Whether each cell showed enough genes to be predicted (cells, bool)."""
+        return self.response.iloc[:, 0].notna().to_numpy()
+
     def table(self, use: str) -> pd.DataFrame:
         """Return the percentile or the response (cells × drug ids)."""
         return self.percentile if use == "percentile" else self.response

@@ -168,7 +168,12 @@ def predict_cells(
     shell = _shell(cells, options.get("layer"))
     everything = len(wanted) == len(model.drugs)
     predict_response(shell, model, drugs=None if everything else wanted, **options)
-    return shell.obsm[KEYS.PREDICTED].loc[:, wanted].to_numpy(dtype=np.float32)
+    values = shell.obsm[KEYS.PREDICTED].loc[:, wanted].to_numpy(dtype=np.float32)
+    without = np.isnan(values).all(axis=1)
+    if without.any() and not without.all():
+        # a cell that shows nothing is judged like the others, by what is known of it: that it belongs to the cohort
+        values[without] = values[~without].mean(axis=0)
+    return values
 
 
 def predict_bulk(model: DrugResponseModel, data: TransferData, *, drugs: Sequence[str]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -79,6 +81,10 @@ def test_values_that_are_not_finite_are_an_error_that_says_where(bad: float) -> 
     ("values", "scale"),
     [
         (np.array([[0, 1, 5000], [2, 0, 3]]), "counts"),
+        (np.array([[0.5, 0.25, 0.25], [0, 0.9, 0.1], [0.3, 0.3, 0.4]]), "linear"),
+        (np.log10(1 + 1000 * np.array([[0.5, 0.25, 0.25], [0, 0.9, 0.1], [0.3, 0.3, 0.4]])), "log"),
+        (np.log2(1 + np.array([[5, 2.5, 2.5], [0, 9, 1], [3, 3, 4]])), "log"),
+        (np.abs(np.random.default_rng(0).normal(size=(400, 50))) / np.sqrt(1 - 2 / np.pi), "scaled"),
         (np.array([[0, 1.5, 5000], [2, 0, 3]]), "linear"),
         (np.array([[0, 1.5, 9.2], [2, 0, 3]]), "log"),
         (np.array([[0, -1.5, 2.2], [2, 0, 3]]), "scaled"),
@@ -112,3 +118,86 @@ def test_nothing_but_zeros_is_an_error() -> None:
     empty = ad.AnnData(sp.csr_matrix((4, 3), dtype=np.float32), obs=pd.DataFrame(index=list("abcd")))
     with pytest.raises(ValueError, match="nothing but zeros"):
         check_scale(empty)
+
+
+def test_what_the_scale_was_taken_for_is_said_where_it_matters_and_nothing_confirms_it() -> None:
+    from scdrug import pp
+    from scdrug.datasets import toy, toy_cells
+
+    cells, reference = toy_cells(n_cells=60), toy()
+    cells.X = np.log1p(cells.X.toarray())[:, :]
+    with pytest.warns(UserWarning, match="taken for 'log' values"):
+        pp.harmonize(cells, reference, method="zscore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pp.harmonize(cells, reference)  # ranks are the same on every scale
+        pp.harmonize(cells, reference, method="zscore", scale="log")
+
+
+def _with_repeats(counts: sp.csr_matrix) -> sp.csr_matrix:
+    coo = counts.tocoo()
+    again = coo.data >= 2
+    data = np.concatenate([coo.data - again, np.ones(again.sum(), dtype=np.float32)])
+    rows, columns = np.concatenate([coo.row, coo.row[again]]), np.concatenate([coo.col, coo.col[again]])
+    order = np.lexsort((-columns, rows))  # unsorted as well
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=counts.shape[0]))])
+    return sp.csr_matrix((data[order], columns[order], indptr), shape=counts.shape)
+
+
+@pytest.mark.parametrize("change", ["repeats", "explicit zeros", "int64", "unsorted csc"])
+def test_sparse_invariants_are_not_assumed(change: str) -> None:
+    counts = _counts()
+    other = counts.copy()
+    if change == "repeats":
+        other = _with_repeats(counts)
+        assert not other.has_canonical_format
+    elif change == "explicit zeros":
+        other = (counts + sp.csr_matrix(np.ones(counts.shape, dtype=np.float32))).tocsr()
+        other.data = other.data - 1
+    elif change == "int64":
+        other.indices, other.indptr = other.indices.astype(np.int64), other.indptr.astype(np.int64)
+    else:
+        other = _with_repeats(sp.csr_matrix(counts.T)).T
+    before = other.copy()
+    np.testing.assert_array_equal(_stack(ad.AnnData(other), chunk_size=9), counts.toarray())
+    np.testing.assert_array_equal(other.indices, before.indices)  # the user's matrix is left as it was
+
+
+@pytest.mark.parametrize("damage", ["column", "negative", "pointers", "short"])
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_broken_sparse_matrices_are_refused_before_compiled_code_reads_them(damage: str, form: str) -> None:
+    broken = _counts().asformat(form)
+    if damage == "column":
+        broken.indices[7] = 10**6
+    elif damage == "negative":
+        broken.indices[7] = -5
+    elif damage == "pointers":
+        broken.indptr[3] = broken.indptr[2] - 1
+    else:
+        broken.indptr[-1] += 50
+    adata = ad.AnnData(_counts().asformat(form))
+    adata.X.indices, adata.X.indptr = broken.indices, broken.indptr
+    for whole in (adata, ad.AnnData(_counts())):
+        if whole is not adata:
+            whole.layers["bad"] = adata.X
+            with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+                _stack(whole, layer="bad")
+        else:
+            with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+                _stack(whole)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (np.full((3, 2), "1", dtype=object), TypeError, "real numbers; found values of type object"),
+        (np.ones((3, 2), dtype=complex), TypeError, "complex"),
+        (np.full((3, 2), 1e38), ValueError, "where a value is missing"),
+        (np.full((3, 2), 1e300), ValueError, "infinite"),
+    ],
+)
+def test_values_that_are_no_measurements_are_refused(values: np.ndarray, error, message: str) -> None:
+    adata = ad.AnnData(np.ones((3, 2), dtype=np.float32))
+    adata.layers["other"] = values
+    with pytest.raises(error, match=message):
+        _stack(adata, layer="other")

@@ -14,9 +14,15 @@ from ._harmonization import cell_groups
 from ._pool import pool_neighbors
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks
+from ._scale import detect_scale
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+#: Lines below which standard deviations of genes are noise.
+_MIN_LINES = 3
+#: Logarithms of expression stay below.
+_LARGEST_LOG = 25.0
 
 
 def harmonize(
@@ -144,6 +150,18 @@ def as_profile(
     """Return the profile of a reference, and the expression of its lines when asked and possible."""
     if isinstance(reference, ReferenceProfile):
         return reference, None
-    matrix = reference.X
-    dense = np.asarray(matrix.todense() if sp.issparse(matrix) else matrix, dtype=np.float32)
+    if reference.n_obs < _MIN_LINES:
+        raise ValueError(
+            f"A reference of {reference.n_obs} lines says nothing about how lines vary; at least {_MIN_LINES} are needed, "
+            "and hundreds are usual."
+        )
+    blocks = [block for _, block in iter_row_blocks(reference)]  # refuses what is no finite number
+    dense = sp.vstack(blocks).toarray()
+    if (np.ptp(dense, axis=0) == 0).all():
+        raise ValueError("All lines of the reference have the same expression. Expected lines × genes that differ.")
+    if detect_scale(sp.csr_matrix(dense)) in ("counts", "linear") and dense.max() > _LARGEST_LOG:
+        raise ValueError(
+            f"The reference holds counts or other values before the logarithm (up to {dense.max():.4g}); cells would be "
+            "placed by its few largest genes. Take logarithms first, for example np.log2(TPM + 1)."
+        )
     return ReferenceProfile.fit(dense, reference.var_names), dense if with_lines else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,6 +65,8 @@ class Harmonization:
     shift: np.ndarray
     #: Where the cohort is placed (G).
     target: np.ndarray
+    #: How genes were found, see :meth:`GeneMatch.summary`.
+    gene_names: dict[str, Any] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:
@@ -196,6 +198,7 @@ class Harmonization:
                 "anchor": self.anchor,
                 "input_scale": self.scale,
                 "gene_coverage": self.coverage,
+                "gene_names": self.gene_names,
                 "groups": np.asarray(self.groups, dtype=str),
                 "genes": np.asarray(self.profile.genes, dtype=str),
                 "measured": ~self.unmeasured,
@@ -252,6 +255,7 @@ def fit_harmonization(
         "scale": scale,
         "position": position,
         "unmeasured": unmeasured,
+        "gene_names": match.summary(),
     }
     if method == "none" or anchor == "none":
         shift = np.where(unmeasured, profile.mean, 0.0).astype(np.float32)[None]

@@ -73,7 +73,9 @@ def read_features(adata: AnnData, names: list[str], own: AbstractSet[str]) -> Fe
             other |= np.isin(codes, no_genes)
     table = gene_table()
     for i, name in enumerate(names):
-        if other[i] or species[i] or name in table.by_symbol or name in own or name.startswith("ENSG"):
+        if other[i] or species[i] or name in own or name.startswith("ENSG"):
+            continue
+        if name in table.by_symbol or name in table.by_alias:
             continue
         if is_other_species(name):
             species[i] = True

@@ -33,12 +33,13 @@ _OTHER_GENOME = (
     r"canfam\d+|oarv?\d+|bostau\d+|pantro\d+"
 )
 _OTHER_FEATURE = (
-    r"adt|prot(?:ein)?|antibody|abseq|ab|hto|hashtag\d*|cmo|atac|peaks?|crispr|[sg]g?rna|sg|guide|motif|regulon|"
-    r"multiplex\w*|totalseq[-_]?[a-d]?|pabo|meth\w*|cnv|mut(?:ation)?|phospho\w*"
+    r"adt|prot(?:ein)?|antibody|anti|abseq|ab|hto|hashtag\d*|cmo|atac|peaks?|crispr|[sg]g?rna|sg|guide|motif|regulon|"
+    r"multiplex\w*|totalseq[-_]?[a-d]?|total[a-d]|pabo|meth(?:ylation)?|cnv|mut(?:ation)?|phospho"
 )
 _SPECIES_NAME = re.compile(rf"(?:{_OTHER_GENOME})[_:.|-]|ENS(?!G\d)[A-Z]{{3,6}}G\d{{6}}", re.IGNORECASE)
 _FEATURE_NAME = re.compile(
     rf"(?:{_OTHER_FEATURE})[_:.|-]|"
+    r"ERCC-\d{5}$|"
     r"(?:\w+:)?(?:chr\w+(?:\.\d+)?|\d\d?|[XYM]|(?:GL|KI|KZ|JH)\d{6}(?:\.\d+)?)[:_-]\d+[-_]\d+$",
     re.IGNORECASE,
 )
@@ -88,7 +89,7 @@ def read_gene_names(names: Iterable[object], panel: Iterable[object] | None = No
     for _ in range(3):  # decorations can be nested: rna:GRCh38_TP53
         if known >= _MIN_WITH:
             break
-        found = _best_form(sample, known, own)
+        found = _best_form(sample, known, own) or _both_sides(sample, known, own)
         if found is None:
             break
         known, form = found
@@ -107,12 +108,15 @@ def sample_names(names: Sequence[str]) -> list[str]:
 
 
 def known_share(names: Sequence[str], own: AbstractSet[str] = frozenset()) -> float:
-    """Share of names that are of human genes, or of those in `own`."""
+    """Share of names that are approved ones or ids of human genes, or in `own`; short synonyms are like any label."""
     if not names:
         return 0.0
     table = gene_table()
-    entrez = detect_gene_ids(names) == "entrez"
-    return sum(name in own or table.lookup(name, entrez=entrez)[1] != "unknown" for name in names) / len(names)
+    numbers = [name for name in names if name.isdecimal()]
+    entrez = len(numbers) == len(names) and detect_gene_ids(sorted(numbers, key=int)) == "entrez"
+    return sum(
+        name in own or table.lookup(name, entrez=entrez)[1] in ("symbol", "ensembl", "entrez") for name in names
+    ) / len(names)
 
 
 def is_other_species(name: str) -> bool:
@@ -149,11 +153,34 @@ def _best_form(sample: list[str], known: float, own: AbstractSet[str]) -> tuple[
     """The form that makes most names known, with their share."""
     best: tuple[float, _Form] | None = None
     for form in _forms(sample, own):
-        read = [form.read(name) for name in sample]
-        share = known_share(read, own)
+        share = known_share([form.read(name) for name in sample], own)
         if share >= max(_MIN_KNOWN, 2 * known) and (best is None or share > best[0] + 0.02):
             best = share, form
     return best
+
+
+def _both_sides(sample: list[str], known: float, own: AbstractSet[str]) -> tuple[float, _Form] | None:
+    """A prefix that all names share together with something after the gene: GRCh38_TP53_RNA."""
+    for separator in _SEPARATORS:
+        parts = [_split(name, separator, "first") for name in sample]
+        heads = Counter(part[0] for part in parts if part is not None)
+        head, count = heads.most_common(1)[0] if heads else ("", 0)
+        if count < _MIN_ALIKE * len(sample):
+            continue
+        outer = _prefix(head, separator)
+        inner = _best_form([outer.read(name) for name in sample], known, own)
+        if inner is not None:
+            share, form = inner
+            return share, _Form(f"{outer.what} and {form.what}", _after(outer.read, form.read))
+    return None
+
+
+def _prefix(head: str, separator: re.Pattern[str]) -> _Form:
+    return _Form(f"the prefix {head!r}", lambda name: _keep(name, separator, "first", 1, lambda token: token == head))
+
+
+def _after(first: Callable[[str], str], second: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda name: second(first(name))
 
 
 def _forms(sample: list[str], own: AbstractSet[str]) -> Iterator[_Form]:

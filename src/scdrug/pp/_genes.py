@@ -184,8 +184,8 @@ def measured_part(genes: list[str], columns: np.ndarray) -> dict[str, Any]:
 def say_repeated(repeated: Sequence[str], used: str) -> str:
     """What to tell of columns that were not needed."""
     return (
-        f"{len(repeated)} columns repeat the name of another gene, or are a synonym or id of it, such as "
-        f"{examples(sorted(set(repeated)), 3)}; {used} is used. `scdrug.pp.map_gene_ids(adata, duplicates='sum')` adds up "
+        f"{len(repeated)} columns repeat the name of another gene, such as {examples(sorted(set(repeated)), 3)} (synonyms and "
+        f"ids count as names); {used} is used. `scdrug.pp.map_gene_ids(adata, duplicates='sum')` adds up "
         "counts instead."
     )
 

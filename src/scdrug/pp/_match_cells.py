@@ -126,20 +126,21 @@ def _read_names(
     def of_genes(texts: list[str]) -> list[str]:
         return texts if features.is_gene.all() else [t if gene else "" for t, gene in zip(texts, features.is_gene)]
 
-    best = GeneNames(_without_numbers(names, features.is_gene), ""), "adata.var_names"
-    found = FoundGenes(of_genes(best[0].names), position, synonyms=synonyms)
-    kind = detect_gene_ids(names)
-    if len(found.best) >= _ENOUGH * len(position) or (kind.startswith("mouse") and not found.best):
-        return *best, found
-    tried = [(read_gene_names(of_genes(names), position), "adata.var_names")]
-    tried += [(read, f"adata.var[{key!r}]") for key, read in name_columns(adata.var, position.keys())]
-    for read, source in tried:
-        if source == "adata.var_names" and not read.stripped:
-            continue
-        other = FoundGenes(of_genes(read.names), position, synonyms=synonyms)
-        if len(other.best) > 2 * len(found.best) or (best[0].stripped and len(other.best) > 1.1 * len(found.best)):
-            best, found = (read, source), other
-    return *best, found
+    plain = GeneNames(_without_numbers(names, features.is_gene), "")
+    found = FoundGenes(of_genes(plain.names), position, synonyms=synonyms)
+    if len(found.best) >= _ENOUGH * len(position) or detect_gene_ids(names).startswith("mouse"):
+        return plain, "adata.var_names", found
+    tried = [("adata.var_names", read_gene_names(of_genes(names), position))]
+    tried += [(f"adata.var[{key!r}]", read) for key, read in name_columns(adata.var, position.keys())]
+    others = [
+        (read, source, FoundGenes(of_genes(read.names), position, synonyms=synonyms))
+        for source, read in tried
+        if read.stripped or source != "adata.var_names"
+    ]
+    best = max(others, key=lambda other: len(other[2].best), default=None)
+    if best is None or len(best[2].best) <= 2 * len(found.best):
+        return plain, "adata.var_names", found
+    return best
 
 
 def _without_numbers(names: list[str], is_gene: np.ndarray) -> list[str]:
@@ -184,6 +185,8 @@ def _without_filtered(adata: AnnData, layer: str | None, panel: list[str], match
 def _coverage_of_raw(adata: AnnData, match: GeneMatch, position: dict[str, int], *, synonyms: bool) -> float:
     """Share of the panel in `adata.raw` where that is clearly higher, else 0."""
     if match.coverage > 1 - _GAIN_OF_RAW or getattr(adata, "raw", None) is None:
+        return 0.0
+    if not match.n_filtered and adata.raw.var_names.equals(adata.var_names):
         return 0.0
     n_found = len(FoundGenes(as_names(adata.raw.var_names), position, synonyms=synonyms).best)
     coverage = n_found / len(match.columns)

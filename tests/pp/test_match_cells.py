@@ -312,11 +312,9 @@ def test_antibodies_do_not_change_predictions():
     names = list(counts.var_names[:5])
     proteins = cells(names, np.full((counts.n_obs, 5), 900.0))
     proteins.obs_names = counts.obs_names
-    ids = [f"ENSG-{i}" for i in range(5)]
     both = ad.concat([proteins, counts], axis=1)
     both.var["feature_types"] = ["Antibody Capture"] * 5 + ["Gene Expression"] * counts.n_vars
     both.obs = counts.obs
-    assert len(ids) == 5
     with pytest.warns(UserWarning, match="5 columns are not gene expression"):
         scdrug.tl.predict_response(both, model)
     np.testing.assert_allclose(both.obsm["predicted_response"], plain.obsm["predicted_response"], atol=1e-4)
@@ -397,3 +395,42 @@ def test_notes_are_given_once_and_only_when_there_is_something_to_say():
     with warnings.catch_warnings(action="error"):
         match_cells(cells(SYMBOLS), PANEL, min_coverage=0.5)
         match_cells(cells([f"GRCh38_{name}" for name in SYMBOLS]), PANEL, min_coverage=0.5, warn=False)
+
+
+def test_modalities_in_one_matrix_are_told_apart_by_their_prefixes():
+    peaks = [f"atac:chr1:{i}00-{i}50" for i in range(3 * len(SYMBOLS))]
+    proteins = [f"prot:{name}" for name in SYMBOLS[::7]]
+    names = [*peaks, *(f"rna:{name}" for name in SYMBOLS), *proteins]
+    match = quietly(cells(names))
+    assert (match.columns - len(peaks)).tolist() == EXPECTED
+    assert match.n_other_features == len(peaks) + len(proteins)
+
+
+def test_numbers_as_names_are_refused_naming_the_column_with_gene_names():
+    adata = cells(SYMBOLS)
+    adata.var["symbol"] = SYMBOLS
+    adata.var.index = pd.RangeIndex(len(SYMBOLS))
+    if all(isinstance(name, str) for name in adata.var_names):
+        pytest.skip("this anndata turns numbers into text itself")
+    with pytest.raises(TypeError, match=r"must be strings.*`adata.var\['symbol'\]` holds gene names"):
+        scdrug.pp.align_genes(adata, PANEL)
+
+
+def test_neighbours_to_pool_are_not_chosen_by_antibodies():
+    plain = scdrug.datasets.toy_cells()[:60].copy()
+    noise = cells(["ADT_1", "ADT_2"], np.random.default_rng(0).integers(0, 90_000, (60, 2)).astype(float))
+    noise.obs_names = plain.obs_names
+    both = ad.concat([noise, plain], axis=1)
+    reference = scdrug.datasets.toy()
+    with pytest.warns(UserWarning, match="2 columns are not gene expression"):
+        pooled = scdrug.pp.harmonize(both, reference, n_pool=5)
+    np.testing.assert_allclose(pooled.X, scdrug.pp.harmonize(plain, reference, n_pool=5).X, atol=1e-4)
+
+
+def test_aligned_genes_are_those_of_the_column_that_was_read():
+    adata = cells([str(i) for i in range(len(SYMBOLS))])
+    adata.var["gene_symbols"] = pd.Categorical(SYMBOLS)
+    with pytest.warns(UserWarning, match="gene_symbols"):
+        aligned = scdrug.pp.align_genes(adata, PANEL)
+    assert aligned.X.tolist() == adata.X[:, EXPECTED].tolist()
+    assert aligned.uns["gene_alignment"]["source"] == "adata.var['gene_symbols']"

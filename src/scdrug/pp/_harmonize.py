@@ -111,7 +111,7 @@ def harmonize(
     match = match_cells(adata, profile.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
     if n_pool != 1:
-        adata, layer = pool_neighbors(adata, n_pool, layer=layer), None
+        adata, layer = pool_neighbors(adata, n_pool, layer=layer, is_gene=match.is_gene), None
     fitted = fit_harmonization(
         adata,
         profile,

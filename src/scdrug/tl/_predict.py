@@ -111,7 +111,8 @@ def predict_response(
     Warns
     -----
     UserWarning
-        If no drug can be ranked for these cells, or if existing results are replaced.
+        If no drug can be ranked for these cells, or if existing results are replaced; if gene names had to be read
+        otherwise than as they stand, or columns are left out that are not expression of human genes.
 
     Notes
     -----

@@ -115,7 +115,7 @@ def test_two_names_in_one_and_other_spellings_are_read(form):
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from([*PREFIXES, ""]), st.sampled_from([*SUFFIXES, ""]))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_order_and_decoration_never_change_the_result(random, prefix, suffix):
     order = random.sample(range(len(SYMBOLS)), len(SYMBOLS))
     adata = cells([prefix + SYMBOLS[i] + suffix for i in order])

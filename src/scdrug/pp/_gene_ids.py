@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from .._validate import check_choice, check_key, examples, plain
 from ._gene_names import read_gene_names
-from ._gene_table import are_row_numbers, as_names, detect_gene_ids, gene_table
+from ._gene_table import are_entrez_ids, are_row_numbers, as_names, detect_gene_ids, gene_table
 from ._rows import iter_row_blocks
 from ._scale import check_scale
 
@@ -81,7 +81,7 @@ def map_names(
 def panel_rows(panel: list[str]) -> dict[int, str]:
     """Name that a panel uses, by row of the gene table; an approved symbol goes before a synonym."""
     table = gene_table()
-    entrez = bool(panel) and detect_gene_ids(panel) == "entrez"
+    entrez = are_entrez_ids(panel)
     names: dict[int, str] = {}
     for name in panel:
         row, what = table.lookup(name, entrez=entrez)

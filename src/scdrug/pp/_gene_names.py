@@ -28,7 +28,7 @@ _ID = re.compile(r"ENS[A-Z]*[GTP]\d{6,}(?:\.\d+)?|\d+|[NX][MRP]_\d+(?:\.\d+)?|HG
 _ONLY_HUMAN = re.compile(r"hla-[a-z]|linc\d{5}|ensg\d{11}|mir\d+hg$|rp11-\d")
 
 _OTHER_GENOME = (
-    r"mm\d+|grcm\d+|m(?:us)?_?musculus|mouse|rn\d+|rat|rnor[\d.]*|mratbn[\d.]*|mmul_?[\d.]*|rhemac\d+|macaque|"
+    r"mm\d*|grcm\d+|m(?:us)?_?musculus|mouse|rn\d+|rat|rnor[\d.]*|mratbn[\d.]*|mmul_?[\d.]*|rhemac\d+|macaque|"
     r"sscrofa[\d.]*|susscr\d+|pig|galgal\d+|chicken|grcz\d+|danrer\d+|zebrafish|bdgp\d+|dm\d+|wbcel\d+|saccer\d+|"
     r"canfam\d+|oarv?\d+|bostau\d+|pantro\d+"
 )

@@ -116,6 +116,11 @@ def are_row_numbers(names: Sequence[str]) -> bool:
     return consecutive or (len(numbers) >= 200 and int(numbers.max()) < _MAX_ROW_NUMBER)
 
 
+def are_entrez_ids(names: Sequence[str]) -> bool:
+    """Whether digits among names are Entrez ids; most lists of names have none, and are not looked at further."""
+    return any(map(str.isdecimal, names)) and detect_gene_ids(names) == "entrez"
+
+
 def detect_gene_ids(names: Iterable[object]) -> str:
     """Say what kind of gene ids most names are.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._validate import examples, plain
 from ._gene_ids import MOUSE_HINT, panel_rows
-from ._gene_table import NO_NAMES, are_row_numbers, as_names, detect_gene_ids, gene_table
+from ._gene_table import NO_NAMES, are_entrez_ids, are_row_numbers, as_names, detect_gene_ids, gene_table
 
 #: When several columns are synonyms of one panel gene, the kind of name that goes first.
 _PRECEDENCE = {"symbol": 0, "ensembl": 1, "entrez": 2, "alias": 3}
@@ -129,7 +129,7 @@ class FoundGenes:
     def __init__(self, names: Sequence[str], position: dict[str, int], *, synonyms: bool = True) -> None:
         table = gene_table()
         wanted = {row: position[gene] for row, gene in panel_rows(list(position)).items()} if synonyms else {}
-        entrez = synonyms and detect_gene_ids(names) == "entrez"
+        entrez = synonyms and are_entrez_ids(names)
         #: Best rank of each panel gene, and the columns that have it.
         self.best: dict[int, tuple[tuple[int, str], list[int]]] = {}
         #: Names of columns that were not needed.
@@ -137,7 +137,9 @@ class FoundGenes:
         for column, name in enumerate(names):
             i, kind = position.get(name), -1
             if i is None and synonyms and name not in NO_NAMES:
-                row, what = table.lookup(name, entrez=entrez)
+                row, what = table.by_symbol.get(name, -1), "symbol"
+                if row < 0:
+                    row, what = table.lookup(name, entrez=entrez)
                 i = wanted.get(row) if row >= 0 else None
                 # copies of genes on the Y chromosome are part of every annotation, and empty
                 kind = _PRECEDENCE.get(what, 0) + 9 * name.endswith("_PAR_Y")

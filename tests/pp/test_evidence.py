@@ -86,7 +86,7 @@ def test_too_few_genes_that_are_not_zero_are_refused_like_too_few_genes(trained,
 
 
 def test_samples_joined_with_zeros_are_named_when_predicted_and_when_ranked(trained, cells: ad.AnnData) -> None:
-    cells.obs["sample"] = np.where(np.arange(cells.n_obs) % 2, "b", "a")
+    cells.obs = pd.DataFrame({"sample": np.where(np.arange(cells.n_obs) % 2, "b", "a")}, index=cells.obs_names)
     half = [cells[cells.obs["sample"] == s].copy() for s in "ab"]
     half[1] = half[1][:, np.random.default_rng(0).random(cells.n_vars) < 0.5].copy()
     joined = ad.concat(half, join="outer")

@@ -261,11 +261,57 @@ def test_duplicates_can_be_an_error():
         scdrug.pp.map_gene_ids(cells(DUPLICATED, COUNTS.astype(float)), duplicates="error")
 
 
-def test_overwriting_a_column_of_var_is_announced():
+def test_what_the_user_stored_is_not_overwritten():
     adata = cells([TP53, EGFR])
     adata.var["original_gene_id"] = ["mine", "too"]
-    with pytest.warns(UserWarning, match="overwritten"):
+    with pytest.raises(ValueError, match=r"`adata.var\['original_gene_id'\]` holds something .*another `key_added`"):
         scdrug.pp.map_gene_ids(adata)
+    adata.uns["gene_mapping"] = {"mine": 1}
+    with pytest.raises(ValueError, match=r"`adata.uns\['gene_mapping'\]` holds something"):
+        scdrug.pp.map_gene_ids(adata, key_added="ids")
+    assert list(adata.var_names) == [TP53, EGFR]
+    assert list(adata.var["original_gene_id"]) == ["mine", "too"]
+    assert adata.uns["gene_mapping"] == {"mine": 1}
+
+
+def test_what_an_earlier_call_stored_is_replaced_with_a_warning():
+    adata = cells([TP53, EGFR])
+    scdrug.pp.map_gene_ids(adata)
+    with pytest.warns(UserWarning, match="Replacing the ids"):
+        scdrug.pp.map_gene_ids(adata)
+    assert list(adata.var["original_gene_id"]) == ["TP53", "EGFR"]
+    assert adata.uns["gene_mapping"]["n_symbol"] == 2
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_matrix, sp.csc_array])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, bool])
+def test_sums_never_overflow(container, dtype):
+    top = 1 if dtype is bool else np.iinfo(dtype).max
+    adata = cells([TP53, "P53", "EGFR"], container(np.array([[top, top, 1], [0, 1, 0]], dtype=dtype)))
+    scdrug.pp.map_gene_ids(adata, duplicates="sum")
+    dense = adata.X.toarray() if sp.issparse(adata.X) else adata.X
+    assert dense.tolist() == [[2 * int(top), 1], [1, 0]]
+
+
+def test_gene_ids_of_backed_files_are_mapped_in_a_copy(tmp_path):
+    cells([TP53, EGFR]).write_h5ad(tmp_path / "cells.h5ad")
+    backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for whole in (backed, backed[:1]):
+        mapped = scdrug.pp.map_gene_ids(whole, copy=True)
+        assert list(mapped.var_names) == ["TP53", "EGFR"]
+        assert not mapped.isbacked
+    assert list(backed.var_names) == [TP53, EGFR]
+    with pytest.raises(ValueError, match=r"view of a backed file cannot be changed. Pass `copy=True`"):
+        scdrug.pp.map_gene_ids(backed[:1])
+    backed.file.close()
+
+
+def test_gene_ids_with_a_prefix_are_mapped_with_a_warning():
+    adata = cells([f"GRCh38_{name}" for name in (TP53, EGFR, ERBB2)])
+    with pytest.warns(UserWarning, match="read without"):
+        scdrug.pp.map_gene_ids(adata)
+    assert list(adata.var_names) == ["TP53", "EGFR", "ERBB2"]
+    assert list(adata.var["original_gene_id"]) == [f"GRCh38_{name}" for name in (TP53, EGFR, ERBB2)]
 
 
 @pytest.mark.parametrize("ending", ["h5ad", "zarr"])
@@ -286,11 +332,12 @@ def test_results_survive_writing_and_reading(tmp_path, ending):
 
 
 def test_match_prefers_equal_names_and_uses_no_column_twice():
-    match = match_genes(["HER2", "ERBB2", EGFR, "x"], ["ERBB2", "EGFR", "NEU", "MYC"])
+    with pytest.warns(UserWarning, match="1 columns repeat .*'HER2'.*synonyms"):
+        match = match_genes(["HER2", "ERBB2", EGFR, "x"], ["ERBB2", "EGFR", "NEU", "MYC"])
     assert match.columns.tolist() == [1, 2, -1, -1]
     assert match.coverage == 0.5
     assert match.missing == ("NEU", "MYC")
-    assert (match.n_duplicated, match.n_synonyms) == (0, 1)
+    assert (match.n_duplicated, match.n_synonyms) == (1, 1)
 
 
 def test_match_finds_new_names_of_outdated_panel_genes():
@@ -310,6 +357,22 @@ def test_repeated_names_are_counted_warned_of_and_the_first_is_used():
         match = match_genes(["EGFR", "x", "EGFR", "KRAS", "KRAS", "x"], ["KRAS", "EGFR"])
     assert match.columns.tolist() == [3, 0]
     assert match.n_duplicated == 2
+
+
+@pytest.mark.parametrize("first", [[f"{TP53}.1", f"{TP53}.2"], ["P53", TP53], [TP53, "TP53"]])
+def test_repeated_ids_and_synonyms_are_warned_of_and_their_order_is_of_no_account(first):
+    chosen = set()
+    for names in ([*first, "KRAS"], [*first[::-1], "KRAS"]):
+        with pytest.warns(UserWarning, match="1 columns repeat"):
+            match = match_genes(names, ["TP53", "KRAS"])
+        chosen.add(names[match.columns[0]])
+        assert match.n_duplicated == 1
+    assert len(chosen) == 1
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "NA", "None", "", " ", "<NA>", None, float("nan")])
+def test_genes_without_a_name_are_never_matched(name):
+    assert match_genes([name, "KRAS"], ["KRAS", str(name), "APOA1", "RELN"]).columns.tolist() == [1, -1, -1, -1]
 
 
 @pytest.mark.parametrize("panel", [[], ["EGFR", "EGFR"]])
@@ -353,6 +416,7 @@ def test_match_of_sixty_thousand_names_is_fast():
         (["ENSMUSG00000059552"], "mouse Ensembl ids", "orthologues"),
         ([str(i) for i in range(50)], "row numbers", "adata.var_names"),
         (["peak_1"], "names that are not of human genes", "adata.var_names"),
+        (["tp53", "egfr", "kras"], "symbols in lower case", "str.upper"),
         (["KRAS", "MYC"], "human symbols such as 'KRAS', 'MYC'", "not only highly variable"),
         (["ENSG00000133703"], "human Ensembl ids", "not only highly variable"),
     ],

@@ -14,7 +14,7 @@ from .. import __version__
 from .._constants import KEYS
 from .._validate import plain, unique_slugs
 from ..pp._fit_harmonization import fit_harmonization
-from ..pp._genes import check_coverage, match_genes
+from ..pp._match_cells import match_cells
 from ..pp._rows import iter_row_blocks
 from ._data import DRUG_COLUMNS, ReferenceInfo
 from ._unseen import JoinedModel, choose_drugs
@@ -134,8 +134,7 @@ class PredictionMixin(ABC):
             expression, _ = self._training_arrays()
             adata, layer = self.adata, self._setup_arg("layer")
         model, ids, columns = self.select_drugs(drugs)
-        match = match_genes(adata.var_names, self.genes)
-        check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+        match = match_cells(adata, self.genes, layer=layer, min_coverage=min_coverage)
         fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
         values = np.empty((adata.n_obs, len(ids)), dtype=np.float32)
         names = np.asarray(adata.obs_names.astype(str), dtype=object)
@@ -216,8 +215,7 @@ class PredictionMixin(ABC):
         if adata is None:
             self._training_arrays()
             adata, layer = self.adata, self._setup_arg("layer")
-        match = match_genes(adata.var_names, self.genes)
-        check_coverage(match, min_coverage=0.0, names=adata.var_names)
+        match = match_cells(adata, self.genes, layer=layer, min_coverage=0.0)
         fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
         inputs = self._sample_inputs(adata)
         blocks = [

@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._align import align_genes
     from ._attention_clusters import cluster_attention
     from ._domains import join_domains
     from ._drugs import featurize_drugs
     from ._embed import embed_cells
     from ._gene_ids import map_gene_ids
-    from ._genes import align_genes
     from ._harmonize import harmonize
     from ._label_cells import label_cells
     from ._pathways import pathway_mask
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._response import binarize_response
 
 _MODULES = {
-    "align_genes": "_genes",
+    "align_genes": "_align",
     "binarize_response": "_response",
     "build_reference": "_reference",
     "cluster_attention": "_attention_clusters",

@@ -28,5 +28,13 @@ def check_cells(adata: AnnData) -> None:
             raise TypeError(
                 f"`adata.{axis}_names` must be strings; found {names.dtype}. "
                 f"Convert them with `adata.{axis}_names = adata.{axis}_names.astype(str)`"
-                + (" and check that genes carry names, not positions." if axis == "var" else ".")
+                + (f" and check that genes carry names, not positions.{_named(adata)}" if axis == "var" else ".")
             )
+
+
+def _named(adata: AnnData) -> str:
+    """Point out the column of `var` that holds gene names."""
+    from ._features import name_columns
+
+    column, _ = next(name_columns(adata.var, frozenset()), (None, None))
+    return "" if column is None else f" `adata.var[{column!r}]` holds gene names."

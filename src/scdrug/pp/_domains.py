@@ -11,8 +11,8 @@ from .._constants import KEYS
 from .._validate import check_key, examples
 from ._checks import check_cells
 from ._fit_harmonization import fit_harmonization
-from ._genes import check_coverage, match_genes
 from ._harmonization import cell_groups
+from ._match_cells import match_cells
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks
 
@@ -109,8 +109,7 @@ def join_domains(
         )
     lines = _dense(reference)
     profile = ReferenceProfile.fit(lines, reference.var_names)
-    match = match_genes(cells.var_names, profile.genes)
-    check_coverage(match, min_coverage=min_coverage, names=cells.var_names)
+    match = match_cells(cells, profile.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = cell_groups(cells, groupby=groupby, fit_on=fit_on)
 
     fitted = fit_harmonization(

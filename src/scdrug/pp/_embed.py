@@ -13,8 +13,8 @@ from .._validate import check_choice, plain
 from ._checks import check_cells
 from ._embed_common import cached, file_hash, fingerprint
 from ._fit_harmonization import fit_harmonization
-from ._genes import check_coverage, match_genes
 from ._harmonize import as_profile
+from ._match_cells import match_cells
 from ._rows import iter_row_blocks
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ def _embed_directions(
     else:
         source, method = reference, settings_["method"]
     profile, _ = as_profile(source)
-    match = match_genes(adata.var_names, profile.genes)
-    check_coverage(match, min_coverage=0.1, names=adata.var_names)
+    match = match_cells(adata, profile.genes, layer=layer, min_coverage=0.1)
     fitted = fit_harmonization(adata, profile, match, method=method, layer=layer)
     n = min(settings_["n_components"], len(profile.loadings))
     directions = profile.loadings[:n] / np.linalg.norm(profile.loadings[:n], axis=1, keepdims=True).clip(min=1e-12)

@@ -15,14 +15,16 @@ import scipy.sparse as sp
 
 from .._settings import settings
 from .._validate import examples
-from ._genes import match_genes
+from ._match_cells import match_cells
 from ._rows import iter_row_blocks
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def vocabulary_columns(adata: AnnData, genes: Sequence[str], *, what: str, min_genes: int) -> np.ndarray:
+def vocabulary_columns(
+    adata: AnnData, genes: Sequence[str], *, what: str, min_genes: int, layer: str | None = None
+) -> np.ndarray:
     """Column of `adata` for each gene of a vocabulary, −1 where it lacks the gene.
 
     Parameters
@@ -35,13 +37,15 @@ def vocabulary_columns(adata: AnnData, genes: Sequence[str], *, what: str, min_g
         Name of the encoder, for messages.
     min_genes
         Fewest genes that must be found.
+    layer
+        Layer that will be read; `X` if omitted.
 
     Raises
     ------
     ValueError
         If fewer genes are found.
     """
-    columns = match_genes(adata.var_names, genes).columns
+    columns = match_cells(adata, genes, layer=layer, min_coverage=None).columns
     n_found = int((columns >= 0).sum())
     if n_found < min_genes:
         raise ValueError(

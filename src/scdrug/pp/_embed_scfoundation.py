@@ -150,7 +150,9 @@ def embed_scfoundation(
 
     scale = check_scale(adata, layer=layer)
     n_genes = len(checkpoint.genes)
-    columns = vocabulary_columns(adata, checkpoint.genes, what="scFoundation", min_genes=min(_MIN_GENES, n_genes))
+    columns = vocabulary_columns(
+        adata, checkpoint.genes, what="scFoundation", min_genes=min(_MIN_GENES, n_genes), layer=layer
+    )
     where = resolve_device(device)
     encoder = checkpoint.encoder.to(where)
     out = np.zeros((adata.n_obs, checkpoint.width * (4 if pool == "all" else 1)), dtype=np.float32)

@@ -126,7 +126,7 @@ def embed_scgpt(
     import torch
 
     genes = [name for name in checkpoint.vocabulary if not name.startswith("<")]
-    columns = vocabulary_columns(adata, genes, what="scGPT", min_genes=min(_MIN_GENES, len(genes)))
+    columns = vocabulary_columns(adata, genes, what="scGPT", min_genes=min(_MIN_GENES, len(genes)), layer=layer)
     token_of = np.array([checkpoint.vocabulary[name] for name in genes], dtype=np.int64)
     where = resolve_device(device)
     encoder = checkpoint.encoder.to(where)

@@ -127,7 +127,7 @@ def _unfitted(
         target=profile.mean,
         layer=layer,
         scale_reason=scale.reason,
-        n_undetected=match.n_undetected,
+        gene_names=match.summary(),
     )
 
 
@@ -217,7 +217,7 @@ def _leave_out_undetected(
         undetected = n_showing == 0
     if not undetected.any():
         return match
-    left = match.without(np.flatnonzero(measured)[undetected])
+    left = match.without(np.flatnonzero(measured)[undetected], profile.genes)
     if scale != "scaled":
         warnings.warn(
             f"{int(undetected.sum()):,} of the model's genes are zero in every cell, commonly expressed ones among them: they "

@@ -13,7 +13,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import check_choice, check_key, examples, plain
-from ._gene_table import are_row_numbers, as_names, detect_gene_ids, gene_table
+from ._gene_names import read_gene_names
+from ._gene_table import are_entrez_ids, are_row_numbers, as_names, detect_gene_ids, gene_table
 from ._rows import iter_row_blocks
 from ._scale import check_scale
 
@@ -80,7 +81,7 @@ def map_names(
 def panel_rows(panel: list[str]) -> dict[int, str]:
     """Name that a panel uses, by row of the gene table; an approved symbol goes before a synonym."""
     table = gene_table()
-    entrez = bool(panel) and detect_gene_ids(panel) == "entrez"
+    entrez = are_entrez_ids(panel)
     names: dict[int, str] = {}
     for name in panel:
         row, what = table.lookup(name, entrez=entrez)
@@ -123,7 +124,7 @@ def map_gene_ids(
           column is lost.
         - ``"first"``: the same, but the first column instead of the highest.
         - ``"sum"``: columns are added up, in `X` and in every layer, and stand where the first one stood. For counts
-          and other linear values in memory only.
+          and other linear values in memory only; sums too large for small integers get a wider type.
         - ``"error"``: raise.
     key_added
         Column of `adata.var` for the ids as they were.
@@ -145,9 +146,15 @@ def map_gene_ids(
     ------
     ValueError
         If genes are of mouse, if no name is known, if `duplicates="error"` and there are some, or if sums are asked
-        for values that cannot be added.
+        for values that cannot be added; if `key_added` or ``uns["gene_mapping"]`` holds something of yours. Nothing is
+        changed then.
     KeyError
         If `column` is missing.
+
+    Warns
+    -----
+    UserWarning
+        If prefixes, suffixes or second names were taken off the ids, or if the ids of an earlier call are replaced.
 
     Examples
     --------
@@ -162,9 +169,15 @@ def map_gene_ids(
     check_choice("duplicates", duplicates, DUPLICATES)
     if column is not None:
         check_key(adata.var, column, where="adata.var")
+    if adata.isbacked and (adata.is_view and not copy):
+        raise ValueError("A view of a backed file cannot be changed. Pass `copy=True`, or `adata.to_memory()` first.")
     ids = as_names(adata.var_names if column is None else adata.var[column])
-    kind = _check_human(ids, panel=panel, source=source)
-    symbols, status = map_names(ids, panel=panel, source=source if kind == "unknown" else kind)
+    _check_own(adata, key_added, ids)
+    read = read_gene_names(ids, panel)
+    kind = _check_human(read.names, panel=panel, source=source)
+    if read.stripped:
+        warnings.warn(f"Gene ids were read without {read.stripped}.", UserWarning, stacklevel=2)
+    symbols, status = map_names(read.names, panel=panel, source=source if kind == "unknown" else kind)
     repeated = _repeated(symbols, status)
     if repeated and duplicates == "error":
         raise ValueError(
@@ -172,12 +185,11 @@ def map_gene_ids(
             "Choose `duplicates='highest'`, `'first'` or `'sum'`."
         )
 
-    adata = adata.copy() if copy else adata
-    if adata.is_view:
+    if copy:
+        adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
+    elif adata.is_view:
         adata._init_as_actual(adata.copy())
-    if key_added in adata.var and list(adata.var[key_added].astype(str)) != ids:
-        warnings.warn(f"`adata.var[{key_added!r}]` is overwritten; choose `key_added` to keep it.", stacklevel=2)
-    report = _report(kind, np.array(ids), status, repeated, duplicates)
+    report = _report(kind, np.array(ids), status, repeated, duplicates) | {"key_added": key_added}
     if repeated and duplicates == "sum":
         stay = _sum_columns(adata, symbols, repeated)
         ids, symbols = [ids[i] for i in stay], symbols[stay]
@@ -189,6 +201,23 @@ def map_gene_ids(
     adata.uns["gene_mapping"] = report
     logger.info("%d of %d gene names are known symbols or were translated", report["n_mapped"], report["n_genes"])
     return adata if copy else None
+
+
+def _check_own(adata: AnnData, key_added: str, ids: list[str]) -> None:
+    """Raise if the user's own results stand where the ids and the report would go."""
+    held = adata.uns.get("gene_mapping")
+    if held is not None and not (hasattr(held, "keys") and {"id_type", "n_mapped", "duplicates"} <= set(held.keys())):
+        raise ValueError(
+            "`adata.uns['gene_mapping']` holds something that scdrug did not store, and would be overwritten. Store it "
+            "under another key first."
+        )
+    if key_added in adata.var and as_names(adata.var[key_added]) != ids:
+        if held is None or held.get("key_added", "original_gene_id") != key_added:
+            raise ValueError(
+                f"`adata.var[{key_added!r}]` holds something that scdrug did not store, and would be overwritten. Choose "
+                "another `key_added`."
+            )
+        warnings.warn(f"Replacing the ids that `adata.var[{key_added!r}]` held.", UserWarning, stacklevel=3)
 
 
 def _check_human(ids: list[str], *, panel: Iterable[str] | None, source: str) -> str:
@@ -286,11 +315,20 @@ def _sum_columns(adata: AnnData, symbols: np.ndarray, repeated: list[str]) -> np
 
 
 def _times(matrix: Any, selector: sp.csr_matrix) -> Any:
-    """Matrix product that keeps container, storage order and number type."""
-    selector = selector.astype(matrix.dtype)
+    """Matrix product that keeps container, storage order and number type; sums that it cannot hold get a wider one."""
+    kind = matrix.dtype
+    if kind.kind in "biu":
+        wide = np.dtype(np.uint64 if kind.kind == "u" else np.int64)
+    else:
+        wide = np.result_type(kind, np.float32)
+    selector = selector.astype(wide)
     if isinstance(matrix, np.ndarray):
-        return np.ascontiguousarray((selector.T @ matrix.T).T)
-    return type(matrix)((matrix @ selector).asformat(matrix.format))
+        summed = np.ascontiguousarray((selector.T @ matrix.T.astype(wide)).T)
+    else:
+        summed = type(matrix)((matrix.astype(wide) @ selector).asformat(matrix.format))
+    narrow = summed.astype(kind)
+    lost = narrow.astype(wide) != summed if wide.kind in "iu" else np.isinf(narrow.max()) and not np.isinf(matrix.max())
+    return summed if (lost.nnz if sp.issparse(lost) else np.any(lost)) else narrow
 
 
 def _unique(symbols: np.ndarray) -> pd.Index:

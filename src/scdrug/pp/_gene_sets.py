@@ -123,7 +123,7 @@ def _check_sets(gene_sets: Mapping[str, Sequence[str]]) -> tuple[list[str], list
 def _match(panel: list[str], names: list[str], members: list[list[str]]) -> sp.csr_matrix:
     """Panel × sets, 1 where a gene is in a set, under any of its names."""
     universe = sorted({gene for genes in members for gene in genes})
-    columns = match_genes(universe, panel).columns
+    columns = match_genes(universe, panel, warn=False).columns
     if (columns < 0).all():
         raise ValueError(
             f"None of the {len(universe):,} genes of the sets ({_kind(universe)}, such as {examples(universe, 3)}) is in the "

@@ -17,6 +17,8 @@ GENE_ID_KINDS = ("symbol", "ensembl", "entrez", "mouse_ensembl", "mouse_symbol",
 _MIN_SHARE = 0.1
 #: Entrez ids of any few hundred human genes go beyond this; row numbers do not.
 _MAX_ROW_NUMBER = 100_000
+#: What files write where a gene has no name; "NA" and "NaN" are also synonyms of genes, but nobody means those.
+NO_NAMES = frozenset({"", "-", ".", "nan", "NaN", "NAN", "None", "none", "NA", "N/A", "n/a", "<NA>", "null", "NULL"})
 _OPEN_READING_FRAME = re.compile(r"C(?:\d+|X|Y)ORF\d+[A-Z]?")
 
 
@@ -89,7 +91,7 @@ def gene_table() -> GeneTable:
             for ensembl_id in ensembl.split("|"):
                 by_ensembl[ensembl_id] = row
         if aliases:
-            for alias in aliases.split("|"):
+            for alias in set(aliases.split("|")) - NO_NAMES:
                 by_alias[alias] = -1 if alias in by_alias else row
     return GeneTable(
         symbols=tuple(row[0] for row in rows),
@@ -112,6 +114,11 @@ def are_row_numbers(names: Sequence[str]) -> bool:
     numbers = np.array([int(name) for name in names])
     consecutive = len(numbers) > 1 and numbers[0] <= 1 and bool(np.all(np.diff(numbers) == 1))
     return consecutive or (len(numbers) >= 200 and int(numbers.max()) < _MAX_ROW_NUMBER)
+
+
+def are_entrez_ids(names: Sequence[str]) -> bool:
+    """Whether digits among names are Entrez ids; most lists of names have none, and are not looked at further."""
+    return any(map(str.isdecimal, names)) and detect_gene_ids(names) == "entrez"
 
 
 def detect_gene_ids(names: Iterable[object]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,8 +58,8 @@ class Harmonization:
     layer: str | None = None
     #: What says so of the scale.
     scale_reason: str = ""
-    #: Measured genes that no cell shows, taken for not measured.
-    n_undetected: int = 0
+    #: How genes were found, see :meth:`GeneMatch.summary`.
+    gene_names: dict[str, Any] = field(default_factory=dict)
     #: Whether rows have to be looked at when they are read again: those of a fitted map were, unless they were out of order.
     check_again: bool = True
     #: How far the cohort resembles the reference; `None` if nothing was fitted.
@@ -193,7 +193,7 @@ class Harmonization:
                 "input_scale": self.scale,
                 "scale_reason": self.scale_reason,
                 "gene_coverage": self.coverage,
-                "n_undetected": self.n_undetected,
+                "gene_names": self.gene_names,
                 "evidence": {} if self.evidence is None else self.evidence.summary(),
                 "groups": np.asarray(self.groups, dtype=str),
                 "genes": np.asarray(self.profile.genes, dtype=str),

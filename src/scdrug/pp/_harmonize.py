@@ -112,14 +112,13 @@ def harmonize(
     """
     from anndata import AnnData as _AnnData
 
-    from ._genes import check_coverage, match_genes
+    from ._match_cells import match_cells
 
     profile, lines = as_profile(reference, with_lines=anchor == "nearest")
-    match = match_genes(adata.var_names, profile.genes)
-    check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+    match = match_cells(adata, profile.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
     if n_pool != 1:
-        adata, layer = pool_neighbors(adata, n_pool, layer=layer), None
+        adata, layer = pool_neighbors(adata, n_pool, layer=layer, is_gene=match.is_gene), None
     fitted = fit_harmonization(
         adata,
         profile,

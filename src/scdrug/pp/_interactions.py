@@ -58,7 +58,7 @@ def panel_edges(edges: pd.DataFrame, genes: Sequence[str]) -> np.ndarray:
     for column in ("source", "target"):
         check_key(edges, column, where="edges", hint="A network has a row for each edge, with names of two genes.")
     codes, names = pd.factorize(pd.concat([edges["source"], edges["target"]], ignore_index=True).astype(str))
-    columns = match_genes(names, genes).columns
+    columns = match_genes(names, genes, warn=False).columns
     covered = columns >= 0
     if not covered.any():
         raise ValueError(

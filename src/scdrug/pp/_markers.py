@@ -77,9 +77,7 @@ def find_markers(var_names: Iterable[object], sets: Mapping[str, Sequence[str]])
     column = {gene: exact.get(gene, folded.get(gene.upper(), -1)) for gene in wanted}
     rest = [gene for gene in wanted if column[gene] < 0]
     if rest:
-        with warnings.catch_warnings():  # about names of other genes that repeat
-            warnings.simplefilter("ignore", UserWarning)
-            column.update(zip(rest, match_genes(names, rest).columns.tolist()))
+        column.update(zip(rest, match_genes(names, rest, warn=False).columns.tolist()))
     found = {name: np.unique([column[gene] for gene in genes if column[gene] >= 0]) for name, genes in sets.items()}
     lost = [name for name, columns in found.items() if len(columns) == 0]
     if len(lost) == len(found):

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 _N_COMPONENTS = 50
 
 
-def pool_neighbors(adata: AnnData, n_neighbors: int, *, layer: str | None = None, seed: int = 0) -> AnnData:
+def pool_neighbors(
+    adata: AnnData,
+    n_neighbors: int,
+    *,
+    layer: str | None = None,
+    is_gene: np.ndarray | None = None,
+    seed: int = 0,
+) -> AnnData:
     """Sum each cell's expression with that of its nearest neighbours.
 
     Neighbours are found by Euclidean distance in the leading components of log-normalised expression.
@@ -28,6 +35,8 @@ def pool_neighbors(adata: AnnData, n_neighbors: int, *, layer: str | None = None
         Cells to pool, the cell itself included.
     layer
         Layer to read; `X` if omitted.
+    is_gene
+        Columns to find neighbours by, so that antibodies or peaks do not decide; all if omitted (n_vars, bool).
     seed
         Of the randomised decomposition.
 
@@ -44,8 +53,9 @@ def pool_neighbors(adata: AnnData, n_neighbors: int, *, layer: str | None = None
     counts = sp.vstack([block for _, block in iter_row_blocks(adata, layer=layer)], format="csr")
     if counts.data.size and counts.data.min() < 0:
         raise ValueError("Only counts or linear values can be pooled; found negative ones. Drop `n_pool`.")
-    total = np.asarray(counts.sum(axis=1)).ravel()
-    logged = counts.multiply((1e4 / np.maximum(total, 1e-12))[:, None]).tocsr()
+    genes = counts if is_gene is None or is_gene.all() else counts[:, np.flatnonzero(is_gene)]
+    total = np.asarray(genes.sum(axis=1)).ravel()
+    logged = genes.multiply((1e4 / np.maximum(total, 1e-12))[:, None]).tocsr()
     logged.data = np.log1p(logged.data)
     n_components = int(min(_N_COMPONENTS, min(logged.shape) - 1))
     scores = TruncatedSVD(n_components, random_state=seed).fit_transform(logged)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
-from ..pp._genes import match_genes
+from ..pp._match_cells import match_cells
 from ._attribute_run import (
     DIRECTION,
     Found,
@@ -149,7 +149,7 @@ def attribute_genes(
     if copy:
         adata = adata.to_memory() if adata.isbacked else adata.copy()
     results, coverage = attribute_cells(adata, models, parts, ids, request, n_features=len(features))
-    measured = _measured(adata, panel, features)
+    measured = _measured(adata, panel, features, layer)
     table = _table(results, features, measured)
     summary = summary_table(results, models, np.ones(len(features), dtype=bool))
     sums = table.assign(of_measured=table["importance"] * table["measured"]).groupby("drug")
@@ -165,8 +165,8 @@ def attribute_genes(
     return adata if copy else None
 
 
-def _measured(adata: AnnData, panel: list[str], features: list[str]) -> np.ndarray:
-    match = match_genes(adata.var_names, np.asarray(panel, dtype=object))
+def _measured(adata: AnnData, panel: list[str], features: list[str], layer: str | None) -> np.ndarray:
+    match = match_cells(adata, panel, layer=layer, min_coverage=None, warn=False)
     known = dict(zip(panel, match.columns >= 0))
     return np.array([known[gene] for gene in features])
 

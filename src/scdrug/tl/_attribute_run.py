@@ -14,8 +14,8 @@ import pandas as pd
 from .._validate import check_choice, plain
 from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
-from ..pp._genes import check_coverage, match_genes
 from ..pp._harmonization import Harmonization, cell_groups
+from ..pp._match_cells import match_cells
 from ..pp._rows import iter_row_blocks
 from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output
 from ._predict import _resolve_model
@@ -171,8 +171,7 @@ def attribute_cells(
 def _harmonize(
     adata: AnnData, models: Sequence[DrugResponseModel], request: Request
 ) -> tuple[list[Harmonization], np.ndarray | None]:
-    match = match_genes(adata.var_names, models[0].genes)
-    check_coverage(match, min_coverage=request.min_coverage, names=adata.var_names)
+    match = match_cells(adata, models[0].genes, layer=request.layer, min_coverage=request.min_coverage)
     groups, mask = cell_groups(adata, groupby=request.groupby, fit_on=request.fit_on)
     fits = [
         fit_harmonization(

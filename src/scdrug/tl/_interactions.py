@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import plain
-from ..pp._genes import match_genes
+from ..pp._match_cells import match_cells
 from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def gene_interactions(
     )
 
     adata = own_copy(adata, copy=copy)
-    adata.varp[key_added] = _sparse(pairs, adata)
+    adata.varp[key_added] = _sparse(pairs, adata, layer)
     adata.uns[key_added] = {
         "pairs": pairs,
         "genes": genes,
@@ -204,10 +204,11 @@ def top_pairs(
     )
 
 
-def _sparse(pairs: pd.DataFrame, adata: AnnData) -> sp.csr_matrix:
+def _sparse(pairs: pd.DataFrame, adata: AnnData, layer: str | None) -> sp.csr_matrix:
     """Pairs as a matrix between the genes of `adata`."""
     names = pd.unique(pd.concat([pairs["gene_a"], pairs["gene_b"]]))
-    place = dict(zip(names, match_genes(adata.var_names, names).columns))
+    match = match_cells(adata, names, layer=layer, min_coverage=None, warn=False)
+    place = dict(zip(names, match.columns))
     rows, columns = (pairs[column].map(place).to_numpy() for column in ("gene_a", "gene_b"))
     there = (rows >= 0) & (columns >= 0)
     shape = (adata.n_vars, adata.n_vars)

@@ -141,8 +141,9 @@ def _combat(part: AnnData, reference: AnnData, model: DrugResponseModel, layer: 
 
     from ..model._data import dense_expression
     from ..pp._genes import match_genes
+    from ..pp._match_cells import match_cells
 
-    columns = match_genes(part.var_names, model.genes).columns
+    columns = match_cells(part, model.genes, layer=layer, min_coverage=None).columns
     lines = match_genes(reference.var_names, model.genes).columns
     shared = (columns >= 0) & (lines >= 0)
     if not shared.any():

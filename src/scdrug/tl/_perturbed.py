@@ -12,7 +12,7 @@ import pandas as pd
 from .._validate import examples
 from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
-from ..pp._genes import check_coverage, match_genes
+from ..pp._match_cells import match_cells
 from ..pp._rows import iter_row_blocks
 from ._predict import _resolve_model
 
@@ -78,8 +78,7 @@ def reference_rows(
         If too few genes are measured or values are not finite.
     """
     check_cells(adata)
-    match = match_genes(adata.var_names, model.genes)
-    check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+    match = match_cells(adata, model.genes, layer=layer, min_coverage=min_coverage)
     fitted = fit_harmonization(
         adata, model.profile, match, method=method, anchor=anchor, scale=scale, layer=layer, groups=None
     )

@@ -15,8 +15,8 @@ from .._constants import KEYS
 from .._validate import plain
 from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
-from ..pp._genes import check_coverage, match_genes
 from ..pp._harmonization import Harmonization, cell_groups
+from ..pp._match_cells import match_cells
 from ..pp._rows import iter_row_blocks
 from ..pp._transform import least_entries
 from ._keys import MIN_RELIABILITY, derived_keys
@@ -113,7 +113,8 @@ def predict_response(
     Warns
     -----
     UserWarning
-        If no drug can be ranked for these cells, or if existing results are replaced.
+        If no drug can be ranked for these cells, or if existing results are replaced; if gene names had to be read
+        otherwise than as they stand, or columns are left out that are not expression of human genes.
 
     Notes
     -----
@@ -141,8 +142,7 @@ def predict_response(
     if copy:
         adata = adata.to_memory() if adata.isbacked else adata.copy()
     predictor_model, ids, columns = trained.select_drugs(drugs)
-    match = match_genes(adata.var_names, trained.genes)
-    check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
+    match = match_cells(adata, trained.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
 
     fitted = fit_harmonization(

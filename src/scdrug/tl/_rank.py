@@ -12,7 +12,7 @@ import pandas as pd
 from .._constants import KEYS
 from .._validate import check_choice, examples, plain
 from ..pp._evidence import warn_of_absent_groups
-from ..pp._genes import match_genes
+from ..pp._match_cells import match_cells
 from ..pp._rows import read_rows
 from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
@@ -202,9 +202,8 @@ def _check_measured(adata: AnnData, predictions: Predictions, column: str) -> No
     rows = np.unique(
         np.concatenate([_spread(np.flatnonzero(labels.codes == g)) for g in range(len(labels.categories))])
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what there is to say of names was said when the cells were predicted
-        match = match_genes(adata.var_names, fitted["genes"])
+    # what there is to say of names was said when the cells were predicted
+    match = match_cells(adata, fitted["genes"], layer=layer, min_coverage=None, warn=False)
     used = (match.columns >= 0) & np.asarray(fitted["measured"], dtype=bool)
     if used.any() and len(rows):
         warn_of_absent_groups(

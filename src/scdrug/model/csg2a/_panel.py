@@ -97,7 +97,7 @@ def choose_panel(
             raise ValueError(
                 f"`genes` names genes twice: {examples(sorted({g for g in names if names.count(g) > 1}))}."
             )
-    columns = match_genes(genes, names).columns
+    columns = match_genes(genes, names, warn=False).columns
     found = columns >= 0
     if isinstance(wanted, str) and wanted == "auto":
         order = np.argsort(-values.std(axis=0), kind="stable")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..._validate import examples
-from ...pp._genes import check_coverage, match_genes
+from ...pp._match_cells import match_cells
 from ...pp._perturbation import read_perturbations
 from .._base import run_phase
 from .._batches import TableBatches
@@ -116,8 +116,7 @@ class PerturbationMixin:
         self._core = None
         expression, _ = self._training_arrays()
         panel = self._panel_for(expression, np.arange(len(expression)))
-        match = match_genes(data.genes, panel.genes)
-        check_coverage(match, min_coverage=min_coverage, names=data.genes)
+        match = match_cells(adata, panel.genes, layer=layer, min_coverage=min_coverage)
         tensors, measured = _tensors(data, match.columns, codes, clip=self.settings.clip)
         held = _hold_out_conditions(data.conditions, validation, seed)
         with seeded(seed) as generator:

@@ -13,7 +13,7 @@ from ..._validate import check_key, examples
 from ...pp._checks import check_cells
 from ...pp._domains import BULK, CELLS
 from ...pp._fit_harmonization import fit_harmonization
-from ...pp._genes import check_coverage, match_genes
+from ...pp._match_cells import match_cells
 from ...pp._profile import ReferenceProfile
 from ...pp._rows import iter_row_blocks
 from .._data import dense_expression
@@ -108,8 +108,7 @@ def harmonized_cells(
     check_cells(cells)
     check_unseen(cells.obs_names, None, where="PathwayTransfer.train")
     profile = ReferenceProfile.fit(expression, model.genes)
-    match = match_genes(cells.var_names, model.genes)
-    check_coverage(match, min_coverage=0.3, names=cells.var_names)
+    match = match_cells(cells, model.genes, layer=layer, min_coverage=0.3)
     fitted = fit_harmonization(cells, profile, match, method=method, scale=scale, layer=layer)
     out = np.empty((cells.n_obs, len(model.genes)), dtype=np.float32)
     for rows, block in iter_row_blocks(cells, layer=layer, check=False):

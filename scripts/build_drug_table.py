@@ -126,8 +126,8 @@ ADDED = {
     "JQ1": ("(+)-JQ1",),
     "Tretinoin": ("ATRA", "all-trans retinoic acid", "Vesanoid"),
 }  # fmt: skip
-#: Names and CIDs that a list gives to another drug.
-WRONG = {"Rapamycin": {"Torisel"}, "AZD1480": {"Selumetinib", "46861588"}, "Selumetinib": {"AZD1480"}}
+#: Names that a list gives to another drug.
+WRONG = {"Rapamycin": {"Torisel"}, "AZD1480": {"Selumetinib"}, "Selumetinib": {"AZD1480"}}
 #: What the name of a salt ends with.
 SALTS = re.compile(
     r"\s+(?:(?:di|mono|tri)?(?:hydrochloride|hydrobromide|phosphate|sodium|hydrate|mesylate|tosylate)|hcl|malate|maleate|fumarate|citrate|"
@@ -173,7 +173,7 @@ def read(folder: Path, names: Path) -> list[Drug]:
             return
         wrong = WRONG.get(first, set())
         kept = [name for name in synonyms if name not in wrong]
-        drug = Drug(dict.fromkeys([first, *kept]), set(cids) - wrong, set(chembl))
+        drug = Drug(dict.fromkeys([first, *kept]), set(cids), set(chembl))
         for spelled in list(drug.names):
             drug.names.setdefault(SALTS.sub("", spelled))
         drugs.append(drug)

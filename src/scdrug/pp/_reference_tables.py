@@ -77,6 +77,28 @@ def _holds_numbers(column: pd.Series) -> bool:
     return column.dtype == object and all(isinstance(value, Real) for value in column.dropna())
 
 
+def dense_numbers(matrix: Any, *, where: str) -> np.ndarray:
+    """Expression of bulk lines as a dense float32 array of its own type; lines are few, so this is small.
+
+    Raises
+    ------
+    ValueError
+        If there is none, if it is not numbers, or if values are masked.
+    """
+    for load in ("compute", "to_memory", "toarray"):  # dask, backed, sparse
+        if hasattr(matrix, load):
+            matrix = getattr(matrix, load)()
+    if matrix is None:
+        raise ValueError(f"{where} is empty (None). Expected expression, lines × genes.")
+    if np.ma.is_masked(matrix):
+        raise ValueError(f"{where} has masked values. Fill them, or drop the lines or genes.")
+    values = np.asarray(matrix)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{where} must hold real numbers, lines × genes; found {values.dtype}.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        return values.astype(np.float32, copy=False)
+
+
 def check_no_metadata(table: pd.DataFrame, *, where: str, what: str) -> None:
     """Raise if columns describe the lines rather than being drugs or genes.
 

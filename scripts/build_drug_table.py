@@ -135,7 +135,9 @@ SALTS = re.compile(
     re.IGNORECASE,
 )
 #: Texts that stand for nothing.
-_EMPTY = frozenset({"", "nan", "none", "none found", "several", "not available", "not provided", "wimm synthesis", "n/a", "-"})
+_EMPTY = frozenset(
+    {"", "nan", "none", "none found", "several", "not available", "not provided", "wimm synthesis", "n/a", "-"}
+)
 
 
 @dataclass
@@ -255,7 +257,9 @@ def build(folder: Path, names: Path, output: Path) -> dict[str, object]:
         for name, source in SOURCES.items()
     ]
     digest = hashlib.sha256(names.read_bytes()).hexdigest()
-    sources.append({"file": names.name, "source": "kimmo1019/DeepCDR, data/GDSC/1.Drug_list*.csv, MIT", "sha256": digest})
+    sources.append(
+        {"file": names.name, "source": "kimmo1019/DeepCDR, data/GDSC/1.Drug_list*.csv, MIT", "sha256": digest}
+    )
     holders: dict[str, int] = defaultdict(int)
     for drug in drugs:
         for key in {simple(name) for name in drug.names}:

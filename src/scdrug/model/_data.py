@@ -14,7 +14,8 @@ import pandas as pd
 from .._audit import check_unseen
 from .._constants import KEYS
 from .._validate import check_key, examples
-from ..pp._measures import check_finite, check_values, find_measure, read_description
+from ..pp._measure_values import check_finite, check_values
+from ..pp._measures import find_measure, read_description
 from ..pp._reference import check_scale_of_lines, weaknesses
 from ..pp._reference_tables import as_names, dense_numbers, read_numbers
 
@@ -173,7 +174,9 @@ def drug_annotation(adata: AnnData, drug_ids: pd.Index) -> pd.DataFrame:
     table = table.set_axis(table.index.astype(str), axis=0)
     twice = table.index[table.index.duplicated() & table.index.isin(drug_ids)].unique()
     if len(twice):
-        raise ValueError(f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}.")
+        raise ValueError(
+            f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}."
+        )
     return table.reindex(drug_ids)
 
 
@@ -213,9 +216,15 @@ def check_reference(adata: AnnData, *, layer: str | None, response_key: str) -> 
         texts = as_names(names, what)
         if texts.has_duplicates:
             kind = what.split()[0]
-            ids = {"drug": f"Drug ids of {where}", "line": "Line names of a reference", "gene": "Gene names of a reference"}[kind]
+            ids = {
+                "drug": f"Drug ids of {where}",
+                "line": "Line names of a reference",
+                "gene": "Gene names of a reference",
+            }[kind]
             advice = " Call `adata.var_names_make_unique()` first." if kind == "gene" else ""
-            raise ValueError(f"{ids} must be unique; found twice: {examples(texts[texts.duplicated()].unique())}.{advice}")
+            raise ValueError(
+                f"{ids} must be unique; found twice: {examples(texts[texts.duplicated()].unique())}.{advice}"
+            )
     if layer is not None:
         check_key(dict(adata.layers), layer, where="adata.layers")
     values = read_numbers(response, where=where)
@@ -246,10 +255,12 @@ def _check_responses(adata: AnnData, response: pd.DataFrame, values: np.ndarray,
     empty = list(response.columns[~np.isfinite(values).any(axis=0)][:5])
     if empty:
         raise ValueError(f"Drugs without any measured response cannot be trained on: {empty}. Drop these columns.")
-    described = read_description(adata.uns)
+    described = read_description(adata.uns, warn=True)
     try:
         known = find_measure(described["measure"], described["unit"])
         if known is not None:
             check_values(values, known, where=where)
-    except ValueError as error:  # responses may have been transformed since: what is stored is described, not bound, by it
+    except ValueError as error:  # responses may have been transformed since
+        if "direction" not in adata.uns.get(KEYS.RESPONSE, {}):  # it was taken from a measure that these are not
+            raise
         warnings.warn(f"{error} Set `adata.uns['response']`.", UserWarning, stacklevel=5)

@@ -44,7 +44,9 @@ def choose_drugs(
 def _structure(name: str, smiles: str) -> str:
     structure = canonical_smiles(smiles)
     if structure is None:
-        raise ValueError(f"{why_unreadable(smiles)}, given for {name!r}, cannot be read as SMILES. Check the structure.")
+        raise ValueError(
+            f"{why_unreadable(smiles)}, given for {name!r}, cannot be read as SMILES. Check the structure."
+        )
     return structure
 
 

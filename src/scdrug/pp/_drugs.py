@@ -96,7 +96,9 @@ def featurize_drugs(
     ids = drugs.index.astype(str).to_numpy(dtype=object)
     if len(set(ids)) < len(ids):
         twice = pd.Index(ids)[pd.Index(ids).duplicated()].unique()
-        raise ValueError(f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}.")
+        raise ValueError(
+            f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}."
+        )
     stored = _stored_features(adata, key)
 
     values, canonical, status = featurize_smiles(

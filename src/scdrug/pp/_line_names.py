@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -174,6 +175,15 @@ def describe_match(match: LineMatch, known: Sequence[str], *, what: str) -> list
 def _with_nearest(name: str, known: Sequence[str]) -> str:
     near = nearest(name, known, n=1)
     return f"{name!r} (nearest: {near[0]!r})" if near else repr(name)
+
+
+def warn_lost(wanted: Sequence[str], known: Sequence[str], *, what: str, stacklevel: int = 3) -> None:
+    """Warn of names that a join leaves out, each with the nearest name that there is."""
+    there = set(map(str, known))
+    lost = [str(name) for name in wanted if str(name) not in there]
+    if lost:
+        (note,) = describe_match(LineMatch(unknown=lost), [str(name) for name in known], what=what)
+        warnings.warn(note, UserWarning, stacklevel=stacklevel)
 
 
 def nothing_shared(left: Sequence[str], right: Sequence[str]) -> str:

@@ -14,19 +14,15 @@ from .._validate import nearest
 
 DIRECTIONS = ("lower is more sensitive", "higher is more sensitive")
 #: Concentrations of half an effect, and the like: all are low in sensitive lines.
-_CONCENTRATIONS = ("IC50", "EC50", "GI50", "GR50", "AC50", "CC50", "LC50", "ED50", "IC90", "TGI")
+CONCENTRATIONS = ("IC50", "EC50", "GI50", "GR50", "AC50", "CC50", "LC50", "ED50", "IC90", "TGI")
 #: Units of concentration, as the power of ten that a molar is of them.
-_POWERS = {"M": 0, "mM": 3, "µM": 6, "nM": 9, "pM": 12}
+POWERS = {"M": 0, "mM": 3, "µM": 6, "nM": 9, "pM": 12}
 _UNIT_WORDS = {
     "molar": "M", "mol/l": "M", "m": "M", "millimolar": "mM", "mmol/l": "mM", "mm": "mM", "micromolar": "µM", "umol/l": "µM",
     "um": "µM", "nanomolar": "nM", "nmol/l": "nM", "nm": "nM", "picomolar": "pM", "pmol/l": "pM", "pm": "pM",
 }  # fmt: skip
 #: Bounds of log10 of molar concentrations, wide enough for extrapolated fits, and of their median over a screen.
 _LOG_MOLAR, _MEDIAN_LOG_MOLAR = (-17.0, 3.0), (-10.5, -2.0)
-#: No measure of drug response reaches this; placeholders for what is missing do.
-_ABSURD = 1e12
-#: Values from which on the shape of a distribution says something.
-_MANY = 50
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def _simple(name: object) -> str:
 
 _BY_NAME = {_simple(spelling): row for row in _BOUNDED for spelling in (row[0], *row[1])}
 _CONCENTRATION_NAME = re.compile(
-    r"(?P<form>ln|loge|log10|log2|log|p)?(?P<what>" + "|".join(map(str.lower, _CONCENTRATIONS)) + r")"
+    r"(?P<form>ln|loge|log10|log2|log|p)?(?P<what>" + "|".join(map(str.lower, CONCENTRATIONS)) + r")"
     r"(?P<unit>um|nm|pm|mm|m)?"
 )
 _CONCENTRATION_UNIT = re.compile(r"(?P<sign>[-−])?(?P<form>ln|loge|log10|log2|log)?\(?(?P<unit>[a-z/]+)\)?")
@@ -96,7 +92,9 @@ _BASES = {"ln": np.e, "log10": 10.0, "log2": 2.0}
 
 def known_measures() -> str:
     """Names of measures, for messages."""
-    return ", ".join(["ln_IC50", "log10_IC50", "IC50", "pIC50", "EC50", "GI50", "GR50", *(row[0] for row in _BOUNDED[:10])])
+    return ", ".join(
+        ["ln_IC50", "log10_IC50", "IC50", "pIC50", "EC50", "GI50", "GR50", *(row[0] for row in _BOUNDED[:10])]
+    )
 
 
 def find_measure(name: str, unit: str | None = None) -> Measure | None:
@@ -140,7 +138,7 @@ def find_measure(name: str, unit: str | None = None) -> Measure | None:
 
 
 def _concentration(name: str, stated: str, match: re.Match[str]) -> Measure:
-    what = next(item for item in _CONCENTRATIONS if item.lower() == match["what"])
+    what = next(item for item in CONCENTRATIONS if item.lower() == match["what"])
     form = {"loge": "ln"}.get(match["form"] or "", match["form"] or "")
     power, unit_form = _read_unit(stated)
     if stated and power is None:
@@ -149,7 +147,9 @@ def _concentration(name: str, stated: str, match: re.Match[str]) -> Measure:
             f"`unit={stated!r}` is not a unit of {name!r}, which is about a concentration. State one such as {usual}, or leave it out."
         )
     if match["unit"] and power is not None and _UNIT_WORDS[match["unit"]] != power:
-        raise ValueError(f"`measure={name!r}` says {_UNIT_WORDS[match['unit']]}, but `unit={stated!r}`. State one of the two.")
+        raise ValueError(
+            f"`measure={name!r}` says {_UNIT_WORDS[match['unit']]}, but `unit={stated!r}`. State one of the two."
+        )
     if form == "log":  # of which base, the unit may tell
         if unit_form not in _BASES:
             raise ValueError(
@@ -165,9 +165,11 @@ def _concentration(name: str, stated: str, match: re.Match[str]) -> Measure:
     if not form and power is None:
         raise ValueError(f"`measure={name!r}` can be in many units. State it: `unit='µM'`, `'nM'` or `'M'`.")
     power = power or ("M" if form == "p" else "µM")
-    shift = _POWERS[power]
+    shift = POWERS[power]
     low, high, median_low, median_high = (bound + shift for bound in (*_LOG_MOLAR, *_MEDIAN_LOG_MOLAR))
-    described = f"{'' if not form else 'negative log10 of ' if form == 'p' else f'{form} of '}the concentration in {power}"
+    described = (
+        f"{'' if not form else 'negative log10 of ' if form == 'p' else f'{form} of '}the concentration in {power}"
+    )
     if form == "p":
         # a value below 0 would be a concentration above one of the unit, which molar ones never are
         bounds = (0.0 if power == "M" else -high, -low, -median_high, -median_low)
@@ -216,7 +218,9 @@ def read_direction(direction: object, *, where: str) -> bool:
     raise ValueError(f"`{where}` must be {DIRECTIONS[0]!r} or {DIRECTIONS[1]!r}; found {direction!r}.")
 
 
-def read_description(adata_uns: Mapping[str, Any], *, where: str = "adata.uns['response']") -> dict[str, str]:
+def read_description(
+    adata_uns: Mapping[str, Any], *, where: str = "adata.uns['response']", warn: bool = False
+) -> dict[str, str]:
     """Read `measure`, `unit` and `direction` of a reference's responses.
 
     Parameters
@@ -225,6 +229,8 @@ def read_description(adata_uns: Mapping[str, Any], *, where: str = "adata.uns['r
         ``adata.uns``; its entry ``"response"`` describes the responses.
     where
         What the entry is called in messages.
+    warn
+        Warn if nothing is stated, or the direction is not the one that the measure has.
 
     Returns
     -------
@@ -235,19 +241,16 @@ def read_description(adata_uns: Mapping[str, Any], *, where: str = "adata.uns['r
     ValueError
         If the direction is unknown, or is neither stated nor known from the measure.
 
-    Warns
-    -----
-    UserWarning
-        If nothing is stated, or the direction is not the one that the measure has.
     """
     stated = adata_uns.get("response")
     if stated is None:
-        warnings.warn(
-            f"`{where}` is missing, so that nothing says what the responses are. They are read as lower = more sensitive; state "
-            "`measure`, `unit` and `direction` there.",
-            UserWarning,
-            stacklevel=4,
-        )
+        if warn:
+            warnings.warn(
+                f"`{where}` is missing, so that nothing says what the responses are. They are read as lower = more sensitive; state "
+                "`measure`, `unit` and `direction` there.",
+                UserWarning,
+                stacklevel=6,
+            )
         return {"measure": "response", "unit": "", "direction": DIRECTIONS[0]}
     if not isinstance(stated, Mapping):
         raise ValueError(f"`{where}` must hold `measure`, `unit` and `direction`; found {type(stated).__name__}.")
@@ -265,14 +268,19 @@ def read_description(adata_uns: Mapping[str, Any], *, where: str = "adata.uns['r
         lower = known.lower_is_sensitive
     else:
         lower = read_direction(stated["direction"], where=f"{where}['direction']")
-        if known is not None and lower != known.lower_is_sensitive:
+        if warn and known is not None and lower != known.lower_is_sensitive:
             warnings.warn(
                 f"`{where}` says that {DIRECTIONS[0 if lower else 1]}, but {known.name} ({known.what}) is the other way round. The "
                 f"direction is taken as it is stated; if the values were negated, name the measure '-{known.name}'.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
     return {"measure": measure, "unit": unit, "direction": DIRECTIONS[0 if lower else 1]}
+
+
+def lower_is_sensitive(adata_uns: Mapping[str, Any]) -> bool:
+    """Direction of the responses that ``adata.uns`` describes, see :func:`read_description`."""
+    return read_description(adata_uns)["direction"] == DIRECTIONS[0]
 
 
 def describe_response(
@@ -289,7 +297,9 @@ def describe_response(
     lower = None if direction is None else read_direction(direction, where="direction")
     if lower_is_sensitive is not None:
         if lower is not None and lower != bool(lower_is_sensitive):
-            raise ValueError(f"`direction={direction!r}` and `lower_is_sensitive={lower_is_sensitive}` contradict each other. State one.")
+            raise ValueError(
+                f"`direction={direction!r}` and `lower_is_sensitive={lower_is_sensitive}` contradict each other. State one."
+            )
         lower = bool(lower_is_sensitive)
     if known is not None:
         if lower is not None and lower != known.lower_is_sensitive:
@@ -300,117 +310,10 @@ def describe_response(
             )
         return known
     if lower is None:
-        near = nearest(measure, [*_CONCENTRATIONS, *(row[0] for row in _BOUNDED)], n=1)
+        near = nearest(measure, [*CONCENTRATIONS, *(row[0] for row in _BOUNDED)], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"`measure={measure!r}` is not known, so `direction` must be given: {DIRECTIONS[0]!r} or {DIRECTIONS[1]!r}.{hint} Known "
             f"measures are {known_measures()}."
         )
     return Measure(str(measure), unit or "", lower)
-
-
-def check_values(values: np.ndarray, measure: Measure, *, where: str) -> None:
-    """Raise if responses cannot be what they are stated to be.
-
-    Parameters
-    ----------
-    values
-        Responses; NaN where not measured (any shape).
-    measure
-        What they are stated to be.
-    where
-        What holds them, for the message.
-
-    Raises
-    ------
-    ValueError
-        If they contradict the measure; the message says what was found and which measures fit.
-
-    Warns
-    -----
-    UserWarning
-        If they look like something else, without being impossible.
-    """
-    values = np.asarray(values, dtype=np.float64).ravel()
-    values = values[~np.isnan(values)]
-    check_finite(values, where=where)
-    if not values.size:
-        return
-    problem = _problem(values, measure)
-    found = (
-        f"{values.min():.4g} to {values.max():.4g}, median {np.median(values):.4g}"
-        if values.size > 1
-        else f"{values[0]:.4g}"
-    )
-    if problem is not None:
-        raise ValueError(
-            f"`{where}` holds values that {measure.name}{f' in {measure.unit}' if measure.unit else ''} ({measure.what}) cannot "
-            f"have: {problem} (found {found}). State what they are with `measure=` and `unit=`.{_fitting(values)}"
-        )
-    suspicion = _suspicion(values, measure)
-    if suspicion is not None:
-        warnings.warn(
-            f"`{where}` is stated to be {measure.name}, but {suspicion} (found {found}). Check `measure=` and `unit=`.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
-def check_finite(values: np.ndarray, *, where: str) -> None:
-    """Raise if responses hold infinities, or numbers that can only stand for what is missing."""
-    if np.isinf(values).any():
-        raise ValueError(f"`{where}` holds infinite responses. Use NaN for what is not measured.")
-    if values.size and np.nanmax(np.abs(values), initial=0.0) >= _ABSURD:
-        raise ValueError(
-            f"`{where}` reaches {np.nanmax(np.abs(values)):.3g}, which no measure of drug response does. If such numbers stand for "
-            "what is missing, replace them by NaN."
-        )
-
-
-def _problem(values: np.ndarray, measure: Measure) -> str | None:
-    span = measure.high - measure.low if np.isfinite(measure.high - measure.low) else 0.0
-    raw = measure.low == 0 and measure.name in _CONCENTRATIONS
-    outside = (values < measure.low) | (values > measure.high)
-    if raw and (values < 0).any():
-        return f"{int((values < 0).sum()):,} of {len(values):,} are negative, as only logarithms are"
-    far = (values < measure.low - span / 4) | (values > measure.high + span / 4)
-    if outside.mean() > 0.01 or far.any():
-        return f"{int(outside.sum()):,} of {len(values):,} lie outside {measure.low:.4g} to {measure.high:.4g}"
-    median = float(np.median(values))
-    if len(values) >= _MANY and not measure.median_low <= median <= measure.median_high:
-        return f"their median lies outside {measure.median_low:.4g} to {measure.median_high:.4g}"
-    if len(values) >= _MANY and measure.high >= 100 and measure.low > -500 and 0 < np.abs(values).max() <= 1.5:
-        return "all of them look like fractions, not percent" if "percent" in measure.unit or "%" in measure.unit else None
-    return None
-
-
-def _suspicion(values: np.ndarray, measure: Measure) -> str | None:
-    if len(values) < _MANY:
-        return None
-    if measure.name.startswith("ln_"):
-        if measure.unit == "ln(µM)" and values.min() > 2 and values.max() < 13:
-            return "no line responds below 7 µM; pIC50 look like this"
-        if values.min() > 0 and values.mean() > 2 * np.median(values):
-            return "all values are positive and most are small, as concentrations are before the logarithm"
-    if measure.name == "AUC" and measure.high < 2 and np.median(values) < 0.3:
-        return "most values are near 0, as areas above the curve (AAC) are"
-    if measure.name == "AAC" and measure.high < 2 and np.median(values) > 0.7:
-        return "most values are near 1, as areas under the curve (AUC) are"
-    if measure.name in _CONCENTRATIONS and values.max() > 1e3 * max(float(np.median(values)), 1e-300):
-        return "concentrations over several orders of magnitude: models learn logarithms better (`measure='ln_IC50'`)"
-    return None
-
-
-def _fitting(values: np.ndarray) -> str:
-    """Measures that the values could be."""
-    candidates = [
-        ("ln_IC50", "ln(µM)"), ("ln_IC50", "ln(nM)"), ("log10_IC50", "log10(M)"), ("pIC50", "-log10(M)"), ("IC50", "µM"), ("IC50", "nM"),
-        ("AUC", "fraction"), ("AUC", "percent"), ("AAC", "fraction"), ("viability", "percent"), ("DSS", ""),
-    ]  # fmt: skip
-    fit = []
-    for name, unit in candidates:
-        measure = find_measure(name, unit)
-        assert measure is not None
-        if _problem(values, measure) is None and _suspicion(values, measure) is None:
-            fit.append(f"{name} in {unit}" if unit else name)
-    return f" Within bounds would be: {'; '.join(fit[:6])}." if fit else ""

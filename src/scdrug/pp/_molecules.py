@@ -254,7 +254,9 @@ def _minimol() -> Any:
 @lru_cache(maxsize=10_000)
 def _minimol_one(smiles: str) -> np.ndarray:
     if _parse(smiles) is None:
-        raise ValueError(f"{why_unreadable(smiles)} cannot be parsed as SMILES, so it has no MiniMol fingerprint. Leave it out.")
+        raise ValueError(
+            f"{why_unreadable(smiles)} cannot be parsed as SMILES, so it has no MiniMol fingerprint. Leave it out."
+        )
     values = _minimol()([smiles])[0]
     values.flags.writeable = False  # shared by all callers
     return values

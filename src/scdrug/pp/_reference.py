@@ -13,7 +13,8 @@ from .._audit import check_unseen
 from .._constants import KEYS
 from .._validate import check_choice, examples, unique_slugs
 from ._line_names import LineMatch, describe_match, match_lines, nothing_shared
-from ._measures import DIRECTIONS, check_values, describe_response
+from ._measure_values import check_values
+from ._measures import DIRECTIONS, describe_response
 from ._reference_tables import (
     as_names,
     check_no_metadata,
@@ -168,7 +169,9 @@ def build_reference(
         logger.info("Responses are stored negated as %r, so that lower is more sensitive.", name)
 
     table, drug_notes = drug_table(matrix.columns, drug_ids, drugs)
-    obs, line_notes = (obs.iloc[rows], []) if known_lines is None else line_table(obs.iloc[rows], known_lines, line_column)
+    obs, line_notes = (
+        (obs.iloc[rows], []) if known_lines is None else line_table(obs.iloc[rows], known_lines, line_column)
+    )
     adata = AnnData(X=values[rows], obs=obs, var=var)
     adata.obsm[KEYS.RESPONSE] = pd.DataFrame(
         matrix.to_numpy(dtype=np.float32), index=adata.obs_names, columns=list(table.index)
@@ -186,7 +189,9 @@ def build_reference(
     check_unseen(adata.obs_names, adata.obsm[KEYS.RESPONSE], where="build_reference")
     notes += [*drug_notes, *line_notes, *weaknesses(adata.X, adata.obsm[KEYS.RESPONSE])]
     if notes:
-        warnings.warn("\n- ".join(["build_reference:", *notes]) if len(notes) > 1 else notes[0], UserWarning, stacklevel=2)
+        warnings.warn(
+            "\n- ".join(["build_reference:", *notes]) if len(notes) > 1 else notes[0], UserWarning, stacklevel=2
+        )
     return adata
 
 
@@ -206,17 +211,24 @@ def weaknesses(expression: np.ndarray, response: pd.DataFrame) -> list[str]:
     if len(expression) < 2:
         notes.append("The reference has one line only; no model can be trained on it.")
     elif few.all():
-        notes.append(f"No drug was measured in {MIN_LINES} lines, so that predictions say little, and no drug is ranked.")
+        notes.append(
+            f"No drug was measured in {MIN_LINES} lines, so that predictions say little, and no drug is ranked."
+        )
     elif few.any():
         shown = [f"{drug} ({n})" for drug, n in zip(response.columns[few], n_lines[few])]
         notes.append(
             f"{int(few.sum())} drugs were measured in fewer than {MIN_LINES} lines: {examples(shown)}. They are predicted, but their "
             "predictions say little, and scdrug.tl.rank_drugs leaves them out."
         )
-    low, high = np.where(np.isfinite(values), values, np.inf).min(axis=0), np.where(np.isfinite(values), values, -np.inf).max(axis=0)
+    low, high = (
+        np.where(np.isfinite(values), values, np.inf).min(axis=0),
+        np.where(np.isfinite(values), values, -np.inf).max(axis=0),
+    )
     constant = (n_lines > 1) & (low == high)
     if constant.any():
-        notes.append(f"{int(constant.sum())} drugs have the same response in all of their lines: {examples(response.columns[constant])}.")
+        notes.append(
+            f"{int(constant.sum())} drugs have the same response in all of their lines: {examples(response.columns[constant])}."
+        )
     if len(expression) > 1 and (expression == expression[0]).all():
         notes.append("No gene differs between lines; nothing can be learned from such expression.")
     return notes
@@ -227,6 +239,7 @@ def _read_expression(
 ) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
     """Return values (lines, genes) and the tables of lines and genes."""
     from anndata import AnnData
+
     if isinstance(expression, AnnData):
         values = dense_numbers(expression.X, where="`expression.X`")
         obs, var = expression.obs.copy(), expression.var.copy()
@@ -270,14 +283,18 @@ def _check_expression(values: np.ndarray, lines: pd.Index, genes: pd.Index, scal
 def check_scale_of_lines(values: np.ndarray, scale: str, *, where: str, argument: str) -> None:
     """Raise if bulk expression (lines × genes, finite) is counts, or beyond what its stated scale can hold."""
     highest = float(values.max(initial=0.0))
-    whole = bool((values >= 0).all()) and bool((values == np.rint(values)).all())
+    whole = (
+        bool((values >= 0).all()) and bool((values == np.rint(values)).all()) and highest > values.min(initial=highest)
+    )
     if scale == "log" and whole and (highest > _HIGHEST_LOG or (values.size >= _MANY_VALUES and highest > 0)):
         raise ValueError(
             f"{argument} 'log', but `{where}` holds whole numbers only, up to {highest:.4g}, as counts are. Take logarithms first: "
             "log2(x + 1) of TPM, or of counts divided by their sum in each line and multiplied by a million."
         )
     if scale == "scaled" and np.abs(values).max(initial=0.0) > _HIGHEST_SCALED:
-        raise ValueError(f"{argument} 'scaled', but `{where}` reaches {np.abs(values).max():.4g}, which no standardised value does.")
+        raise ValueError(
+            f"{argument} 'scaled', but `{where}` reaches {np.abs(values).max():.4g}, which no standardised value does."
+        )
     if scale == "log" and highest > _HIGHEST_LOG:
         raise ValueError(
             f"{argument} 'log', but `{where}` reaches {highest:.4g}, which no log scale does. "

@@ -13,7 +13,8 @@ import pandas as pd
 
 from .._validate import check_key, examples, nearest, slug
 from ._line_names import match_lines
-from ._measures import Measure, check_finite, find_measure
+from ._measure_values import check_finite
+from ._measures import Measure, find_measure
 
 #: Columns of ``uns["drugs"]``, in this order.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
@@ -121,7 +122,9 @@ def _are_numeric_ids(column: pd.Series) -> bool:
         return False
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     values = values[np.isfinite(values)]
-    return len(values) > 2 and values.min() >= 10_000 and not (values % 1).any() and len(np.unique(values)) == len(values)
+    return (
+        len(values) > 2 and values.min() >= 10_000 and not (values % 1).any() and len(np.unique(values)) == len(values)
+    )
 
 
 def _text(value: Any) -> str:
@@ -182,7 +185,8 @@ def _find_value_column(response: pd.DataFrame, taken: tuple[str, str], measure: 
         if candidate in by_name:
             return by_name[candidate]
     numeric = [
-        c for name, c in by_name.items()
+        c
+        for name, c in by_name.items()
         if pd.api.types.is_numeric_dtype(response[c]) and re.sub(r"[^a-z0-9]", "", name) not in _METADATA
     ]
     if len(numeric) != 1:
@@ -279,7 +283,9 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> t
     if unknown:
         near = {name: nearest(name, known.index, n=1) for name in unknown[:5]}
         shown = ", ".join(f"{name!r}" + (f" (nearest: {other[0]!r})" if other else "") for name, other in near.items())
-        notes.append(f"{len(unknown)} drugs are not in `drugs`, so that nothing is known of them: {shown}{', …' if len(unknown) > 5 else ''}.")
+        notes.append(
+            f"{len(unknown)} drugs are not in `drugs`, so that nothing is known of them: {shown}{', …' if len(unknown) > 5 else ''}."
+        )
     return table, notes
 
 
@@ -310,7 +316,11 @@ def line_table(obs: pd.DataFrame, lines: pd.DataFrame, line_column: str) -> tupl
     for column in lines.columns:
         result[str(column).replace("/", "|")] = _storable(lines[column].reindex(rows))
     without = [name for name, row in zip(obs.index, rows) if row is None]
-    notes = [f"{len(without)} lines are not in `lines`, so that nothing is known of them: {examples(without)}."] if without else []
+    notes = (
+        [f"{len(without)} lines are not in `lines`, so that nothing is known of them: {examples(without)}."]
+        if without
+        else []
+    )
     return result, notes
 
 

@@ -182,7 +182,9 @@ def rank_drugs(
 
 def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Predictions, list[str]]:
     """Drugs that were trained on enough lines, and the ids of the others; an unknown number is enough."""
-    n_lines = pd.to_numeric(predictions.drugs.get("n_lines", pd.Series(np.nan, index=predictions.drugs.index)), errors="coerce")
+    n_lines = pd.to_numeric(
+        predictions.drugs.get("n_lines", pd.Series(np.nan, index=predictions.drugs.index)), errors="coerce"
+    )
     few = (n_lines < min_lines).to_numpy(dtype=bool)
     if not few.any():
         return predictions, []

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..._validate import examples
 from ...pp._genes import check_coverage, match_genes
 from ...pp._molecules import why_unreadable
 from ...pp._perturbation import read_perturbations

@@ -53,6 +53,17 @@ def check_values(values: np.ndarray, measure: Measure, *, where: str) -> None:
             f"have: {problem} (found {found}). State what they are with `measure=` and `unit=`.{_fitting(values)}"
         )
     suspicion = _suspicion(values, measure)
+    if (
+        suspicion is None
+        and measure.name in CONCENTRATIONS
+        and values.max() > 100 * max(float(np.median(values)), 1e-300)
+    ):
+        warnings.warn(
+            f"`{where}` spans orders of magnitude ({found} {measure.unit}): models learn logarithms of concentrations better "
+            f"(`measure='ln_{measure.name}'`).",
+            UserWarning,
+            stacklevel=4,
+        )
     if suspicion is not None:
         warnings.warn(
             f"`{where}` is stated to be {measure.name}, but {suspicion} (found {found}). Check `measure=` and `unit=`.",
@@ -105,8 +116,6 @@ def _suspicion(values: np.ndarray, measure: Measure) -> str | None:
         return "most values are near 1, as areas under the curve (AUC) are"
     if measure.name in CONCENTRATIONS and np.median(values) > 1e-3 * 10.0 ** POWERS[measure.unit]:
         return "most concentrations are above 1 mM, as where another unit was meant"
-    if measure.name in CONCENTRATIONS and values.max() > 100 * max(float(np.median(values)), 1e-300):
-        return "concentrations span orders of magnitude: models learn their logarithms better (`measure='ln_IC50'`)"
     if measure.name == "DSS" and values.max() <= 1.5:
         return "all values are fractions"
     return None

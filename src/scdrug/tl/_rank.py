@@ -76,7 +76,7 @@ def rank_drugs(
         Least number of cells of a group; with `sample_key`, of each donor's share of a group or reference.
     min_lines
         Least number of cell lines that a drug was trained on, where the model knows it; drugs with fewer are left out of the ranking
-        and named in a warning. 0 keeps all.
+        and named in a warning. 1 keeps all.
     key_added
         Key of `uns` for the result.
     copy
@@ -191,12 +191,12 @@ def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Pred
     named = [f"{drug} ({int(n)})" for drug, n in n_lines[few].items()]
     if few.all():
         raise ValueError(
-            f"No drug was trained on {min_lines} lines: {examples(named)} at most. Such predictions say little; `min_lines=0` ranks them "
+            f"No drug was trained on {min_lines} lines: {examples(named)} at most. Such predictions say little; `min_lines=1` ranks them "
             "all the same."
         )
     warnings.warn(
         f"{int(few.sum())} drugs are left out of the ranking, because they were measured in fewer than {min_lines} lines: "
-        f"{examples(named)}. `min_lines=0` keeps them.",
+        f"{examples(named)}. `min_lines=1` keeps them.",
         UserWarning,
         stacklevel=3,
     )

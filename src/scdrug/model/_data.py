@@ -17,7 +17,7 @@ from .._validate import check_key, examples
 from ..pp._measure_values import check_finite, check_values
 from ..pp._measures import find_measure, read_description
 from ..pp._reference import check_scale_of_lines, weaknesses
-from ..pp._reference_tables import as_names, dense_numbers, read_numbers
+from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,7 +70,7 @@ class ReferenceInfo:
         measured = adata.obsm[response_key]
         drug_ids = pd.Index(measured.columns.astype(str))
         table = drug_annotation(adata, drug_ids)
-        columns = {column: _texts(table[column]) if column in table else "" for column in DRUG_COLUMNS}
+        columns = {c: [as_text(value) for value in table[c].astype(object)] if c in table else "" for c in DRUG_COLUMNS}
         drugs = pd.DataFrame(columns, index=drug_ids)
         drugs["name"] = drugs["name"].where(drugs["name"] != "", drugs.index.to_series())
         drugs[N_LINES] = measured.notna().to_numpy().sum(axis=0)
@@ -178,13 +178,6 @@ def drug_annotation(adata: AnnData, drug_ids: pd.Index) -> pd.DataFrame:
             f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}."
         )
     return table.reindex(drug_ids)
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    """Any column as text, empty where a value is missing; whole numbers, such as CIDs with gaps, without a decimal point."""
-    values = column.astype(object)
-    whole = values.map(lambda value: isinstance(value, float) and value.is_integer())
-    return values.where(~whole, values[whole].map(lambda value: int(value))).where(values.notna(), "").astype(str)
 
 
 def dense_expression(adata: AnnData, layer: str | None) -> np.ndarray:

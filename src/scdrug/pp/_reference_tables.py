@@ -34,7 +34,7 @@ _METADATA = frozenset(
 def as_names(values: Iterable[Any], what: str) -> pd.Index:
     """Names as strings; 906826.0 becomes "906826", and a missing name is an error."""
     index = pd.Index(values)
-    texts = [_text(value) for value in index]
+    texts = [as_text(value) for value in index]
     missing = [position for position, text in enumerate(texts) if text.lower() in _NO_NAME]
     if missing:
         beside = [text for text in texts if text.lower() not in _NO_NAME]
@@ -127,7 +127,7 @@ def _are_numeric_ids(column: pd.Series) -> bool:
     )
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as a string: empty when missing, without the ".0" of ids that were read as floats."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
@@ -219,7 +219,7 @@ def _check_column_fits(column: str, measure: str) -> None:
 def _encode(names: pd.Series, what: str) -> pd.Categorical:
     """Names as strings, made once for each distinct name, since long tables repeat each hundreds of times."""
     codes, distinct = pd.factorize(names)
-    nameless = [text.lower() in _NO_NAME for text in map(_text, distinct)]
+    nameless = [text.lower() in _NO_NAME for text in map(as_text, distinct)]
     without = (codes < 0) | np.isin(codes, np.flatnonzero(nameless))
     if without.any():
         raise ValueError(
@@ -274,7 +274,7 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> t
         if name is None:
             continue
         for column in known.columns:
-            table.iat[position, table.columns.get_loc(column)] = _text(known.at[name, column])
+            table.iat[position, table.columns.get_loc(column)] = as_text(known.at[name, column])
     notes = []
     if other_names:
         pairs = ", ".join(f"{name!r} = {other!r}" for name, other in list(other_names.items())[:5])
@@ -345,4 +345,4 @@ def _storable(values: pd.Series) -> np.ndarray:
         present = values.dropna().to_numpy(dtype=np.float64)
         if len(present) == len(values) or not (present == np.round(present)).all():
             return values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.array([_text(value) for value in values.astype(object)], dtype=object)
+    return np.array([as_text(value) for value in values.astype(object)], dtype=object)

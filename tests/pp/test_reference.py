@@ -298,6 +298,13 @@ def test_ids_join_lines_through_the_table_of_lines(expression, wide, column):
     assert adata.obs["depmap_id"].tolist() == lines["depmap_id"].tolist()
 
 
+def test_the_nearest_name_has_the_same_number(expression, wide):
+    with pytest.warns(UserWarning) as seen:
+        build_reference(expression, wide.set_axis(["A549", "HCX827", "H839"]))
+    assert "'HCX827' (nearest: 'HCC827')" in messages(seen)
+    assert "'H839'." in messages(seen)
+
+
 def test_ids_that_no_table_joins_are_named(expression, wide):
     with pytest.raises(ValueError, match=r"ACH-000681.*DepMap ids.*`lines`"):
         build_reference(expression, wide.set_axis(["ACH-000681", "ACH-000012", "ACH-000416"]))

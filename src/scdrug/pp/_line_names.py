@@ -173,7 +173,8 @@ def describe_match(match: LineMatch, known: Sequence[str], *, what: str) -> list
 
 
 def _with_nearest(name: str, known: Sequence[str]) -> str:
-    near = nearest(name, known, n=1)
+    # another number is another line: only the rest of a name is misspelled
+    near = [line for line in nearest(name, known) if re.sub(r"\D", "", line) == re.sub(r"\D", "", name)]
     return f"{name!r} (nearest: {near[0]!r})" if near else repr(name)
 
 

@@ -172,7 +172,13 @@ def test_no_path_of_one_machine_in_the_repository() -> None:
 
 
 def test_package_data_are_beside_the_code() -> None:
-    for name in ("py.typed", "datasets/registry.yaml", "pp/_data/genes.tsv.gz", "zoo/gdsc2-ridge/model.safetensors"):
+    for name in (
+        "py.typed",
+        "datasets/registry.yaml",
+        "pp/_data/genes.tsv.gz",
+        "pp/_data/drugs.tsv.gz",
+        "zoo/gdsc2-ridge/model.safetensors",
+    ):
         assert (SOURCE / name).is_file(), name
 
 

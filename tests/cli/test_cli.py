@@ -184,6 +184,15 @@ def test_drugs_are_found_with_a_typing_error_and_by_target() -> None:
     assert code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "name"), [("AZD6244", "Selumetinib"), ("velcade", "Bortezomib"), ("5-FU", "5-Fluorouracil")]
+)
+def test_drugs_are_searched_by_their_other_names(text: str, name: str) -> None:
+    from scdrug.cli._drugs import search_drugs
+
+    assert search_drugs(text)["name"].tolist() == [name]
+
+
 def test_data_sets_and_models_are_listed() -> None:
     code, text = _run("datasets", "list")
     assert code == 0

@@ -240,11 +240,18 @@ def test_ccle_comes_from_files_and_trains_a_model(tmp_path) -> None:
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
 
 
+def test_lines_of_ccle_are_joined_whatever_their_spelling() -> None:
+    plain = scdrug.datasets.mtigcn_ccle(IC50, CCLE_GENES)
+    with pytest.warns(UserWarning, match="5 lines with response were joined"):
+        other = scdrug.datasets.mtigcn_ccle(IC50.rename(index=lambda name: f"{name.lower()}_LUNG"), CCLE_GENES)
+    pd.testing.assert_frame_equal(other.obsm["response"], plain.obsm["response"])
+
+
 @pytest.mark.parametrize(
     ("ic50", "expression", "message"),
     [
         (-IC50, CCLE_GENES, "must not be negative"),
-        (IC50.rename(index=str.lower), CCLE_GENES, "No line has both"),
+        (IC50.rename(index=lambda name: f"x{name}x"), CCLE_GENES, "No line has both"),
         (pd.concat([IC50, IC50]), CCLE_GENES, "named once"),
     ],
 )

@@ -17,6 +17,7 @@ from scdrug.pp._molecules import (
     featurize_smiles,
     minimol_fingerprints,
     morgan_fingerprints,
+    smiles_problem,
     tanimoto_kernel,
 )
 
@@ -306,3 +307,122 @@ def test_all_gdsc_structures_have_features(shared_data):
     # GDSC lists the same compound under two names, one of them as a hydrochloride
     assert structures["Afuresertib"] == structures["GSK2110183B"]
     assert [canonical_smiles(text) for text in canonical] == list(canonical)
+
+
+# names of the bundled table
+
+
+@pytest.mark.parametrize(
+    ("query", "drug"),
+    [
+        ("AZD6244", "selumetinib"),
+        ("azd-6244", "selumetinib"),
+        ("GSK1120212", "trametinib"),
+        ("5-FU", "5-fluorouracil"),
+        ("Velcade", "bortezomib"),
+        ("PS 341", "bortezomib"),
+        ("Taxol", "paclitaxel"),
+        ("CHEMBL1614701", "selumetinib"),
+        ("CID 387447", "bortezomib"),
+        ("bortezomib hydrochloride", "bortezomib"),
+        ("Zelboraf", "plx4032"),
+        ("Vemurafenib", "plx4032"),
+    ],
+)
+def test_drugs_are_found_by_names_that_their_own_table_lacks(query, drug):
+    names = ["Selumetinib", "Trametinib", "5-Fluorouracil", "Bortezomib", "Paclitaxel", "PLX4032"]
+    table = pd.DataFrame({"name": names}, index=[name.lower() for name in names])
+    assert resolve_drugs(query, table) == [drug]
+
+
+def test_a_drug_that_is_known_by_another_name_but_not_there_is_said():
+    with pytest.raises(KeyError, match=r"'Gleevec' \(Imatinib, which is not among them\)"):
+        resolve_drugs("Gleevec", pd.DataFrame({"name": ["Selumetinib"]}, index=["selumetinib"]))
+
+
+def test_a_name_of_several_compounds_is_not_guessed(monkeypatch):
+    from scdrug.pp import _drug_names
+
+    table = _drug_names.DrugNames(("One", "Two"), (("One", "Shared"), ("Two", "Shared")), {"shared": (0, 1)})
+    for module in ("scdrug.pp._drug_names", "scdrug.pp._drugs"):
+        monkeypatch.setattr(f"{module}.drug_names", lambda: table)
+    with pytest.raises(ValueError, match="several compounds: 'One', 'Two'"):
+        resolve_drugs("shared", pd.DataFrame(index=["one"]))
+
+
+def test_own_names_go_before_those_of_the_bundled_table():
+    table = pd.DataFrame({"name": ["AZD6244", "Selumetinib"]}, index=["a", "b"])
+    assert resolve_drugs(["AZD6244"], table) == ["a"]
+    assert resolve_drugs(["selumetinib"], table) == ["b"]
+
+
+def test_a_table_of_categories_is_read_like_one_of_texts():
+    table = pd.DataFrame({"name": ["Selumetinib"], "pubchem_cid": ["10127622"], "smiles": ["CCO"]}, index=["a"]).astype(
+        "category"
+    )
+    for query in ("AZD6244", "10127622", "OCC"):
+        assert resolve_drugs([query], table) == ["a"]
+
+
+# structures that rdkit must not see
+
+
+@pytest.mark.parametrize(
+    ("smiles", "status"),
+    [
+        ("C" * 30_000, "too large"),
+        ("C(C" * 50_000 + ")" * 50_000, "too large"),
+        ("C" * 600, "too large"),
+        ("[CH2]" * 550, "too large"),
+        ("C(" * 200 + "C" + ")" * 200, "too large"),
+        ("CC\u0421O", "not ASCII"),
+        ("CCO ethanol", "unparsable"),
+    ],
+)
+def test_molecules_beyond_the_limits_are_not_read(smiles, status):
+    assert smiles_problem(smiles)[0] == status
+    assert canonical_smiles(smiles) is None
+    features, canonical, found = featurize_smiles(["CCO", smiles])
+    assert (len(features), list(canonical), list(found)) == (1, ["CCO", ""], ["ok", status])
+    with pytest.raises(ValueError, match="1 SMILES cannot be parsed: .*(at most|CYRILLIC|blank)") as error:
+        morgan_fingerprints([smiles])
+    assert len(str(error.value)) < 400
+
+
+def test_molecules_beyond_the_limits_are_named():
+    with pytest.warns(UserWarning, match="is too large: 'drug-1'"):
+        scdrug.pp.featurize_drugs(reference(["CCO", "C" * 900]))
+
+
+# the user's own columns and keys
+
+
+def test_columns_and_entries_of_the_users_are_not_overwritten():
+    own = reference(["CCO", "OCC"])
+    own.uns["drugs"]["canonical_smiles"] = ["mine", "too"]
+    odd = reference(["CCO"])
+    odd.uns["drug_features"] = "mine"
+    entry = reference(["CCO"])
+    entry.uns["drug_features"] = {"morgan": np.ones(3)}
+    for adata, name in ((own, "canonical_smiles"), (odd, "drug_features"), (entry, "morgan")):
+        before = adata.copy()
+        with pytest.raises(ValueError, match=f"{name}.*did not store"):
+            scdrug.pp.featurize_drugs(adata)
+        pd.testing.assert_frame_equal(adata.uns["drugs"], before.uns["drugs"])
+        assert str(adata.uns.get("drug_features")) == str(before.uns.get("drug_features"))
+
+
+def test_own_results_are_replaced():
+    adata = reference(["CCO", "CCN.Cl"])
+    scdrug.pp.featurize_drugs(adata)
+    adata.uns["drugs"].loc["drug-0", "smiles"] = "CCC"
+    scdrug.pp.featurize_drugs(adata, n_bits=64)
+    assert adata.uns["drugs"]["canonical_smiles"].tolist() == ["CCC", "CCN"]
+    assert adata.uns["drug_features"]["morgan"]["features"].shape == (2, 64)
+
+
+def test_drugs_that_occur_twice_have_no_features():
+    adata = reference(["CCO", "CCN"], ids=["a", "a"])
+    with pytest.raises(ValueError, match="more than once: 'a'"):
+        scdrug.pp.featurize_drugs(adata)
+    assert "drug_features" not in adata.uns

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import logging
+import warnings
 
 import anndata
 import numpy as np
@@ -86,13 +86,17 @@ def test_replicates_are_averaged_and_counted(expression, long):
     assert adata.uns["response"]["n_replicates_averaged"] == 2
 
 
-def test_lines_are_matched_by_name_and_the_dropped_ones_logged(expression, wide, caplog):
+def test_lines_are_matched_by_name_and_what_is_lost_is_said(expression, wide):
     wide = wide.loc[["H838", "A549"]].rename(index={"H838": "HELA"})
-    with caplog.at_level(logging.INFO, logger="scdrug"):
+    with pytest.warns(UserWarning) as seen:
         adata = build_reference(expression, wide)
     assert list(adata.obs_names) == ["A549"]
-    assert "1 lines with response but without expression: 'HELA'" in caplog.text
-    assert "2 lines without any response" in caplog.text
+    assert len(seen) == 1
+    text = str(seen[0].message)
+    assert "1 lines with response are not there and were left out: 'HELA'" in text
+    assert "with 1 of 3 pairs" in text
+    assert "2 lines without any response are left out: 'HCC827', 'H838'" in text
+    assert "one line only" in text
 
 
 def test_unmeasured_lines_are_kept_when_asked(expression, wide):
@@ -108,8 +112,8 @@ def test_drugs_without_a_value_are_dropped(expression, wide):
 
 
 def test_higher_is_sensitive_is_stored_negated(expression, wide):
-    adata = build_reference(expression, wide, measure="AAC", unit="fraction", lower_is_sensitive=False)
-    assert adata.obsm["response"].loc["A549", "trametinib"] == -1.0
+    adata = build_reference(expression, wide / 10 + 0.2, measure="AAC", unit="fraction", lower_is_sensitive=False)
+    assert adata.obsm["response"].loc["A549", "trametinib"] == pytest.approx(-0.3)
     assert adata.uns["response"]["measure"] == "-AAC"
     assert adata.uns["response"]["negated"]
     assert adata.uns["response"]["direction"] == "lower is more sensitive"
@@ -241,3 +245,153 @@ def test_wrong_types_are_refused(expression, wide):
 def test_a_response_without_values_is_refused(expression, wide):
     with pytest.raises(ValueError, match="no value"):
         build_reference(expression, wide * np.nan)
+
+
+# ---------------------------------------------------------------------- nothing is dropped in silence
+
+
+def messages(seen) -> str:
+    return "\n".join(str(warning.message) for warning in seen)
+
+
+@pytest.mark.parametrize(
+    "respelled",
+    [
+        {"A549": "a549", "HCC827": "HCC-827", "H838": "NCI-H838"},
+        {"A549": "A549_LUNG", "HCC827": "HCC827_LUNG", "H838": "NCIH838_LUNG"},
+    ],
+)
+def test_lines_are_joined_under_other_spellings_and_said(expression, wide, respelled):
+    with pytest.warns(UserWarning, match="3 lines with response were joined") as seen:
+        adata = build_reference(expression, wide.rename(index=respelled))
+    same(adata, build_reference(expression, wide))
+    assert all(f"{name!r} = {line!r}" in messages(seen) for line, name in respelled.items())
+
+
+def test_a_spelling_of_two_lines_is_joined_to_neither(expression, wide):
+    wide = pd.concat([wide, wide.iloc[:1].rename(index={"A549": "a-549"})])
+    with pytest.warns(UserWarning, match=r"not joined.*'a-549' \('A549'\)"):
+        adata = build_reference(expression, wide)
+    assert adata.uns["response"]["n_pairs"] == 4
+    twins = expression.set_axis(["TT", "HCC827", "H838"])
+    with pytest.warns(UserWarning, match="not joined.*'T-T'"):  # another line than TT
+        adata = build_reference(twins, wide.set_axis(["T-T", "HCC827", "H838", "HELA"]))
+    assert list(adata.obs_names) == ["HCC827", "H838"]
+
+
+@pytest.mark.parametrize("column", ["depmap_id", "sanger_id", "cosmic_id"])
+def test_ids_join_lines_through_the_table_of_lines(expression, wide, column):
+    lines = pd.DataFrame(
+        {
+            "depmap_id": ["ACH-000681", "ACH-000012", "ACH-000416"],
+            "sanger_id": ["SIDM00903", "SIDM01067", "SIDM00114"],
+            "cosmic_id": [905949.0, 1240146.0, 910399.0],
+            "tissue": "lung",
+        },
+        index=LINES,
+    )
+    plain = build_reference(expression, wide)
+    with pytest.warns(UserWarning, match="3 lines with response were joined"):
+        same(build_reference(expression, wide.set_axis(lines[column].to_numpy()), lines=lines), plain)
+    with pytest.warns(UserWarning, match="3 lines with response were joined"):
+        adata = build_reference(expression.set_axis(lines[column].to_numpy()), wide, lines=lines)
+    assert adata.obs["depmap_id"].tolist() == lines["depmap_id"].tolist()
+
+
+def test_the_nearest_name_has_the_same_number(expression, wide):
+    with pytest.warns(UserWarning) as seen:
+        build_reference(expression, wide.set_axis(["A549", "HCX827", "H839"]))
+    assert "'HCX827' (nearest: 'HCC827')" in messages(seen)
+    assert "'H839'." in messages(seen)
+
+
+def test_ids_that_no_table_joins_are_named(expression, wide):
+    with pytest.raises(ValueError, match=r"ACH-000681.*DepMap ids.*`lines`"):
+        build_reference(expression, wide.set_axis(["ACH-000681", "ACH-000012", "ACH-000416"]))
+
+
+def test_drugs_stand_in_the_table_of_drugs_under_other_names(expression, wide):
+    drugs = pd.DataFrame({"smiles": ["CC"]}, index=["GSK1120212"])
+    with pytest.warns(UserWarning) as seen:
+        table = build_reference(expression, wide, drugs=drugs).uns["drugs"]
+    assert table.loc["trametinib", "smiles"] == "CC"
+    assert "'Trametinib' = 'GSK1120212'" in messages(seen)
+    assert "1 drugs are not in `drugs`" in messages(seen)
+
+
+@pytest.mark.parametrize("column", ["COSMIC_ID", "cosmic id", "Unnamed: 0", "age", "identifier"])
+def test_metadata_are_neither_drugs_nor_genes(expression, wide, column):
+    with pytest.raises(ValueError, match=f"no drugs: '{column}'"):
+        build_reference(expression, wide.assign(**{column: [905949, 1240146, 910399]}))
+    with pytest.raises(ValueError, match=f"no genes: '{column}'"):
+        build_reference(expression.assign(**{column: [905949, 1240146, 910399]}), wide)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "", "nan", pd.NA])
+def test_lines_and_drugs_without_a_name_are_refused(expression, wide, long, missing):
+    with pytest.raises(ValueError, match="line of `response` needs a name"):
+        build_reference(expression, wide.set_axis(["A549", missing, "H838"]))
+    with pytest.raises(ValueError, match="drug of `response` needs a name"):
+        build_reference(expression, wide.set_axis(["Trametinib", missing], axis=1))
+    long = long.astype({"drug": object})
+    long.iloc[0, long.columns.get_loc("drug")] = missing
+    with pytest.raises(ValueError, match="drug of `response` needs a name; 1 rows"):
+        build_reference(expression, long)
+
+
+def test_drugs_with_few_lines_are_named():
+    rng = np.random.default_rng(0)
+    lines = [f"L{i}" for i in range(20)]
+    expression = pd.DataFrame(rng.normal(7, 1, (20, 5)), index=lines, columns=list("ABCDE"))
+    wide = pd.DataFrame(rng.normal(size=(20, 2)), index=lines, columns=["well", "hardly"])
+    wide.loc[lines[9:], "hardly"] = np.nan
+    with pytest.warns(UserWarning, match=r"1 drugs were measured in fewer than 10 lines: 'hardly \(9\)'"):
+        adata = build_reference(expression, wide)
+    assert list(adata.obsm["response"].columns) == ["hardly", "well"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build_reference(expression, wide[["well"]])
+
+
+# ---------------------------------------------------------------------- values that are something else
+
+
+def test_responses_of_every_numeric_kind_are_the_same(expression, wide):
+    plain = build_reference(expression, wide)
+    for kind in ("Float64", object, "float32"):
+        same(build_reference(expression, wide.astype(kind)), plain)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.astype(str), lambda t: t.astype(complex), lambda t: t.astype("category")]
+)
+def test_responses_that_are_no_numbers_are_refused(expression, wide, long, change):
+    with pytest.raises(ValueError, match="must hold numbers only.*'Trametinib'"):
+        build_reference(expression, change(wide))
+    with pytest.raises(ValueError, match="ln_IC50.*must hold numbers only"):
+        build_reference(expression, long.assign(ln_IC50=change(long["ln_IC50"])))
+
+
+def test_placeholders_for_missing_responses_are_refused(expression, wide):
+    with pytest.raises(ValueError, match="1e\\+30.*NaN"):
+        build_reference(expression, wide.fillna(1e30))
+    with pytest.raises(ValueError, match="-999"):
+        build_reference(expression, wide.fillna(-999))
+
+
+def test_expression_of_other_kinds_is_refused(expression, wide):
+    with pytest.raises(ValueError, match="counts.*log2"):
+        build_reference((expression * 100).round(), wide)
+    with pytest.raises(ValueError, match="must hold numbers only"):
+        build_reference(expression.astype(complex), wide)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        build_reference(expression + 1e300, wide)
+    masked = anndata.AnnData(expression)
+    masked.X = expression.to_numpy().astype(complex)
+    with pytest.raises(ValueError, match="real numbers.*complex"):
+        build_reference(masked, wide)
+
+
+def test_expression_that_is_the_same_in_all_lines_is_said(expression, wide):
+    with pytest.warns(UserWarning, match="No gene differs"):
+        build_reference(expression * 0 + 1.5, wide)

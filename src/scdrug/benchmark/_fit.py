@@ -12,6 +12,7 @@ import pandas as pd
 
 from .._audit import check_unseen, holding_out, predicting
 from .._constants import KEYS
+from ..pp._measures import DIRECTIONS, read_description
 from ._fold import Fold, Question, Training, make_fold
 from ._scores import check_predictions, drug_levels, score_fold
 from ._search import Search, choose
@@ -116,7 +117,8 @@ def validate(spec: ModelSpec, training: Training, search: Search, labels: Mappin
         predicted = ask(model, fold.training, fold.question)
     model.release_data()
     values = check_predictions(predicted, fold.observed, name=spec.name)
-    lower = str(training.adata.uns["response"]["direction"]).startswith("lower")
+    described = read_description(training.adata.uns)
+    lower = described["direction"] == DIRECTIONS[0]
     response = model.reference.response
     levels = drug_levels(
         fold.training.adata.obsm[KEYS.RESPONSE], fold.observed.columns, labels=labels, lower_is_sensitive=lower
@@ -125,7 +127,7 @@ def validate(spec: ModelSpec, training: Training, search: Search, labels: Mappin
         values,
         fold.observed.to_numpy(dtype=float),
         levels,
-        same_unit=response["measure"] == training.adata.uns["response"]["measure"],
+        same_unit=response["measure"] == described["measure"],
         lower_is_sensitive=lower,
         predicted_lower_is_sensitive=str(response["direction"]).startswith("lower"),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from .._constants import KEYS
 from .._validate import check_key, examples, slug
 from ..model.baseline._class_labels import with_thresholds
+from ..pp._measures import lower_is_sensitive
 from ._fold import Fold, make_fold
 from ._results import Results
 from ._scores import drug_levels
@@ -187,7 +188,7 @@ def _check_labels(fold: Fold, labels: Mapping[str, Any] | None, name: str) -> No
     if labels is None:
         return
     training = fold.training.adata
-    lower = str(training.uns["response"]["direction"]).startswith("lower")
+    lower = lower_is_sensitive(training.uns)
     levels = drug_levels(training.obsm[KEYS.RESPONSE], fold.observed.columns, labels=labels, lower_is_sensitive=lower)
     known = ~np.isnan(levels.sensitive)
     if levels.new.all() and not known.any():

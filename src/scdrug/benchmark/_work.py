@@ -14,6 +14,7 @@ import numpy as np
 from .._audit import LeakError
 from .._constants import KEYS
 from .._validate import examples
+from ..pp._measures import DIRECTIONS, read_description
 from ._fit import Answer, answer
 from ._fold import Fold, make_fold
 from ._scores import check_predictions, drug_levels, score_fold, sensitive_share
@@ -146,8 +147,8 @@ def _save(store: Store, task: Task, fold: Fold, outcome: Answer, options: Option
     training = fold.training.adata
     observed = fold.observed.to_numpy(dtype=float)
     predicted = check_predictions(outcome.predicted, fold.observed, name=task.spec.name)
-    described = training.uns["response"]
-    lower = str(described["direction"]).startswith("lower")
+    described = read_description(training.uns)
+    lower = described["direction"] == DIRECTIONS[0]
     levels = drug_levels(
         training.obsm[KEYS.RESPONSE], fold.observed.columns, labels=options.labels, lower_is_sensitive=lower
     )

@@ -102,7 +102,7 @@ def deepcdr(
             f"{examples(pairs['cell_line'].unique(), 2)}; found {examples(lines_by_genes.obs_names, 2)}."
         )
     table = drugs.drop_duplicates("name").set_index("name")[["smiles", "pubchem_cid", "targets", "pathway"]]
-    adata = build_reference(lines_by_genes, pairs[~unknown], drugs=table, value_column="ln_ic50")
+    adata = build_reference(lines_by_genes, pairs, drugs=table, value_column="ln_ic50")
     for column in lines.columns:
         adata.obs[column] = lines[column].reindex(adata.obs_names).fillna("").to_numpy(dtype=object)
     if "methylation" in omics:

@@ -142,6 +142,9 @@ def _from_tables(folder: Path, release: str, measure: str) -> AnnData:
     pairs = pd.read_parquet(files["pairs"])
     pairs = pairs[pairs["dataset"] == release]
     expression = pd.read_parquet(files["expression"])
+    expression = expression[
+        expression["cell_line"].isin(pairs["cell_line"])
+    ]  # the lines of this release, as in the official files
     adata = build_reference(
         expression,
         pairs,

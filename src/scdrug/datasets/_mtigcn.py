@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ def mtigcn(
     >>> import scdrug
     >>> reference = scdrug.datasets.mtigcn()  # doctest: +SKIP
     """
+    from ..pp._line_names import warn_lost
     from ..pp._reference import build_reference
     from ..pp._response import binarize_response
 
@@ -84,6 +86,7 @@ def mtigcn(
         raise ValueError(
             f"No line has both response and expression: COSMIC ids of responses are like {examples(response.index, 3)}."
         )
+    warn_lost(list(response.index), list(expression.index), what="lines with response (COSMIC ids)")
     response = response.loc[expression.index]
     names = lines["name"].reindex(response.index).fillna(pd.Series(response.index, index=response.index))
     adata = build_reference(
@@ -152,6 +155,8 @@ def mtigcn_patients(
     """
     from anndata import AnnData as New
 
+    from ..pp._line_names import warn_lost
+
     labels, mask, values = (_read(table) for table in (response, unknown, expression))
     for name, table in (("response", labels), ("unknown", mask)):
         found = np.unique(table.to_numpy(dtype=float))
@@ -169,6 +174,7 @@ def mtigcn_patients(
             f"No sample has both label and expression: they are called {examples(labels.index, 3)} and "
             f"{examples(values.index, 3)}."
         )
+    warn_lost(list(labels.index), list(values.index), what="samples with labels")
     labels, values = labels.loc[common], values.loc[common].select_dtypes("number")
     values = values.loc[:, values.notna().all(axis=0)]
     if not values.shape[1]:
@@ -191,6 +197,12 @@ def _drugs_of_reference(labels: pd.DataFrame, reference: AnnData) -> pd.DataFram
         raise ValueError(
             f"No drug of `response` ({examples(labels.columns, 3)}) is among the CIDs of the reference "
             f"({examples(ids.index, 3)})."
+        )
+    lost = [str(name) for name in labels.columns if name not in ids.index]
+    if lost:
+        warnings.warn(
+            f"{len(lost)} drugs are not among the CIDs of the reference and were left out: {examples(lost)}.",
+            stacklevel=3,
         )
     return labels[known].set_axis(pd.Index(ids[known].to_numpy()), axis=1)
 

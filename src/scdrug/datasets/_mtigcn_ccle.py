@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -65,12 +66,18 @@ def mtigcn_ccle(
     >>> reference.obsm["response_binary"]["lapatinib"].tolist()
     [1.0, 0.0, 0.0]
     """
+    from ..pp._line_names import describe_match, match_lines
     from ..pp._reference import build_reference
     from ..pp._response import binarize_response
 
     ic50, values = _read(response).astype(float), _read(expression).select_dtypes("number")
     if (ic50 < 0).any(axis=None):
         raise ValueError(f"IC50 must not be negative; found {examples(np.unique(ic50[ic50 < 0].stack()), 3)}.")
+    match = match_lines(ic50.index, values.index)
+    ic50 = ic50.rename(index=match.respelled)
+    notes = describe_match(match, list(values.index), what="lines with response")
+    if match.found and notes:
+        warnings.warn(" ".join(notes), UserWarning, stacklevel=2)
     common = ic50.index[ic50.index.isin(values.index)]
     if not len(common):
         raise ValueError(

@@ -84,6 +84,7 @@ def read_patients(
     from anndata import AnnData
 
     from .._validate import unique_slugs
+    from ..pp._line_names import warn_lost
 
     values = _table(expression, index=True)
     treatments = _table(response, index=False)
@@ -99,6 +100,7 @@ def read_patients(
             f"No patient of `response` ({examples(patients, 3)}) is in `expression` ({examples(values.index, 3)}). Use the same "
             "names, for example the first twelve characters of TCGA barcodes."
         )
+    warn_lost(list(dict.fromkeys(patients)), list(values.index), what="patients with response")
     treatments, patients = treatments[inside], patients[inside]
     said = treatments[response_key].map(lambda value: _RESPONSE.get(_simple(value)))
     if said.isna().any():

@@ -80,7 +80,8 @@ def pdx(
     expression, responses, types, files = _read(folder)
     if tumor_type is not None:
         check_choice("tumor_type", tumor_type, sorted(types.unique()))
-        expression = expression[expression.index.isin(types.index[types == tumor_type])]
+        chosen = types.index[types == tumor_type]
+        expression, responses = expression[expression.index.isin(chosen)], responses[responses["Model"].isin(chosen)]
     expression = _complete_genes(expression, tumor_type, sorted(types.unique()))
     responses = responses[responses["Treatment"] != "untreated"]
     if treatments == "single":

@@ -106,7 +106,11 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
         if adata.is_view:
             raise ValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
         check_reference(adata, layer=layer, response_key=response_key)
-        fields = [LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False), ObsmField(KEYS.RESPONSE, response_key)]
+        # the formats that scvi-tools would make of them are not needed: models read their own copies
+        fields = [
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
+            ObsmField(KEYS.RESPONSE, response_key, correct_data_format=False),
+        ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
         with _quiet_scvi():
             manager.register_fields(adata, **kwargs)
@@ -158,7 +162,7 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
         expression = dense_expression(self.adata, self._setup_arg("layer"))
         response = self.adata.obsm[self._setup_arg("response_key")]
         check_unseen(self.adata.obs_names, response, where=f"{type(self).__name__}.train")
-        return expression, response.to_numpy(dtype=np.float64)
+        return expression, response.to_numpy(dtype=np.float64, na_value=np.nan)
 
     def release_data(self) -> None:
         """Let go of the training data; the model still predicts.

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from .._audit import check_unseen
 from .._constants import KEYS
-from .._validate import check_key
+from .._validate import check_key, examples
+from ..pp._measure_values import check_finite, check_values
+from ..pp._measures import find_measure, read_description
+from ..pp._reference import check_scale_of_lines, weaknesses
+from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-#: Columns of the drug table that travel with a model.
+#: Columns of the drug table that travel with a model, beside the number of lines.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
+#: Lines that a drug was measured in; missing in models of earlier versions, and for drugs that were not in training.
+N_LINES = "n_lines"
 _PROBABILITIES = 101
 
 
@@ -60,21 +67,14 @@ class ReferenceInfo:
     @classmethod
     def from_anndata(cls, adata: AnnData, *, response_key: str) -> ReferenceInfo:
         """Read what the data contract puts into a bulk reference."""
-        drug_ids = pd.Index(adata.obsm[response_key].columns.astype(str))
-        table = adata.uns.get(KEYS.DRUGS)
-        table = pd.DataFrame(index=drug_ids) if table is None else pd.DataFrame(table).reindex(drug_ids)
-        columns = {
-            column: table[column].fillna("").astype(str) if column in table else pd.Series("", index=drug_ids)
-            for column in DRUG_COLUMNS
-        }
+        measured = adata.obsm[response_key]
+        drug_ids = pd.Index(measured.columns.astype(str))
+        table = drug_annotation(adata, drug_ids)
+        columns = {c: [as_text(value) for value in table[c].astype(object)] if c in table else "" for c in DRUG_COLUMNS}
         drugs = pd.DataFrame(columns, index=drug_ids)
         drugs["name"] = drugs["name"].where(drugs["name"] != "", drugs.index.to_series())
-        stated = adata.uns.get(KEYS.RESPONSE, {})
-        response = {
-            "measure": str(stated.get("measure", "response")),
-            "unit": str(stated.get("unit", "")),
-            "direction": str(stated.get("direction", "lower is more sensitive")),
-        }
+        drugs[N_LINES] = measured.notna().to_numpy().sum(axis=0)
+        response = read_description(adata.uns)
         scale = str(adata.uns.get(KEYS.EXPRESSION, {}).get("scale", "log"))
         return cls(np.asarray(adata.var_names.astype(str), dtype=object), drugs, response, scale, adata.n_obs)
 
@@ -87,7 +87,11 @@ class ReferenceInfo:
         """Return plain types."""
         return {
             "genes": [str(gene) for gene in self.genes],
-            "drugs": {"id": list(self.drugs.index), **{c: list(self.drugs[c]) for c in DRUG_COLUMNS}},
+            "drugs": {
+                "id": list(self.drugs.index),
+                **{c: list(self.drugs[c]) for c in DRUG_COLUMNS},
+                **({N_LINES: [int(n) for n in self.drugs[N_LINES]]} if N_LINES in self.drugs else {}),
+            },
             "response": self.response,
             "expression_scale": self.expression_scale,
             "n_lines": self.n_lines,
@@ -100,7 +104,7 @@ class ReferenceInfo:
         index = pd.Index(drugs.pop("id"))
         return cls(
             np.asarray(stored["genes"], dtype=object),
-            pd.DataFrame(drugs, index=index, columns=list(DRUG_COLUMNS)),
+            pd.DataFrame(drugs, index=index, columns=[*DRUG_COLUMNS, *([N_LINES] if N_LINES in drugs else [])]),
             dict(stored["response"]),
             stored["expression_scale"],
             int(stored["n_lines"]),
@@ -153,18 +157,41 @@ class Calibration:
         return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank
 
 
+def drug_annotation(adata: AnnData, drug_ids: pd.Index) -> pd.DataFrame:
+    """What ``uns["drugs"]`` says of the drugs of a reference, in their order; empty rows for those that it lacks.
+
+    Raises
+    ------
+    ValueError
+        If it is no table, or names a drug twice.
+    """
+    stored = adata.uns.get(KEYS.DRUGS)
+    if stored is None:
+        return pd.DataFrame(index=drug_ids)
+    if not isinstance(stored, pd.DataFrame | Mapping):
+        raise ValueError(f"`adata.uns['drugs']` must be a DataFrame by drug id; found {type(stored).__name__}.")
+    table = pd.DataFrame(stored)
+    table = table.set_axis(table.index.astype(str), axis=0)
+    twice = table.index[table.index.duplicated() & table.index.isin(drug_ids)].unique()
+    if len(twice):
+        raise ValueError(
+            f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}."
+        )
+    return table.reindex(drug_ids)
+
+
 def dense_expression(adata: AnnData, layer: str | None) -> np.ndarray:
     """Expression of a bulk reference as a dense float32 array; lines are few, so this is small."""
     matrix = adata.X if layer is None else adata.layers[layer]
-    if hasattr(matrix, "compute"):
-        matrix = matrix.compute()
-    if hasattr(matrix, "to_memory"):
-        matrix = matrix.to_memory()
-    return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float32)
+    return dense_numbers(matrix, where="`adata.X`" if layer is None else f"`adata.layers[{layer!r}]`")
 
 
 def check_reference(adata: AnnData, *, layer: str | None, response_key: str) -> None:
-    """Raise unless `adata` follows the data contract of a bulk reference."""
+    """Raise unless `adata` follows the data contract of a bulk reference, and warn of what can hardly be learned from it.
+
+    Nothing is altered.
+    """
+    where = f"`adata.obsm[{response_key!r}]`"
     check_key(
         dict(adata.obsm),
         response_key,
@@ -173,22 +200,60 @@ def check_reference(adata: AnnData, *, layer: str | None, response_key: str) -> 
     )
     response = adata.obsm[response_key]
     if not isinstance(response, pd.DataFrame):
-        raise TypeError(
-            f"`adata.obsm[{response_key!r}]` must be a DataFrame of lines × drug ids; found {type(response).__name__}."
-        )
-    if response.columns.duplicated().any():
-        duplicated = list(response.columns[response.columns.duplicated()][:5])
-        raise ValueError(f"Drug ids of `adata.obsm[{response_key!r}]` must be unique; found twice: {duplicated}.")
-    if not adata.var_names.is_unique:
-        raise ValueError("Gene names of a reference must be unique. Call `adata.var_names_make_unique()` first.")
-    values = response.to_numpy(dtype=float)
-    if np.isinf(values).any():
-        raise ValueError(f"`adata.obsm[{response_key!r}]` holds infinite responses. Use NaN for what is not measured.")
+        raise TypeError(f"{where} must be a DataFrame of lines × drug ids; found {type(response).__name__}.")
+    for what, names in (
+        (f"drug of {where}", response.columns),
+        ("line of `adata`", adata.obs_names),
+        ("gene of `adata`", adata.var_names),
+    ):
+        texts = as_names(names, what)
+        if texts.has_duplicates:
+            kind = what.split()[0]
+            ids = {
+                "drug": f"Drug ids of {where}",
+                "line": "Line names of a reference",
+                "gene": "Gene names of a reference",
+            }[kind]
+            advice = " Call `adata.var_names_make_unique()` first." if kind == "gene" else ""
+            raise ValueError(
+                f"{ids} must be unique; found twice: {examples(texts[texts.duplicated()].unique())}.{advice}"
+            )
+    if layer is not None:
+        check_key(dict(adata.layers), layer, where="adata.layers")
+    values = read_numbers(response, where=where)
+    _check_responses(adata, response, values, where=where.strip("`"))
+    drug_annotation(adata, response.columns.astype(str))
+    expression = dense_expression(adata, layer)
+    if not np.isfinite(expression).all():
+        raise ValueError("Expression of the reference holds NaN or infinite values. Remove or fill them first.")
+    described = adata.uns.get(KEYS.EXPRESSION)
+    scale = str(described.get("scale", "log")) if isinstance(described, Mapping) else "log"
+    check_scale_of_lines(
+        expression,
+        scale,
+        where="adata.X" if layer is None else f"adata.layers[{layer!r}]",
+        argument="The scale in `adata.uns['expression']['scale']` (or by default) is",
+    )
+    if len(expression) < 2:
+        raise ValueError("The reference has one line only; a model needs many. See scdrug.pp.build_reference.")
+    for note in weaknesses(expression, response):
+        warnings.warn(note, UserWarning, stacklevel=4)
+
+
+def _check_responses(adata: AnnData, response: pd.DataFrame, values: np.ndarray, *, where: str) -> None:
+    check_finite(values, where=where)
     if not np.isfinite(values).any():
-        raise ValueError(f"`adata.obsm[{response_key!r}]` holds no measured response at all.")
+        raise ValueError(f"`{where}` holds no measured response at all.")
     check_unseen(adata.obs_names, response, where="setup_anndata")
     empty = list(response.columns[~np.isfinite(values).any(axis=0)][:5])
     if empty:
         raise ValueError(f"Drugs without any measured response cannot be trained on: {empty}. Drop these columns.")
-    if not np.isfinite(dense_expression(adata, layer)).all():
-        raise ValueError("Expression of the reference holds NaN or infinite values. Remove or fill them first.")
+    described = read_description(adata.uns, warn=True)
+    try:
+        known = find_measure(described["measure"], described["unit"])
+        if known is not None:
+            check_values(values, known, where=where)
+    except ValueError as error:  # responses may have been transformed since
+        if "direction" not in adata.uns.get(KEYS.RESPONSE, {}):  # it was taken from a measure that these are not
+            raise
+        warnings.warn(f"{error} Set `adata.uns['response']`.", UserWarning, stacklevel=5)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
-from ..pp._molecules import canonical_smiles
+from ..pp._molecules import canonical_smiles, why_unreadable
 from ._data import Calibration, ReferenceInfo
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def choose_drugs(
 def _structure(name: str, smiles: str) -> str:
     structure = canonical_smiles(smiles)
     if structure is None:
-        raise ValueError(f"{smiles!r}, given for {name!r}, cannot be read as SMILES. Check the structure.")
+        raise ValueError(
+            f"{why_unreadable(smiles)}, given for {name!r}, cannot be read as SMILES. Check the structure."
+        )
     return structure
 
 

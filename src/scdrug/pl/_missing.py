@@ -9,6 +9,7 @@ import numpy as np
 from .._constants import KEYS
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
+from ..pp._measures import lower_is_sensitive
 from ..tl._missing import rank_missing
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, arrows, despine, new_axes, shorten
 
@@ -85,7 +86,7 @@ def missing_pairs(
     lower = str(stored.get("direction", "")).startswith("lower")
     measured = adata.obsm[response_key][ids[0]]
     known = adata.obsm[key].loc[measured.notna().to_numpy(), ids[0]].to_numpy(dtype=float)
-    measured_lower = str(adata.uns["response"]["direction"]).startswith("lower")
+    measured_lower = lower_is_sensitive(adata.uns)
     ax = new_axes(ax, figsize or (4.2, 1.3 + _ROW_HEIGHT * len(table)))
     rows = np.arange(len(table), 0, -1)
     ax.hlines(rows, known.min(), known.max(), color="#eeeeee", linewidth=0.8, zorder=0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._validate import check_choice
 from ._atom_features import transformer_features
-from ._molecules import _parse, canonical_smiles
+from ._molecules import _parse, canonical_smiles, why_unreadable
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -91,7 +91,9 @@ def conformer(smiles: str, *, geometry: str = "auto", seed: int = 0) -> Conforme
     check_choice("geometry", geometry, GEOMETRIES)
     structure = canonical_smiles(smiles)
     if structure is None:
-        raise ValueError(f"{smiles!r} cannot be read as SMILES. Check the structure, or leave the drug out.")
+        raise ValueError(
+            f"{why_unreadable(smiles)} cannot be read as SMILES. Check the structure, or leave the drug out."
+        )
     graph, problem = _build(structure, geometry, seed)
     if problem:
         message = f"{structure!r} has no conformer: {problem}."

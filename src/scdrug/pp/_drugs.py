@@ -13,7 +13,8 @@ import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_choice, check_key, examples, nearest
-from ._molecules import FEATURES, canonical_smiles, featurize_smiles
+from ._drug_names import drug_names, find_compounds, simple_drug
+from ._molecules import FEATURES, SMILES_STATUS, UNUSABLE, canonical_smiles, featurize_smiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,14 +65,14 @@ def featurize_drugs(
     `adata.uns["drugs"]["canonical_smiles"]`
         Structure that the features describe, empty if there is none.
     `adata.uns["drugs"]["smiles_status"]`
-        ``"ok"``, ``"salt removed"``, ``"missing"`` or ``"unparsable"``.
+        ``"ok"``, ``"salt removed"``, ``"missing"``, ``"unparsable"``, ``"too large"`` or ``"not ASCII"``.
 
     Raises
     ------
     KeyError
         If there is no table of drugs, or no such column in it.
     ValueError
-        If no drug has a usable structure.
+        If no drug has a usable structure, ids occur twice, or a column or entry that scdrug did not store would be overwritten.
     ImportError
         If the features need an extra that is not installed.
 
@@ -88,14 +89,23 @@ def featurize_drugs(
     """
     check_choice("features", features, FEATURES)
     check_key(adata.uns, KEYS.DRUGS, where="adata.uns", hint="Expected a DataFrame by drug id, with SMILES.")
-    drugs = adata.uns[KEYS.DRUGS]
+    drugs, key = adata.uns[KEYS.DRUGS], key_added or features
+    if not isinstance(drugs, pd.DataFrame):
+        raise ValueError(f"`adata.uns['drugs']` must be a DataFrame by drug id; found {type(drugs).__name__}.")
     check_key(drugs, smiles_column, where="adata.uns['drugs']", hint="Name the column of SMILES with `smiles_column=`.")
     ids = drugs.index.astype(str).to_numpy(dtype=object)
+    if len(set(ids)) < len(ids):
+        twice = pd.Index(ids)[pd.Index(ids).duplicated()].unique()
+        raise ValueError(
+            f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}."
+        )
+    stored = _stored_features(adata, key)
 
     values, canonical, status = featurize_smiles(
         drugs[smiles_column].tolist(), features=features, radius=radius, n_bits=n_bits
     )
     usable = canonical != ""
+    _check_own_columns(drugs, canonical, smiles_column)
     _report(ids, status)
     if not usable.any():
         raise ValueError(
@@ -104,23 +114,50 @@ def featurize_drugs(
         )
 
     adata = adata.copy() if copy else adata
-    # a new table, because the old one may be shared with another object
-    adata.uns[KEYS.DRUGS] = drugs.assign(canonical_smiles=canonical, smiles_status=status)
-    stored = adata.uns.get("drug_features", {})
-    adata.uns["drug_features"] = {
-        **stored,
-        key_added or features: {
-            "features": values,
-            "drug_ids": ids[usable].astype(str),
-            "kind": features,
-            **({"radius": int(radius), "n_bits": int(n_bits)} if features == "morgan" else {}),
-        },
+    entry = {
+        "features": values,
+        "drug_ids": ids[usable].astype(str),
+        "kind": features,
+        **({"radius": int(radius), "n_bits": int(n_bits)} if features == "morgan" else {}),
     }
+    # new tables, because the old ones may be shared with another object
+    table = drugs.assign(canonical_smiles=canonical, smiles_status=status)
+    adata.uns["drug_features"] = {**stored, key: entry}
+    adata.uns[KEYS.DRUGS] = table
     return adata if copy else None
 
 
+def _stored_features(adata: AnnData, key: str) -> Mapping[str, object]:
+    """What stands in ``uns["drug_features"]``; an error if `key` of it is not ours to replace."""
+    stored = adata.uns.get("drug_features", {})
+    if not isinstance(stored, Mapping):
+        raise ValueError(
+            f"`adata.uns['drug_features']` holds {type(stored).__name__}, which scdrug did not store. Rename or delete it first."
+        )
+    entry = stored.get(key)
+    if entry is not None and not (isinstance(entry, Mapping) and {"features", "drug_ids", "kind"} <= set(entry)):
+        raise ValueError(
+            f"`adata.uns['drug_features'][{key!r}]` holds something that scdrug did not store. Choose another `key_added`."
+        )
+    return stored
+
+
+def _check_own_columns(drugs: pd.DataFrame, canonical: np.ndarray, smiles_column: str) -> None:
+    """Raise if a column of the user's would be overwritten; scdrug's two columns stand together."""
+    status = drugs.get("smiles_status")
+    ours = status is not None and "canonical_smiles" in drugs and set(status.astype(str)) <= set(SMILES_STATUS)
+    if ours and smiles_column != "canonical_smiles":
+        return
+    for column, value in (("canonical_smiles", canonical), ("smiles_status", None)):
+        if column in drugs and (value is None or drugs[column].astype(object).tolist() != value.tolist()):
+            raise ValueError(
+                f"`adata.uns['drugs']` has a column {column!r} that scdrug did not store, and this would overwrite it. Rename it, for "
+                f"example with `adata.uns['drugs'] = adata.uns['drugs'].rename(columns={{{column!r}: {'my_' + column!r}}})`."
+            )
+
+
 def _report(ids: np.ndarray, status: np.ndarray) -> None:
-    for bad in ("missing", "unparsable"):
+    for bad in UNUSABLE:
         drugs = ids[status == bad]
         if len(drugs):
             warnings.warn(
@@ -131,16 +168,13 @@ def _report(ids: np.ndarray, status: np.ndarray) -> None:
         logger.info("salts were taken off %d drugs: %s", len(salts), examples(salts))
 
 
-def _simple(name: object) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
-
-
 def resolve_drugs(queries: str | Iterable[object], drugs: pd.DataFrame) -> list[str]:
     """Find the drugs that people mean.
 
     A query is compared with ids, then names, then synonyms, then PubChem CIDs, each without regard to case, blanks and
-    punctuation, and at last, if it can be read as SMILES, with structures. The first comparison that finds something
-    decides.
+    punctuation, then with the names that the bundled table knows of each compound (synonyms, brands, codes of companies,
+    ids of PubChem and ChEMBL; salts are their parents), and at last, if it can be read as SMILES, with structures. The first
+    comparison that finds something decides.
 
     Parameters
     ----------
@@ -160,7 +194,7 @@ def resolve_drugs(queries: str | Iterable[object], drugs: pd.DataFrame) -> list[
     KeyError
         If a query names no drug; the nearest names are offered.
     ValueError
-        If a query is a synonym of drugs with different names.
+        If a query is a synonym of drugs with different names, or stands for several compounds.
 
     Examples
     --------
@@ -174,7 +208,7 @@ def resolve_drugs(queries: str | Iterable[object], drugs: pd.DataFrame) -> list[
     """
     queries = [queries] if isinstance(queries, str) else [str(query) for query in queries]
     ids = [str(drug_id) for drug_id in drugs.index]
-    names = dict(zip(ids, map(_simple, drugs["name"] if "name" in drugs else ids)))
+    names = dict(zip(ids, map(simple_drug, drugs["name"] if "name" in drugs else ids)))
     indexes = _name_indexes(ids, drugs)
     structures: dict[str, list[str]] | None = None
     found: dict[str, None] = {}
@@ -203,7 +237,7 @@ def _name_indexes(ids: Sequence[str], drugs: pd.DataFrame) -> dict[str, dict[str
     for kind, pairs in kinds.items():
         index = indexes.setdefault(kind, {})
         for drug, names in pairs:
-            for simple in {_simple(name) for name in names} - {""}:
+            for simple in {simple_drug(name) for name in names} - {""}:
                 index.setdefault(simple, []).append(drug)
     return indexes
 
@@ -219,17 +253,36 @@ def _names_in(value: object, *, split: bool) -> list[str]:
 
 
 def _find(query: str, names: Mapping[str, str], indexes: Mapping[str, dict[str, list[str]]]) -> list[str]:
-    """Drug ids by id, name, synonym or CID; `names` holds the simplified name of each id."""
+    """Drug ids by id, name, synonym or CID, then by what the bundled table knows; `names` holds the simplified name of each id."""
     if query in names:
         return [query]
     for kind, index in indexes.items():
-        matches = index.get(_simple(query), [])
+        matches = index.get(simple_drug(query), [])
         if not matches:
             continue
         if kind == "synonym" and len({names[drug] for drug in matches}) > 1:
             raise ValueError(f"{query!r} is a synonym of several drugs: {examples(matches)}. Name one of these ids.")
         return matches
-    return []
+    return _find_compound(query, names, indexes)
+
+
+def _find_compound(query: str, names: Mapping[str, str], indexes: Mapping[str, dict[str, list[str]]]) -> list[str]:
+    """Drug ids of the compound that the bundled table has under the query."""
+    table = drug_names()
+    by_compound: dict[int, list[str]] = {}
+    for row in find_compounds(query):
+        known = {simple_drug(name) for name in table.names[row]}
+        found = [drug for index in indexes.values() for name in known for drug in index.get(name, [])]
+        # one compound may stand under several ids (screened twice): all of them, in the order of the table
+        by_compound[row] = [drug for drug in names if drug in set(found)]
+    present = {row: ids for row, ids in by_compound.items() if ids}
+    if present and len(by_compound) > 1:
+        titles = [table.titles[row] for row in by_compound]
+        here = [drug for ids in present.values() for drug in ids]
+        raise ValueError(
+            f"{query!r} is a name of several compounds: {examples(titles)}. Name one of them; of these drugs there are {examples(here)}."
+        )
+    return next(iter(present.values()), [])
 
 
 def _structures(ids: Sequence[str], drugs: pd.DataFrame) -> dict[str, list[str]]:
@@ -247,7 +300,10 @@ def _unknown_message(unknown: Sequence[str], ids: Sequence[str], drugs: pd.DataF
     names = [*ids, *(drugs["name"].dropna().astype(str) if "name" in drugs else [])]
     parts = []
     for query in unknown[:5]:
-        near = nearest(query, names)
-        parts.append(f"{query!r}" + (f" (nearest: {', '.join(map(repr, near))})" if near else ""))
+        near, compounds = nearest(query, names), [drug_names().titles[row] for row in find_compounds(query)]
+        if compounds and simple_drug(query) != simple_drug(compounds[0]):
+            parts.append(f"{query!r} ({' or '.join(compounds)}, which is not among them)")
+        else:
+            parts.append(f"{query!r}" + (f" (nearest: {', '.join(map(repr, near))})" if near else ""))
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     return f"No drug is called {', '.join(parts)}{more}. There are {len(ids)} drugs, such as {examples(names, 3)}."

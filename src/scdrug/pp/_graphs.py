@@ -10,7 +10,7 @@ import numpy as np
 
 from .._validate import check_choice, examples
 from ._atom_features import ATOM_FEATURES
-from ._molecules import _parse
+from ._molecules import _parse, why_unreadable
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -100,7 +100,8 @@ def molecular_graphs(smiles: Iterable[str], *, features: str = "deepcdr") -> Mol
     molecules = [_parse(text) for text in smiles]
     bad = [str(text) for text, molecule in zip(smiles, molecules) if molecule is None]
     if bad:
-        raise ValueError(f"{len(bad)} SMILES cannot be read: {examples(bad)}. Leave them out, or correct them.")
+        shown = ", ".join(map(why_unreadable, bad[:5])) + (", …" if len(bad) > 5 else "")
+        raise ValueError(f"{len(bad)} SMILES cannot be read: {shown}. Leave them out, or correct them.")
     describe = ATOM_FEATURES[features]
     atoms, bonds, ends, first = [], [], [], 0
     for molecule in molecules:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 #: Kinds of features.
 FEATURES = ("morgan", "minimol")
 #: What :func:`featurize_smiles` says of a structure.
-SMILES_STATUS = ("ok", "salt removed", "missing", "unparsable")
+SMILES_STATUS = ("ok", "salt removed", "missing", "unparsable", "too large", "not ASCII")
+#: The ones without features.
+UNUSABLE = ("missing", "unparsable", "too large", "not ASCII")
+#: Larger than any small molecule (cyclosporin has 85 heavy atoms, insulin 400); rdkit's memory and time grow without bound.
+MAX_ATOMS, MAX_LENGTH, MAX_BRANCHES = 500, 3000, 100
+#: One atom of a SMILES: in brackets, or of the organic subset.
+_ATOM = re.compile(r"\[[^\]]*\]|Cl|Br|[BCNOPSFIbcnops*]")
 #: Metals that only balance a charge. Any other (platinum, arsenic, …) is part of what the drug does.
 _COUNTER_IONS = frozenset({"Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Zn", "Al"})
 _NONMETALS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I"})
@@ -27,15 +35,62 @@ def _is_missing(smiles: object) -> bool:
     return not isinstance(smiles, str) or smiles.strip().lower() in _MISSING
 
 
+def smiles_problem(smiles: str) -> tuple[str, str] | None:
+    """Say why a text is not handed to rdkit, which would truncate it, or take hours or all memory.
+
+    Parameters
+    ----------
+    smiles
+        Text that is to be read as SMILES.
+
+    Returns
+    -------
+    Status, as in :data:`SMILES_STATUS`, and the reason in words; `None` if there is no such problem.
+
+    Examples
+    --------
+    >>> from scdrug.pp._molecules import smiles_problem
+    >>> smiles_problem("CCO"), smiles_problem("C" * 1000)[0]
+    (None, 'too large')
+    """
+    text = smiles.strip()
+    odd = next((character for character in text if not character.isascii()), None)
+    if odd is not None:
+        name = unicodedata.name(odd, "a character without a name")
+        return "not ASCII", f"holds {odd!r} ({name}), which SMILES do not have"
+    if len(text) > MAX_LENGTH:
+        return "too large", f"has {len(text):,} characters; at most {MAX_LENGTH:,} are read"
+    if any(character.isspace() for character in text):
+        return "unparsable", "holds a blank, after which nothing would be read"
+    n_atoms = sum(1 for _ in _ATOM.finditer(text))
+    if n_atoms > MAX_ATOMS:
+        return "too large", f"has {n_atoms:,} atoms; at most {MAX_ATOMS} are read"
+    depth = deepest = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        deepest = max(deepest, depth)
+    if deepest > MAX_BRANCHES:
+        return "too large", f"has branches within branches, {deepest:,} deep; at most {MAX_BRANCHES} are read"
+    return None
+
+
 def _parse(smiles: object) -> Mol | None:
     """Read a SMILES without the noise that rdkit writes to the terminal."""
     from rdkit import Chem, rdBase
 
-    if _is_missing(smiles):
+    if _is_missing(smiles) or smiles_problem(smiles) is not None:
         return None
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(str(smiles).strip())
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def why_unreadable(smiles: object) -> str:
+    """Quote what cannot be read as SMILES, shortened, with the reason where it is known."""
+    text = str(smiles)
+    quoted = repr(text if len(text) <= 60 else text[:57] + "…")
+    problem = None if _is_missing(smiles) else smiles_problem(text)
+    return f"{quoted} ({problem[1]})" if problem else quoted
 
 
 def _parent(molecule: Mol) -> tuple[Mol, bool]:
@@ -61,9 +116,10 @@ def _standardize(smiles: object, *, keep_salts: bool = False) -> tuple[Mol | Non
 
     if _is_missing(smiles):
         return None, "missing"
-    molecule = _parse(smiles)
+    problem = smiles_problem(str(smiles))
+    molecule = None if problem else _parse(smiles)
     if molecule is None:
-        return None, "unparsable"
+        return None, problem[0] if problem else "unparsable"
     if keep_salts:
         return molecule, "ok"
     parent, removed = _parent(molecule)
@@ -88,7 +144,8 @@ def canonical_smiles(smiles: str | None, *, keep_salts: bool = False) -> str | N
 
     Returns
     -------
-    Canonical SMILES, or `None` if the SMILES is missing or cannot be parsed.
+    Canonical SMILES, or `None` if the SMILES is missing, cannot be parsed, or is larger than molecules that are drugs
+    (:func:`smiles_problem` says which).
 
     Examples
     --------
@@ -143,7 +200,7 @@ def morgan_fingerprints(smiles: Iterable[str], *, radius: int = 2, n_bits: int =
     bad = [str(text) for text, molecule in zip(smiles, molecules) if molecule is None]
     if bad:
         raise ValueError(
-            f"{len(bad)} SMILES cannot be parsed: {', '.join(map(repr, bad[:5]))}. Leave them out; "
+            f"{len(bad)} SMILES cannot be parsed: {', '.join(map(why_unreadable, bad[:5]))}. Leave them out; "
             "`featurize_smiles` does so and says which."
         )
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
@@ -197,7 +254,9 @@ def _minimol() -> Any:
 @lru_cache(maxsize=10_000)
 def _minimol_one(smiles: str) -> np.ndarray:
     if _parse(smiles) is None:
-        raise ValueError(f"{smiles!r} cannot be parsed as SMILES, so it has no MiniMol fingerprint. Leave it out.")
+        raise ValueError(
+            f"{why_unreadable(smiles)} cannot be parsed as SMILES, so it has no MiniMol fingerprint. Leave it out."
+        )
     values = _minimol()([smiles])[0]
     values.flags.writeable = False  # shared by all callers
     return values
@@ -225,7 +284,7 @@ def featurize_smiles(
     canonical
         Canonical SMILES, empty where not usable (structures).
     status
-        ``"ok"``, ``"salt removed"``, ``"missing"`` or ``"unparsable"`` (structures).
+        ``"ok"``, ``"salt removed"``, ``"missing"``, ``"unparsable"``, ``"too large"`` or ``"not ASCII"`` (structures).
 
     Examples
     --------

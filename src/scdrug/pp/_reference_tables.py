@@ -2,30 +2,132 @@
 
 from __future__ import annotations
 
-import logging
+import re
+import warnings
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._validate import check_key, examples, slug
-
-logger = logging.getLogger(__name__)
+from .._validate import check_key, examples, nearest, slug
+from ._line_names import match_lines
+from ._measure_values import check_finite
+from ._measures import Measure, find_measure
 
 #: Columns of ``uns["drugs"]``, in this order.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
 
 
+#: Texts that stand for a missing name.
+_NO_NAME = frozenset({"", "nan", "none", "<na>", "null", "n/a", "nat"})
+#: Columns that describe lines, however they are spelled; no drug and no gene is called so.
+_METADATA = frozenset(
+    "cosmicid cosmic sangermodelid sidm modelid modelname depmapid broadid achid ccleid cclename rrid cellosaurusid masterid masterccleid "
+    "strippedcelllinename celllinename cellline celllineid samplename sampleid samplename lineage lineagesubtype primarydisease subtype "
+    "disease tissue tissuetype primarysite histology cancertype tcgalabel tcgadesc gender sex age ageatdiagnosis drugid drugname "
+    "nlines index level0 unnamed0".split()
+)
+
+
 def as_names(values: Iterable[Any], what: str) -> pd.Index:
     """Names as strings; 906826.0 becomes "906826", and a missing name is an error."""
     index = pd.Index(values)
-    if index.isna().any():
-        raise ValueError(f"Every {what} needs a name; {int(index.isna().sum())} names are missing.")
-    return pd.Index([_text(value) for value in index], dtype=object)
+    texts = [as_text(value) for value in index]
+    missing = [position for position, text in enumerate(texts) if text.lower() in _NO_NAME]
+    if missing:
+        beside = [text for text in texts if text.lower() not in _NO_NAME]
+        raise ValueError(
+            f"Every {what} needs a name; {len(missing)} names are missing, at the positions {examples(missing)} (others are "
+            f"{examples(beside, 3)}). Name these rows or columns, or drop them."
+        )
+    return pd.Index(texts, dtype=object)
 
 
-def _text(value: Any) -> str:
+def read_numbers(table: pd.DataFrame, *, where: str, hint: str = "") -> np.ndarray:
+    """Read a table as float64, NaN where a value is missing (rows × columns); the table is not altered.
+
+    Raises
+    ------
+    ValueError
+        If a column holds text, dates or complex numbers.
+    """
+    wrong = [str(name) for name, column in table.items() if not _holds_numbers(column)]
+    if wrong:
+        first = table[wrong[0]] if wrong[0] in table else table.iloc[:, 0]
+        raise ValueError(
+            f"{where} must hold numbers only; these columns do not: {examples(wrong)} (such as {examples(first.dropna(), 2)}, "
+            f"{first.dtype}). {hint}".strip()
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numbers beyond float64 become infinite, which is said later
+        return np.column_stack(
+            [column.to_numpy(dtype=np.float64, na_value=np.nan) for _, column in table.items()]
+            or [np.empty((len(table), 0))]
+        )
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    if pd.api.types.is_complex_dtype(column):
+        return False
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return False
+    if pd.api.types.is_numeric_dtype(column):
+        return True
+    return column.dtype == object and all(isinstance(value, Real) for value in column.dropna())
+
+
+def dense_numbers(matrix: Any, *, where: str) -> np.ndarray:
+    """Expression of bulk lines as a dense float32 array of its own type; lines are few, so this is small.
+
+    Raises
+    ------
+    ValueError
+        If there is none, if it is not numbers, or if values are masked.
+    """
+    for load in ("compute", "to_memory", "toarray"):  # dask, backed, sparse
+        if hasattr(matrix, load):
+            matrix = getattr(matrix, load)()
+    if matrix is None:
+        raise ValueError(f"{where} is empty (None). Expected expression, lines × genes.")
+    if np.ma.is_masked(matrix):
+        raise ValueError(f"{where} has masked values. Fill them, or drop the lines or genes.")
+    values = np.asarray(matrix)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{where} must hold real numbers, lines × genes; found {values.dtype}.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        return values.astype(np.float32, copy=False)
+
+
+def check_no_metadata(table: pd.DataFrame, *, where: str, what: str) -> None:
+    """Raise if columns describe the lines rather than being drugs or genes.
+
+    Found by their names (``COSMIC_ID``, ``tissue``), or because they hold what only ids do: whole numbers of five digits
+    and more, no two equal.
+    """
+    metadata = [name for name in table.columns if re.sub(r"[^a-z0-9]", "", str(name).lower()) in _METADATA]
+    ids = [name for name, column in table.items() if name not in metadata and _are_numeric_ids(column)]
+    if metadata or ids:
+        raise ValueError(
+            f"{where} holds columns that describe lines and are no {what}: {examples([*metadata, *ids])}. Drop them, or move them to "
+            "`lines`; the column with the names of the lines is named by `line_column`."
+        )
+
+
+def _are_numeric_ids(column: pd.Series) -> bool:
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    if len(column) < 3 or pd.api.types.is_complex_dtype(column):
+        return False
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = values[np.isfinite(values)]
+    return (
+        len(values) > 2 and values.min() >= 10_000 and not (values % 1).any() and len(np.unique(values)) == len(values)
+    )
+
+
+def as_text(value: Any) -> str:
     """A value as a string: empty when missing, without the ".0" of ids that were read as floats."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
@@ -44,12 +146,14 @@ def long_response(
         pairs = _read_long(response, line_column, drug_column, value_column, measure)
     else:
         pairs = _read_wide(response, line_column)
-    if np.isinf(pairs["value"]).any():
-        where = pairs[np.isinf(pairs["value"])]
+    values = pairs["value"].to_numpy()
+    odd = np.isinf(values)
+    if odd.any():
         raise ValueError(
-            f"`response` must be finite, or NaN where a pair was not measured; {len(where)} values are infinite, "
-            f"for the drugs {examples(where['drug'].unique())}."
+            f"`response` must be finite, or NaN where a pair was not measured; {int(odd.sum())} values are infinite, "
+            f"for the drugs {examples(pairs['drug'][odd].unique())}."
         )
+    check_finite(values, where="response")
     pairs = pairs[pairs["value"].notna()]
     if pairs.empty:
         raise ValueError("`response` holds no value: every pair is missing.")
@@ -64,13 +168,13 @@ def _read_long(
     if value_column is None:
         value_column = _find_value_column(response, (line_column, drug_column), measure)
     check_key(response, value_column, where="response", hint="Name it with `value_column`.")
-    if not pd.api.types.is_numeric_dtype(response[value_column]):
-        raise ValueError(f"`response[{value_column!r}]` must hold numbers; found {examples(response[value_column])}.")
+    _check_column_fits(str(value_column), measure)
+    values = read_numbers(response[[value_column]], where=f"`response[{value_column!r}]`")[:, 0]
     return pd.DataFrame(
         {
             "line": _encode(response[line_column], "line of `response`"),
             "drug": _encode(response[drug_column], "drug of `response`"),
-            "value": response[value_column].to_numpy(dtype=np.float64, na_value=np.nan),
+            "value": values,
         }
     )
 
@@ -80,7 +184,11 @@ def _find_value_column(response: pd.DataFrame, taken: tuple[str, str], measure: 
     for candidate in (measure.lower(), "value"):
         if candidate in by_name:
             return by_name[candidate]
-    numeric = [c for c in by_name.values() if pd.api.types.is_numeric_dtype(response[c])]
+    numeric = [
+        c
+        for name, c in by_name.items()
+        if pd.api.types.is_numeric_dtype(response[c]) and re.sub(r"[^a-z0-9]", "", name) not in _METADATA
+    ]
     if len(numeric) != 1:
         raise KeyError(
             f"Which column of `response` holds the values? Neither {measure!r} nor 'value' is there, and "
@@ -89,11 +197,35 @@ def _find_value_column(response: pd.DataFrame, taken: tuple[str, str], measure: 
     return numeric[0]
 
 
+def _check_column_fits(column: str, measure: str) -> None:
+    """Raise if the column is called like a measure that means the opposite, or another kind of number, than the one stated."""
+
+    def look_up(name: str) -> Measure | None:
+        try:
+            return find_measure(name)
+        except ValueError:
+            return None
+
+    named, stated = look_up(column), look_up(measure)
+    if named is None or stated is None or named.name.lstrip("-") == stated.name.lstrip("-"):
+        return
+    if named.lower_is_sensitive != stated.lower_is_sensitive or ("50" in named.name) != ("50" in stated.name):
+        raise ValueError(
+            f"The values stand in the column {column!r} of `response`, but `measure` is {measure!r}. State `measure={named.name!r}` if "
+            "that is what they are, or rename the column."
+        )
+
+
 def _encode(names: pd.Series, what: str) -> pd.Categorical:
     """Names as strings, made once for each distinct name, since long tables repeat each hundreds of times."""
     codes, distinct = pd.factorize(names)
-    if (codes < 0).any():
-        raise ValueError(f"Every {what} needs a name; {int((codes < 0).sum())} rows have none.")
+    nameless = [text.lower() in _NO_NAME for text in map(as_text, distinct)]
+    without = (codes < 0) | np.isin(codes, np.flatnonzero(nameless))
+    if without.any():
+        raise ValueError(
+            f"Every {what} needs a name; {int(without.sum())} rows have none, such as the rows {examples(np.flatnonzero(without))}. Name "
+            "or drop them."
+        )
     merged, categories = pd.factorize(as_names(distinct, what))
     return pd.Categorical(np.asarray(categories, dtype=object)[merged][codes])
 
@@ -101,12 +233,12 @@ def _encode(names: pd.Series, what: str) -> pd.Categorical:
 def _read_wide(response: pd.DataFrame, line_column: str) -> pd.DataFrame:
     if line_column in response.columns:
         response = response.set_index(line_column)
-    wrong = [column for column, kind in response.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if wrong:
-        raise ValueError(
-            f"A wide `response` must hold numbers only, lines × drugs; these columns do not: {examples(wrong)}. "
-            "For a long table, name its columns with `line_column`, `drug_column` and `value_column`."
-        )
+    values = read_numbers(
+        response,
+        where="A wide `response` (lines × drugs)",
+        hint="For a long table, name its columns with `line_column`, `drug_column` and `value_column`.",
+    )
+    check_no_metadata(response, where="`response`", what="drugs")
     lines, drugs = as_names(response.index, "line of `response`"), as_names(response.columns, "drug of `response`")
     for what, names in (("lines", lines), ("drugs", drugs)):
         if names.has_duplicates:
@@ -118,17 +250,17 @@ def _read_wide(response: pd.DataFrame, line_column: str) -> pd.DataFrame:
         {
             "line": pd.Categorical.from_codes(np.repeat(np.arange(len(lines)), len(drugs)), lines),
             "drug": pd.Categorical.from_codes(np.tile(np.arange(len(drugs)), len(lines)), drugs),
-            "value": response.to_numpy(dtype=np.float64, na_value=np.nan).ravel(),
+            "value": values.ravel(),
         }
     )
 
 
-def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> pd.DataFrame:
-    """Table by drug id with :data:`DRUG_COLUMNS`, strings only, for the drugs called `names`."""
+def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> tuple[pd.DataFrame, list[str]]:
+    """Table by drug id with :data:`DRUG_COLUMNS`, strings only, for the drugs called `names`; and what to warn of."""
     table = pd.DataFrame("", index=pd.Index(ids, dtype=object), columns=list(DRUG_COLUMNS), dtype=object)
     table["name"] = list(names)
     if drugs is None:
-        return table
+        return table, []
     known = drugs.set_index("name") if "name" in drugs.columns else drugs
     known = known[[column for column in DRUG_COLUMNS if column in known.columns]]
     known = known.set_axis(as_names(known.index, "drug of `drugs`"), axis=0)
@@ -137,23 +269,63 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> p
             "The names in `drugs` must be unique; these occur more than once: "
             f"{examples(known.index[known.index.duplicated()].unique())}."
         )
-    # A name that differs only in case or punctuation is the same drug, unless two names of the table do so.
-    by_slug = pd.Series(known.index, index=[slug(name) for name in known.index])
-    by_slug = by_slug[~by_slug.index.duplicated(keep=False)]
-    found = [name if name in known.index else by_slug.get(slug(name)) for name in names]
+    found, other_names = _find_rows(list(names), known)
     for position, name in enumerate(found):
         if name is None:
             continue
         for column in known.columns:
-            table.iat[position, table.columns.get_loc(column)] = _text(known.at[name, column])
+            table.iat[position, table.columns.get_loc(column)] = as_text(known.at[name, column])
+    notes = []
+    if other_names:
+        pairs = ", ".join(f"{name!r} = {other!r}" for name, other in list(other_names.items())[:5])
+        notes.append(f"{len(other_names)} drugs stand in `drugs` under another name: {pairs}.")
     unknown = [name for name, match in zip(names, found) if match is None]
     if unknown:
-        logger.info("%d drugs are not in `drugs`: %s.", len(unknown), examples(unknown))
-    return table
+        near = {name: nearest(name, known.index, n=1) for name in unknown[:5]}
+        shown = ", ".join(f"{name!r}" + (f" (nearest: {other[0]!r})" if other else "") for name, other in near.items())
+        notes.append(
+            f"{len(unknown)} drugs are not in `drugs`, so that nothing is known of them: {shown}{', …' if len(unknown) > 5 else ''}."
+        )
+    return table, notes
 
 
-def line_table(obs: pd.DataFrame, lines: pd.DataFrame, line_column: str) -> pd.DataFrame:
-    """Add the columns of `lines` to `obs`, in forms that every file format holds."""
+def _find_rows(names: list[str], known: pd.DataFrame) -> tuple[list[str | None], dict[str, str]]:
+    """Row of `known` for each drug: by name, by its spelling, and by the other names of the compound."""
+    from ._drug_names import other_names
+
+    # A name that differs only in case or punctuation is the same drug, unless two names of the table do so.
+    by_slug = pd.Series(known.index, index=[slug(name) for name in known.index])
+    by_slug = by_slug[~by_slug.index.duplicated(keep=False)].to_dict()
+    found = [name if name in known.index else by_slug.get(slug(name)) for name in names]
+    taken = {name for name in found if name is not None}
+    renamed = {}
+    for position, name in enumerate(names):
+        if found[position] is None:
+            rows = {by_slug[key] for key in map(slug, other_names(name)) if key in by_slug} - taken
+            if len(rows) == 1:
+                found[position] = renamed[name] = rows.pop()
+    return found, renamed
+
+
+def line_table(obs: pd.DataFrame, lines: pd.DataFrame, line_column: str) -> tuple[pd.DataFrame, list[str]]:
+    """Add the columns of `lines` to `obs`, in forms that every file format holds; and what to warn of."""
+    lines = index_lines(lines, line_column)
+    match = match_lines(list(obs.index), list(lines.index), lines)
+    result = obs.copy()
+    rows = [match.found.get(name) for name in obs.index]
+    for column in lines.columns:
+        result[str(column).replace("/", "|")] = _storable(lines[column].reindex(rows))
+    without = [name for name, row in zip(obs.index, rows) if row is None]
+    notes = (
+        [f"{len(without)} lines are not in `lines`, so that nothing is known of them: {examples(without)}."]
+        if without
+        else []
+    )
+    return result, notes
+
+
+def index_lines(lines: pd.DataFrame, line_column: str) -> pd.DataFrame:
+    """Return the table `lines` by name, each once."""
     if line_column in lines.columns:
         lines = lines.set_index(line_column)
     lines = lines.set_axis(as_names(lines.index, "line of `lines`"), axis=0)
@@ -162,10 +334,7 @@ def line_table(obs: pd.DataFrame, lines: pd.DataFrame, line_column: str) -> pd.D
             "The names in `lines` must be unique; these occur more than once: "
             f"{examples(lines.index[lines.index.duplicated()].unique())}."
         )
-    result = obs.copy()
-    for column in lines.columns:
-        result[str(column).replace("/", "|")] = _storable(lines[column].reindex(obs.index))
-    return result
+    return lines
 
 
 def _storable(values: pd.Series) -> np.ndarray:
@@ -176,4 +345,4 @@ def _storable(values: pd.Series) -> np.ndarray:
         present = values.dropna().to_numpy(dtype=np.float64)
         if len(present) == len(values) or not (present == np.round(present)).all():
             return values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.array([_text(value) for value in values.astype(object)], dtype=object)
+    return np.array([as_text(value) for value in values.astype(object)], dtype=object)

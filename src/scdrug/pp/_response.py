@@ -12,12 +12,13 @@ import pandas as pd
 
 from .._constants import KEYS
 from .._validate import check_choice, check_key, examples, plain
+from ._measures import DIRECTIONS, lower_is_sensitive
+from ._reference_tables import read_numbers
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 METHODS = ("extreme", "threshold", "median", "waterfall")
-DIRECTIONS = ("lower is more sensitive", "higher is more sensitive")
 #: Sorted responses that correlate so well with a straight line have no elbow: the waterfall method takes the median.
 _STRAIGHT = 0.95
 
@@ -141,8 +142,8 @@ def binarize_response(
     ----------
     adata
         Bulk reference: `obsm[response_key]` holds responses, lines × drugs, NaN where not measured. The direction is
-        read from `uns["response"]["direction"]`: ``"lower is more sensitive"`` (as for ln IC50 and AUC, and if
-        nothing is stated) or ``"higher is more sensitive"``.
+        read from `uns["response"]["direction"]`: ``"lower is more sensitive"`` (also if there is no such entry) or ``"higher is more
+        sensitive"``; where it is not stated it follows from the measure.
     method
         How a drug's lines are told apart, for a response whose low values mean sensitive:
 
@@ -206,12 +207,12 @@ def binarize_response(
         raise ValueError(
             f"`adata.obsm[{response_key!r}]` must be a DataFrame of lines × drug ids; found {type(response).__name__}."
         )
-    lower = _lower_is_sensitive(adata)
+    lower, values = lower_is_sensitive(adata.uns), read_numbers(response, where=f"`adata.obsm[{response_key!r}]`")
     thresholds = _thresholds(threshold, method, response.columns.astype(str))
 
     results = [
         binarize(
-            response.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan),
+            values[:, j],
             method=method,
             fraction=fraction,
             threshold=thresholds[j],
@@ -236,18 +237,6 @@ def binarize_response(
         }
     )
     return adata if copy else None
-
-
-def _lower_is_sensitive(adata: AnnData) -> bool:
-    described = adata.uns.get("response", {})
-    direction = described.get("direction", DIRECTIONS[0]) if isinstance(described, Mapping) else DIRECTIONS[0]
-    for stated, lower in zip(DIRECTIONS, (True, False)):
-        # "lower" is enough: what comes after it is for people
-        if str(direction).lower().startswith(stated.split()[0]):
-            return lower
-    raise ValueError(
-        f"`adata.uns['response']['direction']` must be {DIRECTIONS[0]!r} or {DIRECTIONS[1]!r}; found {direction!r}."
-    )
 
 
 def _thresholds(

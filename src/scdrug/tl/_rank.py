@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from .._constants import KEYS
 from .._validate import check_choice, examples, plain
 from ..pp._evidence import warn_of_absent_groups
 from ..pp._match_cells import match_cells
+from ..pp._reference import MIN_LINES
 from ..pp._rows import read_rows
 from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
@@ -45,6 +47,7 @@ def rank_drugs(
     key: str = KEYS.PREDICTED,
     method: str = "auto",
     min_cells: int = 10,
+    min_lines: int = MIN_LINES,
     key_added: str = KEYS.RANKED,
     copy: bool = False,
 ) -> AnnData | None:
@@ -76,6 +79,9 @@ def rank_drugs(
         because percentiles have ties at 0 and 1, and t for samples, because few of them give no small rank p-values.
     min_cells
         Least number of cells of a group; with `sample_key`, of each donor's share of a group or reference.
+    min_lines
+        Least number of cell lines that a drug was trained on, where the model knows it; drugs with fewer are left out of the ranking
+        and named in a warning. 1 keeps all.
     key_added
         Key of `uns` for the result.
     copy
@@ -108,12 +114,12 @@ def rank_drugs(
     KeyError
         If there are no predictions, or a column or group does not exist; the nearest one is offered.
     ValueError
-        If there is only one group, or too few cells.
+        If there is only one group, or too few cells, or no drug was trained on `min_lines` lines.
 
     Warns
     -----
     UserWarning
-        If p-values are over cells or cannot be computed, groups or cells are left out, or predictions are unreliable.
+        If p-values are over cells or cannot be computed, groups, cells or drugs are left out, or predictions are unreliable.
 
     See Also
     --------
@@ -144,7 +150,7 @@ def rank_drugs(
     check_choice("method", method, ("auto", "t-test", "wilcoxon"))
     if min_cells < 2:
         raise ValueError(f"`min_cells` must be at least 2, or there is no variance; found {min_cells}.")
-    predictions = read_predictions(adata, key)
+    predictions, few_lines = _leave_out_few_lines(read_predictions(adata, key), min_lines)
     _check_key_added(adata, key_added)
     design = read_design(adata, groupby, groups, reference, sample_key)
     design = _leave_out_unpredicted(design, predictions).leave_out_small(min_cells)
@@ -168,6 +174,8 @@ def rank_drugs(
         "key": key,
         "method": method,
         "min_cells": int(min_cells),
+        "min_lines": int(min_lines),
+        "left_out_few_lines": few_lines,
         "replicates": "cells" if sample_key is None else "samples",
         "score": _SCORE,
         "note": _NOTES["cells" if sample_key is None else "samples"],
@@ -218,6 +226,35 @@ def _check_measured(adata: AnnData, predictions: Predictions, column: str) -> No
 def _spread(rows: np.ndarray) -> np.ndarray:
     """A few of the rows, evenly spaced."""
     return rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), _ROWS_LOOKED_AT).astype(int))] if len(rows) else rows
+
+
+def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Predictions, list[str]]:
+    """Drugs that were trained on enough lines, and the ids of the others; an unknown number is enough."""
+    n_lines = pd.to_numeric(
+        predictions.drugs.get("n_lines", pd.Series(np.nan, index=predictions.drugs.index)), errors="coerce"
+    )
+    few = (n_lines < min_lines).to_numpy(dtype=bool)
+    if not few.any():
+        return predictions, []
+    named = [f"{drug} ({int(n)})" for drug, n in n_lines[few].items()]
+    if few.all():
+        raise ValueError(
+            f"No drug was trained on {min_lines} lines: {examples(named)} at most. Such predictions say little; `min_lines=1` ranks them "
+            "all the same."
+        )
+    warnings.warn(
+        f"{int(few.sum())} drugs are left out of the ranking, because they were measured in fewer than {min_lines} lines: "
+        f"{examples(named)}. `min_lines=1` keeps them.",
+        UserWarning,
+        stacklevel=3,
+    )
+    kept = replace(
+        predictions,
+        response=predictions.response.loc[:, ~few],
+        percentile=predictions.percentile.loc[:, ~few],
+        drugs=predictions.drugs.loc[~few],
+    )
+    return kept, [str(drug) for drug in predictions.drugs.index[few]]
 
 
 def _check_key_added(adata: AnnData, key_added: str) -> None:

@@ -112,7 +112,9 @@ def other_drug_rows(
     values = column_aurocs(score, assay.sensitive)
     other = np.arange(len(drugs)) != column
     rows = []
-    pathway = table["pathway"].reindex(drugs).fillna("").astype(str).to_numpy() if "pathway" in table else None
+    pathway = (
+        table["pathway"].astype(object).reindex(drugs).fillna("").astype(str).to_numpy() if "pathway" in table else None
+    )
     groups = {"other drugs": other}
     if pathway is not None and pathway[column]:
         groups["same pathway"] = other & (pathway == pathway[column])

@@ -12,6 +12,7 @@ import pandas as pd
 from ..._audit import HeldOut
 from ..._constants import KEYS
 from ..._validate import check_choice, check_key, examples
+from ...pp._measures import lower_is_sensitive, read_description
 from .._fold import features_of, reference_of
 from ._lines import AssayedLines, check_excluded
 
@@ -52,13 +53,12 @@ class TransferData:
     @property
     def measure(self) -> str:
         """Measure of the response."""
-        return str(self.training.uns.get(KEYS.RESPONSE, {}).get("measure", "response"))
+        return read_description(self.training.uns)["measure"]
 
     @property
     def lower_is_sensitive(self) -> bool:
         """Direction of the response."""
-        stated = self.training.uns.get(KEYS.RESPONSE, {}).get("direction", "lower")
-        return not str(stated).lower().startswith("higher")
+        return lower_is_sensitive(self.training.uns)
 
     def by_line(self, values: np.ndarray, lines: Iterable[str]) -> np.ndarray:
         """Average values of the rows of `bulk` by line, over replicates that are not NaN (lines × columns)."""

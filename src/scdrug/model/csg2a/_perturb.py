@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..._validate import examples
 from ...pp._match_cells import match_cells
+from ...pp._molecules import why_unreadable
 from ...pp._perturbation import read_perturbations
 from .._base import run_phase
 from .._batches import TableBatches
@@ -197,7 +197,9 @@ class PerturbationMixin:
         structures = Structures.read(smiles, self.settings.encoder)
         if not structures.known.all():
             bad = [text for text, known in zip(smiles, structures.known) if not known]
-            raise ValueError(f"{len(bad)} structures cannot be read as SMILES: {examples(bad)}.")
+            raise ValueError(
+                f"{len(bad)} structures cannot be read as SMILES: {', '.join(map(why_unreadable, bad[:5]))}."
+            )
         return drug_conditions(self.module, structures, self.settings, dose=dose, time=time).numpy()
 
     def perturb(self, expression: np.ndarray, conditions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

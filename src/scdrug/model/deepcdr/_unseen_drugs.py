@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ..._validate import examples
-from ...pp._molecules import canonical_smiles, morgan_fingerprints
+from ...pp._molecules import canonical_smiles, morgan_fingerprints, why_unreadable
 from ..baseline._drug_kernels import drug_similarity
 from ._build import DeepCDRModule
 from ._crossfit import structure_kernels
@@ -142,6 +142,7 @@ def nearest_drugs(model: DeepCDR, drugs: Mapping[str, str], *, n: int) -> pd.Dat
     structures = {str(name): canonical_smiles(text) for name, text in drugs.items()}
     bad = [name for name, structure in structures.items() if structure is None]
     if bad:
-        raise ValueError(f"{len(bad)} structures cannot be read as SMILES: {examples(bad)}. Check them.")
+        shown = ", ".join(f"{name}: {why_unreadable(drugs[name])}" for name in bad[:5])
+        raise ValueError(f"{len(bad)} structures cannot be read as SMILES: {shown}. Check them.")
     new = morgan_fingerprints([str(text) for text in structures.values()])
     return applicability(model, pd.Index(list(structures), name="drug"), new, n=n)

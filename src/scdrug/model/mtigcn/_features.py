@@ -103,7 +103,7 @@ def table_features(drugs: pd.DataFrame | None) -> tuple[dict[str, np.ndarray], n
             f"`drug_features='table'` reads `adata.uns['drugs'][{FINGERPRINT_COLUMN!r}]`, strings of 0 and 1, which is not "
             "there. scdrug.datasets.mtigcn brings it; other references take 'morgan'."
         )
-    texts = drugs[FINGERPRINT_COLUMN].fillna("").astype(str)
+    texts = drugs[FINGERPRINT_COLUMN].astype(object).fillna("").astype(str)
     usable = (texts != "").to_numpy()
     lengths = sorted(set(texts[usable].str.len()))
     bad = texts.index[usable & ~texts.str.fullmatch("[01]+").to_numpy(dtype=bool)]

@@ -1,0 +1,81 @@
+"""Names of drugs, as they are spelled and as the bundled table knows them: synonyms, brands, codes, ids."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+#: What the name of a salt ends with.
+_SALT = re.compile(
+    r"\s+(?:(?:di|mono|tri)?(?:hydrochloride|hydrobromide|phosphate|sodium|hydrate|mesylate|tosylate)|hcl|malate|maleate|"
+    r"fumarate|citrate|tartrate|acetate|sulph?ate|sulfate|succinate|besylate|camsylate|lactate|esylate)$",
+    re.IGNORECASE,
+)
+#: How a PubChem CID is announced.
+_CID = re.compile(r"(?:pubchem)?cid(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class DrugNames:
+    """Compounds, and the compounds that each name stands for."""
+
+    #: The usual name of each compound.
+    titles: tuple[str, ...]
+    #: All names and ids of each compound, the usual one first.
+    names: tuple[tuple[str, ...], ...]
+    #: Rows of the compounds by simplified name or id.
+    by_name: dict[str, tuple[int, ...]]
+
+
+def simple_drug(name: object) -> str:
+    """Name of a drug without case, blanks, punctuation, and the word that announces a PubChem CID.
+
+    Examples
+    --------
+    >>> from scdrug.pp._drug_names import simple_drug
+    >>> [simple_drug(name) for name in ("PLX-4720", "5 FU", "CID:3385")]
+    ['plx4720', '5fu', '3385']
+    """
+    text = str(name).lower().replace("α", "alpha").replace("β", "beta").replace("γ", "gamma")
+    text = re.sub(r"[^a-z0-9]", "", text)
+    cid = _CID.fullmatch(text)
+    return cid[1] if cid else text
+
+
+@cache
+def drug_names() -> DrugNames:
+    """Read the bundled table (once)."""
+    content = (files("scdrug.pp") / "_data" / "drugs.tsv.gz").read_bytes()
+    titles, names = [], []
+    by_name: dict[str, dict[int, None]] = defaultdict(dict)
+    for row, line in enumerate(gzip.decompress(content).decode().splitlines()[1:]):
+        title, *others = line.split("\t")
+        every = tuple(dict.fromkeys([title, *(name for field in others for name in field.split("|") if name)]))
+        titles.append(title)
+        names.append(every)
+        for name in every:
+            by_name[simple_drug(name)][row] = None
+    return DrugNames(tuple(titles), tuple(names), {name: tuple(rows) for name, rows in by_name.items()})
+
+
+def find_compounds(name: object) -> tuple[int, ...]:
+    """Rows of the compounds of the bundled table that a name or id stands for, with or without the name of a salt."""
+    table = drug_names()
+    return table.by_name.get(simple_drug(name)) or table.by_name.get(simple_drug(_SALT.sub("", str(name).strip())), ())
+
+
+def other_names(name: object) -> list[str]:
+    """Every name and id of the compound that `name` stands for; none if it is unknown or stands for several.
+
+    Examples
+    --------
+    >>> from scdrug.pp._drug_names import other_names
+    >>> "Selumetinib" in other_names("azd-6244"), other_names("unheard of")
+    (True, [])
+    """
+    rows = find_compounds(name)
+    return list(drug_names().names[rows[0]]) if len(rows) == 1 else []

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_drug_table.py"
+TABLES = {
+    "cellhit_GDSC_drugs.csv": 'DRUG_NAME,DRUG_SYNONYMS\nSelumetinib,"AZD6244, ARRY-886"\nFirst,Shared\nSecond,Shared\nLonely,\n',
+    "cellhit_gdsc_pubchem_mappings.csv": "Drug,PubChemId,id_type\nSelumetinib,10127622.0,Compound\nFirst,5.0,Substance\n",
+    "cellhit_nci_compiled_dataset.csv": "PubChemId,DrugName,DrugType,DrugAliases\nC_77,First Mesylate,Compound,None found\nC_10127622,"
+    "Other,Compound,Koselugo\n",
+    "lincs_pert_info2_gdsc.csv": "gdsc_drug,pert_id,pert_iname,pubchem_cid,chembl_id\nSelumetinib,BRD-1,selumetinib,None,CHEMBL1\n",
+    "drug_list.csv": "Name,Synonyms\nazd6244,Not provided\n",
+}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    if not SCRIPT.is_file():
+        pytest.skip("scripts are not part of this installation")
+    spec = importlib.util.spec_from_file_location("build_drug_table", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ADDED", {})
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in TABLES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_names_of_one_compound_are_joined_and_shared_ones_kept_apart(script, folder):
+    provenance = script.build(folder, folder / "drug_list.csv", folder / "out")
+    rows = gzip.decompress((folder / "out" / "drugs.tsv.gz").read_bytes()).decode().splitlines()
+    assert rows == [
+        "name\tsynonyms\tpubchem_cid\tchembl_id",
+        "First\tShared|First Mesylate\t77\t",
+        "Second\tShared\t\t",
+        "Selumetinib\tAZD6244|ARRY-886|BRD-1|Other|Koselugo\t10127622\tCHEMBL1",
+    ]
+    assert (provenance["n_drugs"], provenance["n_ambiguous"]) == (3, 1)
+
+
+def test_table_is_the_same_to_the_byte_each_time(script, folder):
+    for output in ("one", "two"):
+        script.build(folder, folder / "drug_list.csv", folder / output)
+    for name in ("drugs.tsv.gz", "drugs.json"):
+        assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+
+
+def test_the_bundled_table_is_the_one_of_its_provenance():
+    import hashlib
+
+    data = files("scdrug.pp") / "_data"
+    provenance = json.loads((data / "drugs.json").read_text(encoding="utf-8"))
+    assert hashlib.sha256((data / "drugs.tsv.gz").read_bytes()).hexdigest() == provenance["sha256"]
+    assert provenance["n_ambiguous"] == 0

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
 from .._validate import check_key, examples, plain
 from ._checks import check_cells
 from ._gene_ids import MOUSE_HINT, panel_rows
@@ -175,6 +176,7 @@ def _explain(names: list[str]) -> tuple[str, str]:
     )
 
 
+@checked
 def align_genes(
     adata: AnnData,
     genes: Sequence[str],

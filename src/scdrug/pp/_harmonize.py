@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
 from .._constants import KEYS
 from ._harmonization import cell_groups, fit_harmonization
 from ._pool import pool_neighbors
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def harmonize(
     adata: AnnData,
     reference: AnnData | ReferenceProfile,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._audit import check_unseen
 from .._constants import KEYS
 from .._validate import check_choice, examples, unique_slugs
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 _HIGHEST_LOG = 40.0
 
 
+@checked
 def build_reference(
     expression: pd.DataFrame | AnnData,
     response: pd.DataFrame,

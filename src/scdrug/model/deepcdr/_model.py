@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice
 from .._card import MethodCard
@@ -100,6 +101,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
         limits="On GDSC nearly all accuracy comes from the process; potency of new drugs is predicted badly.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -107,7 +109,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
         *,
         preset: str | None = None,
         cell_input: str = "expression",
-        modalities: Sequence[str] | None = None,
+        modalities: str | Sequence[str] | None = None,
         offset: str | None = None,
         network: bool | None = None,
         drug_kernel: str = "tanimoto",
@@ -172,6 +174,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
     # ------------------------------------------------------------------ setup
 
     @classmethod
+    @checked
     def setup_mudata(
         cls,
         mdata: Any,
@@ -210,6 +213,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
         adata.uns[MODALITIES] = keys
 
     @staticmethod
+    @checked
     def join_modalities(mdata: Any, *, rna: str = "rna", modalities: Sequence[str] | None = None) -> AnnData:
         """Put modalities of new samples where prediction reads them.
 
@@ -255,6 +259,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
 
     # ------------------------------------------------------------------ drugs that were not in training
 
+    @checked
     def nearest_drugs(self, drugs: Mapping[str, str], *, n: int = 3) -> pd.DataFrame:
         """Training drugs that resemble new structures, and whether these lie within what the model was trained on.
 

@@ -85,8 +85,8 @@ def reference() -> ad.AnnData:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda c: scdrug.tl.predict_response(c, min_coverage="a"), TypeError, r"`min_coverage` must be a number \(betw"),
-        (lambda c: scdrug.tl.predict_response(c, min_coverage=1.5), ValueError, "`min_coverage` must be between 0 and 1"),
+        (lambda c: scdrug.tl.predict_response(c, min_coverage="a"), TypeError, r"`min_coverage` must be a number \(a share betw"),
+        (lambda c: scdrug.tl.predict_response(c, min_coverage=1.5), ValueError, "`min_coverage` must be a share between 0 and 1"),
         (lambda c: scdrug.tl.predict_response(c, min_coverage=np.nan), ValueError, "between 0 and 1; found nan"),
         (lambda c: scdrug.tl.predict_response(c, chunk_size=0), ValueError, "`chunk_size` must be at least 1; found 0"),
         (lambda c: scdrug.tl.predict_response(c, chunk_size=2.5), TypeError, "`chunk_size` must be a whole number"),
@@ -99,7 +99,7 @@ def reference() -> ad.AnnData:
         (lambda c: scdrug.tl.predict_response(c.to_df()), TypeError, "found DataFrame.*anndata.AnnData"),
         (lambda c: scdrug.tl.predict_response(c.X), TypeError, r"anndata.AnnData\(X\)"),
         (lambda c: scdrug.tl.predict_response(sp.csr_matrix(c.X)), TypeError, r"anndata.AnnData\(X\)"),
-        (lambda c: scdrug.tl.predict_response(c, fit_un="x"), TypeError, "no argument `fit_un`.*mean `fit_on`.*It takes `ada"),
+        (lambda c: scdrug.tl.predict_response(c, fit_un="x"), TypeError, "unexpected argument `fit_un`.*mean `fit_on`.*It takes `ada"),
         (lambda c: scdrug.tl.rank_drugs(c, 3), TypeError, "`groupby` must be text; found 3"),
         (lambda c: scdrug.tl.rank_drugs(c, "clone", min_cells=0), ValueError, "`min_cells` must be at least"),
         (lambda c: scdrug.tl.rank_drugs(c, "clone", groups=None), TypeError, "`groups` must be text"),
@@ -149,7 +149,9 @@ def test_numpy_scalars_are_taken_for_numbers(cells, reference) -> None:
 def test_exact_fits_refuse_arguments_of_training_that_they_do_not_use(reference, name, argument) -> None:
     cls = getattr(scdrug.model, name)
     cls.setup_anndata(reference)
-    with pytest.raises(TypeError, match=f"{name}.train has no argument `{argument}`.*It takes.*`max_epochs`"):
+    with pytest.raises(
+        TypeError, match=f"{name}.train got an unexpected argument `{argument}`.*It takes.*`max_epochs`"
+    ):
         cls(reference).train(**{argument: 0.9})
 
 
@@ -157,10 +159,10 @@ def test_exact_fits_refuse_arguments_of_training_that_they_do_not_use(reference,
 def test_unknown_arguments_of_models_are_named_with_the_nearest(reference, name) -> None:
     cls = getattr(scdrug.model, name)
     with pytest.raises(
-        TypeError, match=f"{name}.setup_anndata has no argument `response`.*Did you mean `response_key`"
+        TypeError, match=f"{name}.setup_anndata got an unexpected argument `response`.*Did you mean `response_key`"
     ):
         cls.setup_anndata(reference, response="response")
-    with pytest.raises(TypeError, match=f"{name} has no argument `presett`"):
+    with pytest.raises(TypeError, match=f"{name} got an unexpected argument `presett`"):
         cls(reference, presett="default")
 
 
@@ -182,7 +184,7 @@ def _network(reference):
         ({"devices": 0}, ValueError, "`devices` must be how many to use"),
         ({"devices": "two"}, ValueError, "`devices` must be how many to use"),
         ({"accelerator": "gpus"}, ValueError, "Did you mean 'gpu'"),
-        ({"epochs": 3}, TypeError, "CSG2A.train has no argument `epochs`.*Did you mean `max_epochs`"),
+        ({"epochs": 3}, TypeError, "CSG2A.train got an unexpected argument `epochs`.*Did you mean `max_epochs`"),
     ],
 )
 def test_training_is_refused_before_it_starts(reference, options, error, message) -> None:

@@ -40,7 +40,7 @@ def _at_least(low: int) -> Span:
 _ANY = Span("", lambda value: True)
 _POSITIVE = _span("positive", lambda value: value > 0)
 _NOT_ZERO = _span("other than 0", lambda value: value != 0)
-_SHARE = _span("between 0 and 1", lambda value: 0 <= value <= 1)
+_SHARE = _span("a share between 0 and 1", lambda value: 0 <= value <= 1)
 _INNER_SHARE = _span("between 0 and 1, both excluded", lambda value: 0 < value < 1)
 _SHARE_BELOW_1 = _span("at least 0 and less than 1", lambda value: 0 <= value < 1)
 _SEED = _span("between 0 and 2**32 - 1", lambda value: 0 <= value < 2**32)
@@ -65,7 +65,8 @@ _NAMES_BY_RANGE = {
 }  # fmt: skip
 RANGES = {name: span for span, names in _NAMES_BY_RANGE.items() for name in names.split()}
 
-#: What to do about a value of the wrong type, by name of the argument and of the type that was found.
+#: What to do about a value of the wrong type, by the type, or the name of the argument, that was expected and the type
+#: that was found.
 _REMEDIES = {
     ("AnnData", "str"): "Read the file first, for example with anndata.read_h5ad.",
     ("AnnData", "Path"): "Read the file first, for example with anndata.read_h5ad.",
@@ -81,6 +82,10 @@ _REMEDIES = {
     ("AnnData", "sparray"): "Make one with anndata.AnnData(X), and set `var_names` to the names of the genes.",
     ("Axes", "ndarray"): "Pass one of these Axes, e.g. axes[0].",
     ("Axes", "Figure"): "Pass Axes of it, e.g. figure.add_subplot().",
+    (
+        "pathways",
+        "dict",
+    ): "For sets of your own call scdrug.pp.pathway_mask(adata, sets) first, and leave `pathways` out.",
     ("Axes", "module"): "Pass the current Axes, plt.gca().",
 }
 
@@ -119,9 +124,8 @@ class _Rule:
 
     def _remedy(self, value: Any) -> str:
         found = [cls.__name__ for cls in type(value).__mro__]
-        remedies = [
-            _REMEDIES[kind.name, name] for kind in self.kinds for name in found if (kind.name, name) in _REMEDIES
-        ]
+        expected = [self.name, *(kind.name for kind in self.kinds)]
+        remedies = [_REMEDIES[one, other] for one in expected for other in found if (one, other) in _REMEDIES]
         return f" {remedies[0]}" if remedies else ""
 
 
@@ -254,7 +258,7 @@ class _Checker:
             owner = args[0] if isinstance(args[0], type) else type(args[0])
             title = f"{owner.__name__}.{self._function.__name__}".removesuffix(".__init__")
         takes = f"It takes {', '.join(f'`{item}`' for item in known)}." if known else "It takes none."
-        raise TypeError(f"{title} has no argument `{name}`.{hint} {takes}")
+        raise TypeError(f"{title} got an unexpected argument `{name}`.{hint} {takes}")
 
 
 def rules_of(function: Callable[..., Any]) -> dict[str, _Rule]:

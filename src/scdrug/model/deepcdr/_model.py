@@ -24,6 +24,7 @@ from ._unseen_drugs import nearest_drugs, posterior_of_unseen
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 
 class DeepCDR(TrainingMixin, NetworkModel):
@@ -104,7 +105,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
     @checked
     def __init__(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | MuData | None = None,
         registry: dict[str, Any] | None = None,
         *,
         preset: str | None = None,

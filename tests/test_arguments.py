@@ -8,6 +8,7 @@ import timeit
 import warnings
 
 import anndata as ad
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,6 +62,12 @@ def test_arguments_of_every_public_callable_are_checked(name: str) -> None:
             assert parameter.name in RANGES, f"give the range of `{parameter.name}`"
         if parameter.default is not parameter.empty and "<factory>" not in repr(parameter.default):
             assert rule.check(parameter.default) is not Ellipsis  # a default that is refused would raise
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left_open():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")

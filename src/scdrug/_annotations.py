@@ -154,7 +154,10 @@ def _sequence(head: str, kinds: tuple[Kind, ...] | None) -> Kind:
     if kinds is None:
         return Kind("a list", accepts)
     parts = [_PLURALS.get(kind.words, f"{kind.name} objects" if kind.name else kind.words) for kind in kinds]
-    return Kind(f"a list of {' or '.join(parts)}", accepts, numeric=any(kind.numeric for kind in kinds))
+    choices = tuple(choice for kind in kinds for choice in kind.choices)
+    return Kind(
+        f"a list of {' or '.join(parts)}", accepts, choices=choices, numeric=any(kind.numeric for kind in kinds)
+    )
 
 
 def _tuple(parts: Sequence[str], scope: Mapping[str, Any]) -> Kind:

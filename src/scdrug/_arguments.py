@@ -48,10 +48,10 @@ _SEED = _span("between 0 and 2**32 - 1", lambda value: 0 <= value < 2**32)
 #: Names of numeric arguments by their range. Limits that depend on the data, or on other arguments, are checked where
 #: these are known.
 _NAMES_BY_RANGE = {
-    _at_least(0): """calibration_folds denoise dispersion kernel_share max_normal_score n_bootstrap n_free n_labels n_top_genes noise
+    _at_least(0): """calibration_folds denoise dispersion kernel_share n n_bootstrap n_free n_labels n_top_genes noise
         platform_sd radius rank shrinkage w_align w_dense w_diff w_sparse""",
     _at_least(1): """batch_size chunk_size hidden max_epochs max_genes max_length min_cells min_count min_drugs min_genes min_lines
-        min_patients n n_bits n_cells n_components n_drugs n_estimators n_folds n_genes n_head n_heads n_hidden n_latent n_lines
+        min_patients n_bits n_cells n_components n_drugs n_estimators n_folds n_genes n_head n_heads n_hidden n_latent n_lines
         n_neighbors n_pairs n_pathways n_permutations n_pool n_profiles n_repeats n_resamples n_samples n_sets n_steps
         n_trials patience width""",
     _at_least(2): "n_bins",
@@ -61,7 +61,7 @@ _NAMES_BY_RANGE = {
     _INNER_SHARE: "fraction level test_fraction",
     _SHARE_BELOW_1: "dropout edge_dropout node_dropout",
     _SEED: "seed seeds",
-    _ANY: "cell_layers devices drug_layers fill_value linear_ridge threshold",
+    _ANY: "cell_layers devices drug_layers fill_value linear_ridge max_normal_score threshold",
 }  # fmt: skip
 RANGES = {name: span for span, names in _NAMES_BY_RANGE.items() for name in names.split()}
 
@@ -86,6 +86,10 @@ _REMEDIES = {
         "pathways",
         "dict",
     ): "For sets of your own call scdrug.pp.pathway_mask(adata, sets) first, and leave `pathways` out.",
+    ("gene_sets", "list"): "Pass a mapping of names to genes, e.g. {'my set': ['EGFR', 'KRAS']}.",
+    ("normal_markers", "str"): "Pass a list of genes, e.g. ['CD3D'], or a mapping of names to such lists.",
+    ("DrugResponseModel", "object"): "Pass a trained model, or the name or folder of one.",
+    ("Results", "object"): "Read the folder of a run with scdrug.benchmark.read_results.",
     ("Axes", "module"): "Pass the current Axes, plt.gca().",
 }
 
@@ -117,8 +121,9 @@ class _Rule:
                 return value
         else:
             for kind in self.kinds:
-                if kind.choices and isinstance(value, str):
-                    check_choice(self.name, value, kind.choices)
+                for item in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else []:
+                    if kind.choices and isinstance(item, str):
+                        check_choice(self.name, item, kind.choices)
             raise TypeError(f"`{self.name}` must be {self.words}; found {_found(value)}.{self._remedy(value)}")
         raise ValueError(f"`{self.name}` must be {self.span.words}; found {_found(value)}.")
 

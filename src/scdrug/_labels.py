@@ -114,8 +114,8 @@ def marked_cells(adata: AnnData, column: str, *, argument: str) -> np.ndarray:
         found = list(marks) or ["no value"]
         example = found[0] if isinstance(found[0], str) else label_text(found[0])
         raise ValueError(
-            f"`{argument}` must name a column of true and false; {where} ({_column(adata, column, '').dtype}) holds "
-            f"{examples(found)}. Make one that marks the cells, for example adata.obs['marked'] = "
+            f"{where} (`{argument}`) must be boolean, true or false for each cell; found {_column(adata, column, '').dtype} with "
+            f"{examples(found)}. Make a column that marks the cells, for example adata.obs['marked'] = "
             f"adata.obs[{column!r}] == {example if not isinstance(found[0], str) else repr(example)}."
         )
     if not known.all():

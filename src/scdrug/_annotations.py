@@ -5,6 +5,7 @@ Annotations are read as text, so that what they name, such as `AnnData` or `Axes
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import types
@@ -71,19 +72,20 @@ def _alternative(part: str, scope: Mapping[str, Any]) -> tuple[Kind, ...] | None
     if alias is not None and not isinstance(alias, type):
         return kinds_of(alias, scope)
     article = "an" if head[0] in "AEIOU" else "a"
-    return (Kind(f"{article} {head}", lambda value: _is_a(value, head), name=head),)
+    return (Kind(f"{article} {head}", lambda value: value is not None and _is_a(type(value), head), name=head),)
 
 
 #: Classes of other packages, which nothing but themselves can stand for.
 _FOREIGN = frozenset({"AnnData", "Axes", "DataFrame", "Figure", "MuData", "Path", "Series", "ndarray"})
 
 
-def _is_a(value: Any, name: str) -> bool:
-    """Whether `value` is of a class of that name; for scdrug's own classes another object may stand in."""
-    found = {cls.__name__ for cls in type(value).__mro__}
+@functools.lru_cache(maxsize=1024)
+def _is_a(cls: type, name: str) -> bool:
+    """Whether a class has that name or is derived from one; for scdrug's own classes another one may stand in."""
+    found = {base.__name__ for base in cls.__mro__}
     if name in found or name in _FOREIGN:
         return name in found
-    return value is not None and type(value).__module__ != "builtins" and not found & _FOREIGN
+    return cls.__module__ != "builtins" and not found & _FOREIGN
 
 
 def _text(annotation: Any) -> str:
@@ -108,17 +110,17 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 _PLAIN = {
     "None": Kind("None", lambda value: value is None),
     "str": Kind("text", lambda value: isinstance(value, str)),
-    "bool": Kind("True or False", lambda value: isinstance(value, bool | np.bool_)),
+    "bool": Kind("True or False", lambda value: isinstance(value, (bool, np.bool_))),
     "int": Kind("a whole number", _is_whole, numeric=True),
     "float": Kind("a number", _is_number, numeric=True),
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -52,6 +54,21 @@ def check_key(container: Mapping[str, Any] | pd.DataFrame, key: str, *, where: s
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
     found = f"It has: {examples(present, 8)}." if present else "It is empty."
     raise KeyError(" ".join(part for part in (f"{key!r} is not in `{where}`.{suggestion}", found, hint) if part))
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line that called scdrug, however deep inside the cause was found."""
+    package = str(Path(__file__).parent)
+    frame, level = sys._getframe(1), 2
+    while frame is not None and (frame.f_code.co_filename.startswith(package) or _is_skipped(frame.f_code.co_filename)):
+        level += not _is_skipped(frame.f_code.co_filename)  # type: ignore[operator]
+        frame = frame.f_back  # type: ignore[assignment]
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def _is_skipped(file: str) -> bool:
+    """Whether Python leaves a frame out when it counts the `stacklevel` of a warning."""
+    return "importlib" in file and "_bootstrap" in file
 
 
 def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:

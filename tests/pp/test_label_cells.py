@@ -445,7 +445,7 @@ def test_results_survive_writing(experiment, tmp_path, form):
         ({"method": "kmeans"}, ValueError, "'leiden', 'attention'"),
         ({"method": "attention", "use_rep": "true_response"}, ValueError, "drop `use_rep`"),
         ({"normal_markers": ["NOSUCHGENE"]}, ValueError, "None of the 1 marker genes"),
-        ({"normal_markers": "CD3D"}, TypeError, "found a string"),
+        ({"normal_markers": "CD3D"}, TypeError, "found 'CD3D'. Pass a list of genes"),
         ({"max_normal_score": -50.0, "normal_markers": ["CD3D"]}, ValueError, "Only 0 of .* control cells are left"),
         ({"max_treated_share": 1.5}, ValueError, "between 0 and 1"),
         ({"resolution": 0}, ValueError, "must be positive"),

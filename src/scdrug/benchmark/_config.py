@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from .._arguments import checked
 from .._validate import check_choice, examples, nearest, slug
 from ._division import make_splits
 from ._results import Results
@@ -40,6 +41,7 @@ _MODEL_KEYS = ("name", "model", "params", "train", "tune", "splits")
 _KEYS = ("name", "data", "splits", "models", "labels", "search", "seed", "single_cell")
 
 
+@checked
 @dataclass(frozen=True)
 class Config:
     """A benchmark as it stands in a file."""
@@ -69,6 +71,7 @@ class Config:
             for name, part in self.splits.items()
         }
 
+    @checked
     def load_data(self, data: str | os.PathLike[str] | None = None) -> AnnData:
         """Load the reference.
 
@@ -93,6 +96,7 @@ class Config:
             options.setdefault("path", Path(data) / name)
         return loader(**options)
 
+    @checked
     def make_splits(self, adata: AnnData) -> dict[str, Splits]:
         """Make or read the splits."""
         made = {}
@@ -108,6 +112,7 @@ class Config:
         return made
 
 
+@checked
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a configuration file and check all that can be checked without data.
 
@@ -157,6 +162,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     )
 
 
+@checked
 def run_config(
     config: str | os.PathLike[str] | Config,
     out: str | os.PathLike[str],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice, check_key
 from ._identity import drug_groups, line_groups
 from ._splits import KINDS, MEMBERS, PAIRWISE, SplitKind, Splits
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def make_splits(
     adata: AnnData,
     kind: SplitKind,

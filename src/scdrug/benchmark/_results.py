@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice, nearest
 from ..metrics import METRICS, drug_correlations, paired_test
 from ._store import FoldFile, Store
@@ -35,6 +36,7 @@ class Results:
         If the folder holds no readable results.
     """
 
+    @checked
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._store = Store(folder)
         self.provenance: dict[str, Any] = self._store.read_manifest()
@@ -121,6 +123,7 @@ class Results:
                     rows += [(split, name, fold) for fold in described["folds"] if fold not in finished]
         return pd.DataFrame(rows, columns=["split", "model", "fold"])
 
+    @checked
     def predictions(self, split: str, model: str) -> pd.DataFrame:
         """Test pairs of all folds.
 
@@ -196,6 +199,7 @@ class Results:
 
     # ------------------------------------------------------------------ summaries
 
+    @checked
     def summary(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """Mean, standard deviation and number of folds.
 
@@ -220,6 +224,7 @@ class Results:
         started = [(split, name) for split in self.splits for name in self.models.values()]
         return table.reindex([key for key in started if key in table.index])
 
+    @checked
     def compare(self, baseline: str, metric: str = "per_drug_pearson") -> pd.DataFrame:
         """Compare all models with one, on the same folds.
 
@@ -267,6 +272,7 @@ class Results:
         return pd.DataFrame(rows, columns=["split", "model", "difference", "low", "high", "p_value", "n"])
 
 
+@checked
 def read_results(folder: str | os.PathLike[str]) -> Results:
     """Read the results of a benchmark, finished or not.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples, slug
 from ..model.baseline._class_labels import with_thresholds
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def run(
     adata: AnnData,
     splits: Splits | Sequence[Splits] | Mapping[str, Splits],

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._arguments import checked
 from .._validate import check_choice, import_optional
 from ..metrics import METRICS
 
 
+@checked
 @dataclass(frozen=True)
 class Search:
     """How to choose hyper-parameters.

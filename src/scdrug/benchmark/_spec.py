@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .._arguments import checked
 from .._validate import nearest, plain, slug
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _NOT_PARAMETERS = ("self", "adata", "registry")
 
 
+@checked
 @dataclass(frozen=True)
 class ModelSpec:
     """A model to benchmark, with its parameters.
@@ -111,6 +113,7 @@ class ModelSpec:
         parts = {"model": self.model_name, "params": self.params, "train": self.train, "tune": self.tune}
         return json.loads(json.dumps(plain(parts), sort_keys=True, default=str))
 
+    @checked
     def with_values(self, values: Mapping[str, Any]) -> ModelSpec:
         """The same with chosen values in the place of what is tuned.
 
@@ -123,6 +126,7 @@ class ModelSpec:
         params = {name: value for name, value in values.items() if not name.startswith("train.")}
         return replace(self, params={**self.params, **params}, train={**self.train, **train}, tune={})
 
+    @checked
     def fit(self, adata: AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0) -> DrugResponseModel:
         """Train the model.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice, check_key, examples
 from ._files import write_atomically
 
@@ -33,6 +34,7 @@ MEMBERS = ["axis", "line", "drug"]
 _HEADER = "# scdrug splits "
 
 
+@checked
 @dataclass(frozen=True)
 class Splits:
     """Folds of one kind of split.
@@ -90,6 +92,7 @@ class Splits:
         """Share of the divided units that a fold tests."""
         return float(np.mean([(self.table[fold] == "test").mean() for fold in self.folds]))
 
+    @checked
     def first(self, n: int) -> Splits:
         """Only the first folds of each repeat, for models that take too long for all.
 
@@ -109,6 +112,7 @@ class Splits:
             raise ValueError(f"`first` must lie between 1 and the folds of a repeat; found {n} for {self.folds}.")
         return Splits(self.kind, self.table[[*MEMBERS, *kept]], {**self.settings, "first": n})
 
+    @checked
     def roles(self, fold: str, adata: AnnData, *, response_key: str = "response") -> np.ndarray:
         """Role of each pair in a fold.
 
@@ -161,6 +165,7 @@ class Splits:
             )
         return roles
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the table as CSV, compressed if the name ends in ``.gz``; the first line holds kind and settings.
 
@@ -181,6 +186,7 @@ class Splits:
         return Path(path)
 
 
+@checked
 def read_splits(path: str | os.PathLike[str]) -> Splits:
     """Read what :meth:`Splits.save` wrote.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ._local import card, find, obtain, require
 
@@ -25,6 +26,7 @@ _LINE_COLUMNS = {
 }
 
 
+@checked
 def ccle(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     """Expression of the cancer cell lines of CCLE and DepMap, by RNA-seq.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, import_optional
 from ._local import card, obtain, require
@@ -25,6 +26,7 @@ _PLATES = ("p1", "p2", "p3")
 _SPIKE_IN = "ERCC-"
 
 
+@checked
 def sc_mixology(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     """Mixture of five lung cancer lines, sequenced with CEL-seq2, with the line of each cell known from genotypes.
 
@@ -110,6 +112,7 @@ def _read_plate(counts: Path, metadata: Path, plate: str) -> AnnData:
     )
 
 
+@checked
 def a375_plx4720(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     """A375 melanoma cells, parental and made resistant to the BRAF inhibitor PLX-4720.
 

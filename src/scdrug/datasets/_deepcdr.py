@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, examples
 from ._ccle import ccle
@@ -26,6 +27,7 @@ _METHYLATION = "genomic_methylation_561celllines_808genes*"
 _UNTYPED = ("", "NA", "nan", "UNABLE TO CLASSIFY")
 
 
+@checked
 def deepcdr(
     *,
     path: str | os.PathLike[str] | None = None,

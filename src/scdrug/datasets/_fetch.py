@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .._arguments import checked
 from .._settings import settings
 from ._registry import FileEntry, find_files
 
@@ -30,6 +31,7 @@ class FetchError(RuntimeError):
     """A file could not be had, or is not what it should be."""
 
 
+@checked
 def fetch(name: str, *, offline: bool = False, force: bool = False) -> Path:
     """Fetch a data set, or one file of it, into the cache and check it by its hash.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice
 from ._gdsc_formats import (
     compound_table,
@@ -27,6 +28,7 @@ _UNITS = {"ln_IC50": "ln(µM)", "AUC": "fraction of the area under the dose-resp
 _RMA = ("Cell_line_RMA_proc_basalExp.txt.zip", "Cell_line_RMA_proc_basalExp.txt*", "*RMA*.txt*")
 
 
+@checked
 def gdsc(
     release: Literal["GDSC1", "GDSC2"] = "GDSC2",
     *,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .._arguments import checked
 from .._validate import check_choice, examples
 from ._fetch import fetch
 
 _NAMES = ("go_bp", "go_cc", "go_mf", "hallmark", "reactome", "toy", "wikipathways")
 
 
+@checked
 def gene_sets(name: str | os.PathLike[str]) -> dict[str, list[str]]:
     """Gene sets by name, as lists of HGNC symbols.
 
@@ -50,6 +52,7 @@ def gene_sets(name: str | os.PathLike[str]) -> dict[str, list[str]]:
     return read_gmt(fetch(name))
 
 
+@checked
 def read_gmt(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     """Read a file of gene sets in the GMT format: a line a set, with name, description and genes between tabs.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples, nearest, slug
 from ._fetch import fetch
@@ -41,6 +42,7 @@ SETS = {
 _LABELS = {"1": 1.0, "1.0": 1.0, "true": 1.0, "sensitive": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0, "resistant": 0.0}
 
 
+@checked
 def he2025(accession: str, *, path: str | os.PathLike[str] | None = None) -> AnnData:
     """Cells of an experiment with treated and untreated cells, labelled by He et al. (2025), table 1.
 

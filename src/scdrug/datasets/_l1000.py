@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, check_key
 from ._gctx import read_phase
@@ -29,6 +30,7 @@ _FILES = {
 _PHASES = {"phase1": "GSE92742", "phase2": "GSE70138"}
 
 
+@checked
 def l1000(
     part: Literal["ht115", "pairs", "basal", "phase1", "phase2"] = "ht115",
     *,

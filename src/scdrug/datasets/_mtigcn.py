@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import examples
 from ._gdsc import _lines_of_tables
@@ -24,6 +25,7 @@ _FILES = ("cell_drug.csv", "threshold.csv", "drug_feature.csv")
 _RMA = ("Cell_line_RMA_proc_basalExp.txt.zip", "Cell_line_RMA_proc_basalExp.txt*", "*RMA*.txt*")
 
 
+@checked
 def mtigcn(
     *,
     path: str | os.PathLike[str] | None = None,
@@ -107,6 +109,7 @@ def mtigcn(
     return adata
 
 
+@checked
 def mtigcn_patients(
     response: str | os.PathLike[str] | pd.DataFrame,
     unknown: str | os.PathLike[str] | pd.DataFrame,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import examples
 from ._mtigcn import _read
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _CUT = 0.8
 
 
+@checked
 def mtigcn_ccle(
     response: str | os.PathLike[str] | pd.DataFrame,
     expression: str | os.PathLike[str] | pd.DataFrame,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples
 
@@ -23,6 +24,7 @@ _RESPONSE = {
 }  # fmt: skip
 
 
+@checked
 def read_patients(
     expression: str | os.PathLike[str] | pd.DataFrame,
     response: str | os.PathLike[str] | pd.DataFrame,

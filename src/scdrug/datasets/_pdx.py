@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, examples
 from ._local import card, find, obtain, require
@@ -23,6 +24,7 @@ _UNITS = {
 }
 
 
+@checked
 def pdx(
     *,
     measure: Literal["BestAvgResponse", "BestResponse"] = "BestAvgResponse",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .._arguments import checked
 from .._validate import check_choice, check_key
 from ._local import card, existing, obtain, require
 
@@ -18,6 +19,7 @@ _FILES = {
 _LOCAL_NAMES = {"string": ["STRING_edges.csv"], "dualgcn": ["PPI_network.txt", "*PPI_network.txt"]}
 
 
+@checked
 def ppi(name: str = "string", *, path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Interactions of proteins, from STRING.
 

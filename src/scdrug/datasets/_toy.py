@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import slug
 from ._toy_content import BACKGROUND, DRUGS, EFFECTS, PATHWAYS, POTENCY
@@ -28,6 +29,7 @@ _RESPONSE_NOISE = 0.4
 _COUNTS_PER_CELL = 3000
 
 
+@checked
 def toy(*, n_lines: int = 120, n_drugs: int = 12, n_genes: int = 300, seed: int = 0) -> AnnData:
     """Make a synthetic bulk reference whose drugs are driven by known pathways.
 
@@ -104,6 +106,7 @@ def toy(*, n_lines: int = 120, n_drugs: int = 12, n_genes: int = 300, seed: int 
     return adata
 
 
+@checked
 def toy_cells(*, n_cells: int = 200, n_drugs: int = 12, n_genes: int = 300, seed: int = 0) -> AnnData:
     """Make synthetic single cells that obey the truth of :func:`~scdrug.datasets.toy`.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ._toy import _card, _check_numbers, _expression, _generator, _genes
 from ._toy_content import DRUGS, EFFECTS, PATHWAYS
@@ -18,6 +19,7 @@ _DOSES, _TIMES = (0.1, 1.0, 10.0), (6.0, 24.0)
 _CONTROLS_PER_PLATE = 4
 
 
+@checked
 def toy_perturbations(*, n_profiles: int = 240, n_drugs: int = 12, n_genes: int = 300, seed: int = 0) -> AnnData:
     """Make synthetic profiles of treated lines and their controls, with the drugs and genes of :func:`~scdrug.datasets.toy`.
 

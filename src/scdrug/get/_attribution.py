@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import Label, group_labels
 from .._validate import check_choice
 from ..tl._attribution_stored import read_attribution, read_pathway_ranking, select_features
-from ..tl._stored import group_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def attribution_df(
     adata: AnnData,
     drug: str | None = None,
@@ -93,6 +95,7 @@ def attribution_df(
     return pd.concat(parts, ignore_index=True)
 
 
+@checked
 def importance_df(
     adata: AnnData, drug: str | None = None, *, supports: str | None = None, key: str = KEYS.PATHWAY_IG
 ) -> pd.DataFrame:
@@ -139,9 +142,10 @@ def importance_df(
     return kept.reset_index(drop=True)
 
 
+@checked
 def rank_pathways_df(
     adata: AnnData,
-    group: str | Sequence[str] | None = None,
+    group: Label | Sequence[Label] | None = None,
     *,
     fdr_max: float | None = None,
     supports: str | None = None,
@@ -188,8 +192,6 @@ def rank_pathways_df(
     """
     if supports is not None:
         check_choice("supports", supports, ("sensitive", "resistant"))
-    if fdr_max is not None and not 0 <= fdr_max <= 1:
-        raise ValueError(f"`fdr_max` must be between 0 and 1; found {fdr_max}.")
     rows, _ = read_pathway_ranking(adata, key, group)
     keep = np.ones(len(rows), dtype=bool)
     if fdr_max is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ..tl._stored import read_predictions
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def drugs_df(adata: AnnData, *, key: str = KEYS.PREDICTED) -> pd.DataFrame:
     """Get the table of the predicted drugs.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ..tl._missing import rank_missing
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def missing_pairs_df(
     adata: AnnData,
     *,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from .._arguments import checked
+from .._labels import Label, select_groups
 from .._validate import check_choice, check_key
 from ..tl._perturbed import stored
-from ..tl._stored import select_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,10 +26,11 @@ _TABLES = {
 }
 
 
+@checked
 def expression_df(
     adata: AnnData,
     *,
-    groups: str | Sequence[str] | None = None,
+    groups: Label | Sequence[Label] | None = None,
     tidy: bool = False,
     key: str = "predicted_expression",
 ) -> pd.DataFrame:
@@ -78,6 +80,7 @@ def expression_df(
     return shift.rename_axis(columns="gene").stack().rename("shift").reset_index()
 
 
+@checked
 def perturbation_df(adata: AnnData, of: str, *, key: str | None = None) -> pd.DataFrame:
     """Get the table of an analysis.
 

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import Label, select_groups
 from .._validate import check_choice
-from ..tl._stored import read_ranking, select_groups
+from ..tl._stored import groups_of, read_ranking
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def rank_drugs_df(
     adata: AnnData,
-    group: str | Sequence[str] | None = None,
+    group: Label | Sequence[Label] | None = None,
     *,
     fdr_max: float | None = None,
     direction: str | None = None,
@@ -64,11 +67,9 @@ def rank_drugs_df(
     """
     if direction is not None:
         check_choice("direction", direction, ("sensitive", "resistant"))
-    if fdr_max is not None and not 0 <= fdr_max <= 1:
-        raise ValueError(f"`fdr_max` must be between 0 and 1; found {fdr_max}.")
-    table, _ = read_ranking(adata, key)
+    table, params = read_ranking(adata, key)
     present = list(dict.fromkeys(table["group"].astype(str)))
-    wanted = select_groups(group, present, where=f"`adata.uns[{key!r}]`")
+    wanted = select_groups(group, present, where=groups_of(key, params))
     # in the order that was asked for
     order = {name: position for position, name in enumerate(wanted)}
     position = table["group"].astype(str).map(order)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ..pp._drugs import resolve_drugs
 from ..tl._stored import check_use, read_predictions
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def response_df(
     adata: AnnData,
     *,

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from .._arguments import checked
 from .._validate import check_choice
 
 
@@ -31,6 +32,7 @@ class PairedTest(NamedTuple):
     n: int
 
 
+@checked
 def bootstrap_interval(
     values: np.ndarray,
     *,
@@ -79,6 +81,7 @@ def bootstrap_interval(
     return _interval(float(statistic(values)), draws, level)
 
 
+@checked
 def bootstrap_matrix_interval(
     metric: Callable[..., float],
     predicted: np.ndarray,
@@ -147,6 +150,7 @@ def bootstrap_matrix_interval(
     return _interval(float(metric(predicted, observed, *per_drug)), draws, level)
 
 
+@checked
 def paired_test(
     first: np.ndarray,
     second: np.ndarray,

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
+from .._arguments import checked
 from ._arrays import by_column, known_labels, matrices, mean_of
 
 
+@checked
 def prevalence(labels: np.ndarray) -> float:
     """Share of sensitive entries among the known ones: the :func:`auprc` of a random score.
 
@@ -37,6 +39,7 @@ def prevalence(labels: np.ndarray) -> float:
     return float(known_labels(labels, labels)[1].mean())
 
 
+@checked
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Area under the receiver operating characteristic, over all known entries together.
 
@@ -66,6 +69,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     return _auroc(scores, labels)
 
 
+@checked
 def auprc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Average precision: area under the precision-recall curve, over all known entries together.
 
@@ -93,6 +97,7 @@ def auprc(scores: np.ndarray, labels: np.ndarray) -> float:
     return _auprc(scores, labels)
 
 
+@checked
 def per_drug_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean of :func:`auroc` over drugs.
 
@@ -119,6 +124,7 @@ def per_drug_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     return _per_drug(_auroc, scores, labels)
 
 
+@checked
 def per_drug_auprc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean of :func:`auprc` over drugs.
 
@@ -145,6 +151,7 @@ def per_drug_auprc(scores: np.ndarray, labels: np.ndarray) -> float:
     return _per_drug(_auprc, scores, labels)
 
 
+@checked
 def per_drug_prevalence(labels: np.ndarray) -> float:
     """Mean :func:`prevalence` over the drugs in which both classes occur; NaN if there is none.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._arguments import checked
 from ._arrays import known_labels
 
 
+@checked
 def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
     """Share of known entries that are called right.
 
@@ -36,6 +38,7 @@ def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
     return (true_positive + true_negative) / (true_positive + false_positive + false_negative + true_negative)
 
 
+@checked
 def balanced_accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
     """Mean of the shares of sensitive and of resistant entries that are called right.
 
@@ -68,6 +71,7 @@ def balanced_accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
     return sum(shares) / len(shares)
 
 
+@checked
 def f1(decisions: np.ndarray, labels: np.ndarray) -> float:
     """Harmonic mean of precision and recall of the sensitive class.
 
@@ -96,6 +100,7 @@ def f1(decisions: np.ndarray, labels: np.ndarray) -> float:
     return 2 * true_positive / (2 * true_positive + false_positive + false_negative) if true_positive else 0.0
 
 
+@checked
 def mcc(decisions: np.ndarray, labels: np.ndarray) -> float:
     """Matthews correlation coefficient.
 

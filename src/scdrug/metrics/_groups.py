@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
+from .._arguments import checked
 from ._arrays import correlation, paired
 from ._regression import MIN_COUNT
 
 
+@checked
 def group_correlations(
     predicted: np.ndarray, observed: np.ndarray, groups: Sequence[object] | np.ndarray, *, min_count: int = MIN_COUNT
 ) -> dict[str, float]:
@@ -48,7 +51,7 @@ def group_correlations(
     {'a': 1.0, 'b': -1.0}
     """
     predicted, observed = paired(predicted, observed)
-    names = np.array(["" if value is None or value != value else str(value) for value in groups], dtype=object)
+    names = np.array(["" if pd.isna(value) else str(value) for value in groups], dtype=object)
     if observed.ndim != 1 or len(names) != len(observed):
         raise ValueError(
             f"Expected one group for each pair; found {len(names)} groups and observations of shape {observed.shape}."

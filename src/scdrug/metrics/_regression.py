@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from .._arguments import checked
 from .._validate import check_choice
 from ._arrays import ROUNDING, by_column, correlation, matrices, mean_of, paired, rank_correlation
 
@@ -13,6 +14,7 @@ from ._arrays import ROUNDING, by_column, correlation, matrices, mean_of, paired
 MIN_COUNT = 3
 
 
+@checked
 def rmse(predicted: np.ndarray, observed: np.ndarray) -> float:
     """Root mean squared error over all observed entries.
 
@@ -43,6 +45,7 @@ def rmse(predicted: np.ndarray, observed: np.ndarray) -> float:
     return float(np.sqrt(np.mean((predicted[known] - observed[known]) ** 2)))
 
 
+@checked
 def pearson(predicted: np.ndarray, observed: np.ndarray) -> float:
     """Pearson correlation over all observed entries together.
 
@@ -74,6 +77,7 @@ def pearson(predicted: np.ndarray, observed: np.ndarray) -> float:
     return correlation(predicted[known], observed[known])
 
 
+@checked
 def spearman(predicted: np.ndarray, observed: np.ndarray) -> float:
     """Spearman rank correlation over all observed entries together.
 
@@ -102,6 +106,7 @@ def spearman(predicted: np.ndarray, observed: np.ndarray) -> float:
     return rank_correlation(predicted[known], observed[known])
 
 
+@checked
 def drug_correlations(
     predicted: np.ndarray,
     observed: np.ndarray,
@@ -142,6 +147,7 @@ def drug_correlations(
     return by_column(statistic, predicted, observed, min_count=min_lines)
 
 
+@checked
 def per_drug_pearson(predicted: np.ndarray, observed: np.ndarray) -> float:
     """Mean over drugs of the Pearson correlation over lines: can the model tell which lines a drug kills?
 
@@ -169,6 +175,7 @@ def per_drug_pearson(predicted: np.ndarray, observed: np.ndarray) -> float:
     return mean_of(drug_correlations(predicted, observed))
 
 
+@checked
 def per_drug_spearman(predicted: np.ndarray, observed: np.ndarray) -> float:
     """Mean over drugs of the Spearman correlation over lines.
 
@@ -196,6 +203,7 @@ def per_drug_spearman(predicted: np.ndarray, observed: np.ndarray) -> float:
     return mean_of(drug_correlations(predicted, observed, method="spearman"))
 
 
+@checked
 def per_line_pearson_centered(
     predicted: np.ndarray, observed: np.ndarray, drug_mean: np.ndarray | None = None
 ) -> float:
@@ -237,6 +245,7 @@ def per_line_pearson_centered(
     return mean_of(by_column(correlation, predicted.T, observed.T, min_count=MIN_COUNT))
 
 
+@checked
 def skill(predicted: np.ndarray, observed: np.ndarray, drug_mean: np.ndarray) -> float:
     """Share of the drug mean's error that the model removes, ``1 − RMSE / RMSE of the drug mean``.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._arguments import checked
 from ._arrays import correlation, matrices
 from ._regression import center_drugs
 
@@ -19,6 +20,7 @@ class TransferScore(NamedTuple):
     contrast: float
 
 
+@checked
 def transfer_correlation(
     predicted: np.ndarray, observed: np.ndarray, train_mean: np.ndarray, train_sd: np.ndarray
 ) -> TransferScore:

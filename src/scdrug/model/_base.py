@@ -18,6 +18,7 @@ from scvi.model.base import BaseModelClass, UnsupervisedTrainingMixin
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from scvi.train import TrainRunner
 
+from .._arguments import checked
 from .._audit import check_unseen
 from .._constants import KEYS
 from .._settings import settings
@@ -51,6 +52,7 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
 
     card: ClassVar[MethodCard]
 
+    @checked
     def __init__(self, adata: AnnData | None = None, registry: dict[str, Any] | None = None) -> None:
         super().__init__(adata, registry)
         self.reference_: ReferenceInfo | None = None
@@ -63,9 +65,8 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
     # ------------------------------------------------------------------ setup
 
     @classmethod
-    def setup_anndata(
-        cls, adata: AnnData, *, layer: str | None = None, response_key: str = KEYS.RESPONSE, **kwargs: Any
-    ) -> None:
+    @checked
+    def setup_anndata(cls, adata: AnnData, *, layer: str | None = None, response_key: str = KEYS.RESPONSE) -> None:
         """Register a bulk reference for training.
 
         Parameters
@@ -76,8 +77,6 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
             Layer that holds expression; `X` if omitted.
         response_key
             Key of `obsm`: DataFrame of lines × drug ids, NaN = not measured.
-        **kwargs
-            Passed on to scvi-tools' registration.
 
         Raises
         ------
@@ -89,18 +88,11 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
             setup_method_args=cls._get_setup_method_args(**locals()),
             layer=layer,
             response_key=response_key,
-            **kwargs,
         )
 
     @classmethod
     def _register(
-        cls,
-        adata: AnnData,
-        *,
-        setup_method_args: dict[str, Any],
-        layer: str | None,
-        response_key: str,
-        **kwargs: Any,
+        cls, adata: AnnData, *, setup_method_args: dict[str, Any], layer: str | None, response_key: str
     ) -> None:
         """Check a reference and register it with scvi-tools, under the arguments of the caller's `setup_anndata`."""
         if adata.is_view:
@@ -113,7 +105,7 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
         ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
         with _quiet_scvi():
-            manager.register_fields(adata, **kwargs)
+            manager.register_fields(adata)
         cls.register_manager(manager)
 
     def _setup_arg(self, name: str) -> Any:

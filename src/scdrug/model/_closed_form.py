@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .._arguments import checked
 from ._base import BaseModuleClass, DrugResponseModel
 
 if TYPE_CHECKING:
@@ -41,18 +42,16 @@ class ClosedFormModel(DrugResponseModel):
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         """Fit to expression (lines × genes) and responses (lines × drugs, NaN = not measured)."""
 
-    def train(self, max_epochs: int | None = None, **trainer_kwargs: Any) -> None:
+    @checked
+    def train(self, max_epochs: int | None = None) -> None:
         """Fit the model in closed form.
 
         Parameters
         ----------
-        max_epochs, **trainer_kwargs
-            Accepted so that all models are called alike (`accelerator`, `batch_size`, `early_stopping`, …); an exact
-            fit has no epochs, batches or validation loss, so they have no effect.
+        max_epochs
+            Accepted so that all models are called alike; an exact fit has no epochs. Batches, validation responses or an
+            accelerator it has none either, and their arguments are refused.
         """
-        unknown = sorted(set(trainer_kwargs) - _TRAINER_KEYS)
-        if unknown:
-            raise TypeError(f"train() got unexpected arguments {unknown}. Known: {sorted(_TRAINER_KEYS)}.")
         expression, response = self._training_arrays()
         self.module.set_arrays(**self._fit(expression, response))
         self._finish_training(expression, response)
@@ -60,10 +59,3 @@ class ClosedFormModel(DrugResponseModel):
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self.module.set_arrays(**arrays)
-
-
-#: Arguments of `train` that every model takes.
-_TRAINER_KEYS = {
-    "accelerator", "batch_size", "datasplitter_kwargs", "devices", "early_stopping", "plan_kwargs",
-    "shuffle_set_split", "train_size", "validation_size",
-}  # fmt: skip

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from .. import __version__
+from .._arguments import checked
 from ..pp._profile import ReferenceProfile
 from ._data import Calibration, ReferenceInfo
 from ._storage import read_arrays, read_config, write_model
@@ -47,6 +48,7 @@ class ModelFilesMixin:
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self.module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
 
+    @checked
     def save(
         self,
         dir_path: str | os.PathLike[str],
@@ -112,6 +114,7 @@ class ModelFilesMixin:
         return "\n".join(lines) + "\n" + str(self.notes_.get("card", ""))
 
     @classmethod
+    @checked
     def load(cls, dir_path: str | os.PathLike[str], *, adata: AnnData | None = None) -> Self:
         """Load a model that :meth:`save` wrote.
 

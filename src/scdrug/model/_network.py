@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .._arguments import checked
 from ._base import DrugResponseModel, run_phase
 from ._batches import TrainingTask, hold_out
 from ._plan import Phase, seeded
@@ -71,6 +72,7 @@ class NetworkModel(DrugResponseModel):
 
     # ------------------------------------------------------------------ training
 
+    @checked
     def train(
         self,
         max_epochs: int | None = None,
@@ -135,9 +137,9 @@ class NetworkModel(DrugResponseModel):
         seed: int,
     ) -> None:
         """Run all phases; `given` are the arguments of `train` that replace the model's defaults."""
+        check_devices(accelerator, devices)
         task = self._training_task(validation, early_stopping=early_stopping, seed=seed)
         defaults = {name: getattr(self, f"_{name}") for name in ("max_epochs", "batch_size", "lr", "patience")}
-        _check_positive(**{**defaults, **given})
         self.history_, self.is_trained_, self.best_epoch_ = {}, False, None
         with seeded(seed) as generator:
             options = TrainOptions(
@@ -184,10 +186,29 @@ def _given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _check_positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise ValueError(f"`{name}` must be a positive number; found {value!r}.")
+def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
+    """Refuse more devices than there are, before anything is trained.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many, or several processes would be started on a CPU.
+    """
+    if devices in ("auto", 1, "1"):
+        return
+    n_devices = torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 0
+    if not n_devices:
+        if devices not in (-1, "-1", [0], "0,"):
+            raise ValueError(
+                f"`devices` must be 1 on a CPU, whose cores are used by one process; found {devices!r}. Leave it out."
+            )
+        return
+    parts = [int(item) for item in devices.split(",") if item.strip()] if isinstance(devices, str) else devices
+    wanted = parts if isinstance(devices, list) or "," in str(devices) else [int(np.max(parts)) - 1]
+    if max(wanted) >= n_devices:
+        raise ValueError(
+            f"`devices` asks for GPU {max(wanted)}, counted from 0; PyTorch finds {n_devices}: {devices!r}."
+        )
 
 
 def _history(records: list[dict[str, float]], name: str) -> dict[str, pd.DataFrame]:

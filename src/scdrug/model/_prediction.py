@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import plain, unique_slugs
 from ..pp._fit_harmonization import fit_harmonization
@@ -86,11 +87,12 @@ class PredictionMixin(ABC):
 
     # ------------------------------------------------------------------ responses
 
+    @checked
     def predict(
         self,
         adata: AnnData | None = None,
         *,
-        drugs: Sequence[str] | Mapping[str, str] | None = None,
+        drugs: str | Sequence[str] | Mapping[str, str] | None = None,
         layer: str | None = None,
         batch_size: int | None = None,
         min_coverage: float = 0.3,
@@ -150,8 +152,9 @@ class PredictionMixin(ABC):
 
     # ------------------------------------------------------------------ drugs
 
+    @checked
     def select_drugs(
-        self, drugs: Sequence[str] | Mapping[str, str] | None
+        self, drugs: str | Sequence[str] | Mapping[str, str] | None
     ) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
         """Find drugs by name or id, and predict others from their structure.
 
@@ -197,6 +200,7 @@ class PredictionMixin(ABC):
 
     # ------------------------------------------------------------------ latent space, provenance
 
+    @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
     ) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import nearest
 from ._storage import CONFIG, read_config
 
@@ -53,6 +54,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     )
 
 
+@checked
 def load_pretrained(name_or_path: str | os.PathLike[str] = "default") -> DrugResponseModel:
     """Load a bundled model by name, or a saved one by path.
 

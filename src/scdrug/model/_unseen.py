@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def choose_drugs(
-    model: DrugResponseModel, drugs: Sequence[str] | Mapping[str, str]
+    model: DrugResponseModel, drugs: str | Sequence[str] | Mapping[str, str]
 ) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
     """Find the model, the ids and the columns that answer a query, as :meth:`DrugResponseModel.select_drugs` does."""
     if isinstance(drugs, Mapping):

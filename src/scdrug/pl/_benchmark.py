@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice
 from ..metrics import METRICS
 from ._benchmark_draw import (
@@ -50,6 +51,7 @@ _LOWEST_SKILL = -1.0
 _BOX_KEY = "box: middle half, line: median, diamond: mean"
 
 
+@checked
 def benchmark_scores(
     scores: pd.DataFrame,
     *,
@@ -136,6 +138,7 @@ def benchmark_scores(
     return ax
 
 
+@checked
 def benchmark_per_drug(
     per_drug: pd.DataFrame,
     *,
@@ -204,6 +207,7 @@ def benchmark_per_drug(
     return ax
 
 
+@checked
 def benchmark_skill(
     per_drug: pd.DataFrame,
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice
 from ._benchmark_draw import BASELINE, MODEL, check_columns
 from ._style import FONT, LINE, SMALL, TEXT, despine, shorten
@@ -29,6 +30,7 @@ class _Binned(NamedTuple):
     slope: float
 
 
+@checked
 def benchmark_calibration(
     predictions: pd.DataFrame,
     *,

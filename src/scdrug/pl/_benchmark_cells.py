@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice, examples
 from ._benchmark_draw import check_columns, draw_reference, name_models
 from ._style import CATEGORIES, FONT, OTHER, SMALL, TEXT
@@ -40,6 +41,7 @@ _METRIC_LABELS = {
 }
 
 
+@checked
 def benchmark_single_cell(
     single_cell: pd.DataFrame,
     *,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import group_labels
 from .._validate import check_key
 from ..pp._domains import BULK, CELLS
-from ..tl._stored import group_labels
 from ._response import _embedding
 from ._style import FONT, LINE, OTHER, SMALL, TEXT, category_colors, new_axes, shorten
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def domains_umap(
     adata: AnnData,
     color: str | None = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import examples
 from ._style import CATEGORIES, FONT, LINE, SMALL, TEXT, despine, new_axes, shorten
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _MAX_DOTS = 4000
 
 
+@checked
 def correlation_by_group(
     model: Mapping[str, float] | pd.Series,
     baseline: Mapping[str, float] | pd.Series,
@@ -106,6 +108,7 @@ def correlation_by_group(
     return ax
 
 
+@checked
 def predicted_observed(
     predicted: np.ndarray | pd.Series,
     observed: np.ndarray | pd.Series,
@@ -183,6 +186,7 @@ def predicted_observed(
     return ax
 
 
+@checked
 def compare_training(
     histories: Mapping[str, pd.DataFrame],
     *,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import group_labels
 from ..pp._drugs import resolve_drugs
 from ..tl._rank_stats import class_sums
-from ..tl._stored import Predictions, check_use, group_labels, read_predictions
+from ..tl._stored import Predictions, check_use, read_predictions
 from ._style import FONT, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def heatmap(
     adata: AnnData,
     groupby: str,
@@ -87,8 +90,6 @@ def heatmap(
     8
     """
     check_use(use)
-    if n_drugs < 1:
-        raise ValueError(f"`n_drugs` must be at least 1; found {n_drugs}.")
     predictions = read_predictions(adata, key)
     named = None if drugs is None else resolve_drugs(drugs, predictions.drugs)
     labels = group_labels(adata, groupby)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from ..tl._perturbed import stored
 from ._rows import label_rows
 from ._style import CATEGORIES, OTHER, RESISTANT, SENSITIVE, SMALL, despine, new_axes, shorten
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def gene_interactions(
     adata: AnnData, *, n_pairs: int = 25, key: str = "gene_interactions", figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
@@ -67,6 +69,7 @@ def gene_interactions(
     return ax
 
 
+@checked
 def enrich_interactions(
     adata: AnnData, *, n_sets: int = 15, key: str = "enriched_interactions", figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,

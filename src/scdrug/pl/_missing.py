@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _ROW_HEIGHT = 0.24
 
 
+@checked
 def missing_pairs(
     adata: AnnData,
     drug: str,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import group_labels
 from ..tl._attribution_stored import Stored, read_attribution, select_features
-from ..tl._stored import group_labels
 from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def pathway_importance(
     adata: AnnData,
     drug: str | None = None,
@@ -110,6 +112,7 @@ def pathway_importance(
     return ax
 
 
+@checked
 def pathway_heatmap(
     adata: AnnData,
     groupby: str | None = None,
@@ -220,15 +223,7 @@ def contribution_label(stored: Stored) -> str:
 
 
 def top_features(stored: Stored, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The most important pathways or genes, and the rows of what no pathway explains.
-
-    Raises
-    ------
-    ValueError
-        If `n` is not positive.
-    """
-    if n < 1:
-        raise ValueError(f"`n_pathways` must be at least 1; found {n}.")
+    """The most important pathways or genes, and the rows of what no pathway explains."""
     table = stored.table
     named = np.ones(len(table), dtype=bool) if "kind" not in table else (table["kind"] == "pathway").to_numpy()
     return table[named].head(n), table[~named]

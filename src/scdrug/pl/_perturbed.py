@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._arguments import checked
+from .._labels import Label, select_groups
 from ..tl._perturbed import stored
-from ..tl._stored import select_groups
 from ._rows import auroc_rows
 from ._style import OTHER, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def predict_expression(
     adata: AnnData,
     *,
     drug: str | None = None,
-    groups: str | Sequence[str] | None = None,
+    groups: Label | Sequence[Label] | None = None,
     n_genes: int = 25,
     key: str = "predicted_expression",
     figsize: tuple[float, float] | None = None,
@@ -98,6 +100,7 @@ def predict_expression(
     return ax
 
 
+@checked
 def perturbed_markers(
     adata: AnnData, *, n_labels: int = 10, key: str = "perturbed_markers", figsize: tuple[float, float] = (4.6, 3.8),
     ax: Axes | None = None,
@@ -149,6 +152,7 @@ def perturbed_markers(
     return ax
 
 
+@checked
 def perturbation_distance(
     adata: AnnData,
     *,
@@ -195,6 +199,7 @@ def perturbation_distance(
     return auroc_rows(new_axes(ax, figsize), table["auroc"], labels, colors, "AUROC, sensitive pairs moved farther")
 
 
+@checked
 def mechanism_similarity(
     adata: AnnData,
     *,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import Label, select_groups
 from .._validate import check_choice
-from ..tl._stored import read_ranking, select_groups
+from ..tl._stored import groups_of, read_ranking
 from ._rows import label_rows
 from ._style import (
     FONT,
@@ -28,6 +30,7 @@ from ._style import (
 )
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -35,10 +38,11 @@ _PANEL_WIDTH, _ROW_HEIGHT = 3.9, 0.25
 _PANELS_A_ROW = 3
 
 
+@checked
 def rank_drugs(
-    adata: Any,
+    adata: AnnData,
     *,
-    groups: str | Sequence[str] | None = None,
+    groups: Label | Sequence[Label] | None = None,
     n_drugs: int = 10,
     direction: str = "sensitive",
     color: str = "percentile",
@@ -94,11 +98,9 @@ def rank_drugs(
     """
     check_choice("direction", direction, ("sensitive", "resistant"))
     check_choice("color", color, ("percentile", "pathway"))
-    if n_drugs < 1:
-        raise ValueError(f"`n_drugs` must be at least 1; found {n_drugs}.")
     table, params = read_ranking(adata, key)
     table = table.assign(group=table["group"].astype(str))
-    wanted = select_groups(groups, list(dict.fromkeys(table["group"])), where=f"`adata.uns[{key!r}]`")
+    wanted = select_groups(groups, list(dict.fromkeys(table["group"])), where=groups_of(key, params))
     shown = {group: _best(table[table["group"] == group], n_drugs, direction) for group in wanted}
     if ax is not None and len(wanted) > 1:
         raise ValueError(f"`ax` takes one group; found {len(wanted)}. Name one as `groups`, or omit `ax`.")

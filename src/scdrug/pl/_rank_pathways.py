@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import Label
 from ..tl._attribution_stored import read_pathway_ranking
 from ._pathways import label_features
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def rank_pathways(
     adata: AnnData,
-    groups: str | Sequence[str] | None = None,
+    groups: Label | Sequence[Label] | None = None,
     *,
     n_pathways: int = 10,
     key: str = KEYS.RANKED_PATHWAYS,
@@ -71,8 +74,6 @@ def rank_pathways(
     """
     import matplotlib.pyplot as plt
 
-    if n_pathways < 1:
-        raise ValueError(f"`n_pathways` must be at least 1; found {n_pathways}.")
     table, params = read_pathway_ranking(adata, key, groups)
     names = list(dict.fromkeys(table["group"].astype(str)))
     n_columns = min(len(names), 2)

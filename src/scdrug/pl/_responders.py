@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._arguments import checked
 from ..tl._perturbed import stored
 from ._rows import auroc_rows
 from ._style import RESISTANT, SENSITIVE, new_axes, shorten
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def compare_responders(
     adata: AnnData, *, key: str = "responders", figsize: tuple[float, float] | None = None, ax: Axes | None = None
 ) -> Axes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def response(
     adata: AnnData,
     drug: str,

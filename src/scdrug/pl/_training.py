@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice
 from ._style import CATEGORIES, FONT, LINE, OTHER, SMALL, TEXT, despine, new_axes
 
@@ -22,6 +23,7 @@ _LABELS = {
 }
 
 
+@checked
 def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -> np.ndarray:
     """Plot the losses of a trained network, one panel a task.
 
@@ -86,6 +88,7 @@ def _curves(history: dict[str, pd.DataFrame]) -> dict[str, dict[str, np.ndarray]
     return found
 
 
+@checked
 def similarity(
     model: Any, of: str = "drugs", *, figsize: tuple[float, float] = (3.0, 2.9), ax: Axes | None = None
 ) -> Axes:

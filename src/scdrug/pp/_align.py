@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
 from .._validate import check_key, plain
 from ._checks import check_cells
 from ._gene_table import as_names
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def align_genes(
     adata: AnnData,
     genes: Sequence[str],

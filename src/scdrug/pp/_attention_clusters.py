@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
 from .._validate import check_choice, plain
 from ._attention_training import AttentionClusters, AttentionSettings, CellInput, cluster_with_attention
 from ._checks import check_cells
 from ._cluster import principal_components, read_expression, silhouette, variable_genes
+from ._embed_common import resolve_device
 from ._rows import iter_row_blocks
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ LIKELIHOODS = ("zinb", "mse")
 _MIN_CELLS = 20
 
 
+@checked
 def cluster_attention(
     adata: AnnData,
     *,
@@ -133,7 +136,7 @@ def cluster_attention(
         max_epochs=max_epochs,
         learning_rate=learning_rate,
         seed=seed,
-        device=device,
+        device=str(resolve_device(device)),
     )
     result, points = attention_clusters(
         adata, settings, layer=layer, scale=scale, likelihood=likelihood, n_top_genes=n_top_genes

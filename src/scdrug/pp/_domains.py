@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples
 from ._checks import check_cells
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BULK, CELLS = "bulk", "cells"
 
 
+@checked
 def join_domains(
     reference: AnnData,
     cells: AnnData,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, check_key, examples, nearest
 from ._drug_names import drug_names, find_compounds, simple_drug
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked
 def featurize_drugs(
     adata: AnnData,
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_choice, plain
 from ._checks import check_cells
 from ._embed_common import cached, file_hash, fingerprint
@@ -33,6 +34,7 @@ ENCODERS = {
 EMBEDDINGS = "embeddings"
 
 
+@checked
 def embed_cells(
     adata: AnnData,
     model: str | Any = "factors",

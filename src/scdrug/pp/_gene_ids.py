@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
 from .._validate import check_choice, check_key, examples, plain
 from ._gene_names import read_gene_names
 from ._gene_table import are_entrez_ids, are_row_numbers, as_names, detect_gene_ids, gene_table
@@ -90,6 +91,7 @@ def panel_rows(panel: list[str]) -> dict[int, str]:
     return names
 
 
+@checked
 def map_gene_ids(
     adata: AnnData,
     *,

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from .._validate import check_key, plain
+from .._labels import group_labels, marked_cells
+from .._validate import plain
 from ._evidence import CohortEvidence
 from ._profile import N_TYPICAL, ReferenceProfile
 from ._transform import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, target_cumulated, transform_rows
@@ -219,15 +220,10 @@ def cell_groups(
     """Read the columns that :func:`harmonize` groups and fits by; missing group labels are an error."""
     groups, mask = None, None
     if groupby is not None:
-        check_key(adata.obs, groupby, where="adata.obs")
-        groups = pd.Categorical(adata.obs[groupby].astype(str).where(adata.obs[groupby].notna()))
+        groups = group_labels(adata, groupby)
         if (groups.codes < 0).any():
             n = int((groups.codes < 0).sum())
             raise ValueError(f"`adata.obs[{groupby!r}]` has {n} missing labels. Label these cells, or leave them out.")
     if fit_on is not None:
-        check_key(adata.obs, fit_on, where="adata.obs")
-        column = adata.obs[fit_on]
-        if not pd.api.types.is_bool_dtype(column):
-            raise ValueError(f"`adata.obs[{fit_on!r}]` must be boolean (the cells to fit on); found {column.dtype}.")
-        mask = column.to_numpy(dtype=bool)
+        mask = marked_cells(adata, fit_on, argument="fit_on")
     return groups, mask

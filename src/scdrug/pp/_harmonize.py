@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
 from .._constants import KEYS
 from ._fit_harmonization import fit_harmonization
 from ._harmonization import cell_groups
@@ -25,6 +26,7 @@ _MIN_LINES = 3
 _LARGEST_LOG = 25.0
 
 
+@checked
 def harmonize(
     adata: AnnData,
     reference: AnnData | ReferenceProfile,

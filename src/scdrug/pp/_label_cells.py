@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
+from .._labels import Label, group_labels
 from .._validate import plain
 from . import _label_rules as rules
 from ._checks import check_cells
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked
 def label_cells(
     adata: AnnData,
     *,
     treatment_key: str,
-    control: str | Sequence[str],
-    treated: str | Sequence[str] | None = None,
+    control: Label | Sequence[Label],
+    treated: Label | Sequence[Label] | None = None,
     method: str = "leiden",
     cluster_key: str | None = None,
     use_rep: str | None = None,
@@ -180,7 +183,8 @@ def label_cells(
     _check_free(adata, key_added)
     sets = {} if normal_markers is None else check_marker_sets(normal_markers)
     literature = rules.check_overrides(overrides or {})
-    groups = rules.find_groups(adata.obs[treatment_key], control=control, treated=treated, min_cells=min_cells)
+    treatments = pd.Series(group_labels(adata, treatment_key, argument="treatment_key"), name=treatment_key)
+    groups = rules.find_groups(treatments, control=control, treated=treated, min_cells=min_cells)
     markers = find_markers(adata.var_names, sets) if sets else {}
 
     cells = adata if groups.used.all() else adata[groups.used]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._labels import Label, label_text
 from .._validate import check_key, examples, nearest
 
 SENSITIVE, RESISTANT = 1.0, 0.0
@@ -38,7 +39,7 @@ class Groups:
 
 
 def find_groups(
-    column: pd.Series, *, control: str | Sequence[str], treated: str | Sequence[str] | None, min_cells: int
+    column: pd.Series, *, control: Label | Sequence[Label], treated: Label | Sequence[Label] | None, min_cells: int
 ) -> Groups:
     """Find control and treated cells by the names of their treatment.
 
@@ -97,9 +98,9 @@ def find_groups(
     return groups
 
 
-def _names(argument: str, value: str | Sequence[str], present: list[str], where: str) -> list[str]:
+def _names(argument: str, value: Label | Sequence[Label], present: list[str], where: str) -> list[str]:
     many = isinstance(value, Iterable) and not isinstance(value, str)
-    names = [str(name) for name in (value if many else [value])]
+    names = [str(name) if str(name) in present else label_text(name) for name in (value if many else [value])]
     if not names:
         raise ValueError(f"`{argument}` must name at least one treatment in {where}; found none.")
     for name in names:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._labels import group_labels
 from .._validate import check_choice, check_key, examples
 from . import _label_rules as rules
 from ._cluster import (
@@ -225,18 +226,18 @@ def _warn_of_empty(cells: AnnData, expression: Expression) -> None:
 
 
 def _given_clusters(cells: AnnData, settings: LabelSettings) -> Clusters:
-    column = cells.obs[settings.cluster_key]
-    missing = column.isna().to_numpy()
+    given = group_labels(cells, settings.cluster_key, argument="cluster_key")  # type: ignore[arg-type]
+    missing = given.codes < 0
     if missing.any():
         raise ValueError(
             f"`adata.obs[{settings.cluster_key!r}]` must name the cluster of each control and treated cell; it is missing "
             f"for {int(missing.sum())} such as {examples(cells.obs_names[missing])}."
         )
-    labels, names = pd.factorize(column.astype(str).to_numpy(dtype=object), sort=True)
+    labels, names = given.codes.astype(np.int64), list(given.categories)
     if settings.use_rep is None:
-        return Clusters(labels, list(names), "none", float("nan"), pd.Series(np.nan, index=range(len(names))))
+        return Clusters(labels, names, "none", float("nan"), pd.Series(np.nan, index=range(len(names))))
     width, widths = silhouette(read_representation(cells, settings.use_rep), labels, seed=settings.seed)
-    return Clusters(labels, list(names), settings.use_rep, width, widths)
+    return Clusters(labels, names, settings.use_rep, width, widths)
 
 
 def _check_left(treated: np.ndarray, normal: np.ndarray, *, min_cells: int) -> None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples, plain
 from ._gene_sets import build_mask
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked
 def pathway_mask(
     adata: AnnData,
     gene_sets: str | os.PathLike[str] | Mapping[str, Sequence[str]],

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
+from .._labels import marked_cells
 from .._validate import check_key, examples
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Perturbations:
     conditions: pd.DataFrame
 
 
+@checked
 def pair_controls(
     adata: AnnData,
     *,
@@ -93,7 +96,7 @@ def pair_controls(
     columns = [by] if isinstance(by, str) else list(by)
     for column in [control_key, *columns]:
         check_key(adata.obs, column, where="adata.obs")
-    is_control = _boolean(adata.obs[control_key], control_key)
+    is_control = marked_cells(adata, control_key, argument="control_key")
     if not is_control.any() or is_control.all():
         what = "no control" if not is_control.any() else "nothing but controls"
         raise ValueError(
@@ -245,14 +248,6 @@ def _factor(unit: str, what: str, units: dict[str, float]) -> float:
     if simple not in units:
         raise ValueError(f"{unit!r} is no unit of `{what}`. Known: {', '.join(map(repr, units))}.")
     return units[simple]
-
-
-def _boolean(values: pd.Series, name: str) -> np.ndarray:
-    if pd.api.types.is_bool_dtype(values):
-        return values.to_numpy(dtype=bool)
-    if pd.api.types.is_numeric_dtype(values) and values.isin([0, 1]).all():
-        return values.to_numpy() == 1
-    raise ValueError(f"`adata.obs[{name!r}]` must be true or false; found {examples(values.unique(), 3)}.")
 
 
 def _dense(adata: AnnData, layer: str | None) -> np.ndarray:

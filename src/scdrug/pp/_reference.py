@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._audit import check_unseen
 from .._constants import KEYS
 from .._validate import check_choice, examples, unique_slugs
@@ -42,6 +43,7 @@ _MANY_VALUES = 1000
 MIN_LINES = 10
 
 
+@checked
 def build_reference(
     expression: pd.DataFrame | AnnData,
     response: pd.DataFrame,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, check_key, examples, plain
 from ._measures import DIRECTIONS, lower_is_sensitive
@@ -125,6 +126,7 @@ def _waterfall(measured: np.ndarray) -> float:
     return float(ordered[np.argmax(np.abs(ordered - line))])
 
 
+@checked
 def binarize_response(
     adata: AnnData,
     *,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ._attribute_run import (
     DIRECTION,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _MIN_SHARE = 0.1
 
 
+@checked
 def attribute_pathways(
     adata: AnnData,
     model: PathwayTransfer | str | os.PathLike[str] | Sequence[PathwayTransfer | str | os.PathLike[str]],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from ..pp._match_cells import match_cells
 from ._attribute_run import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..model._base import DrugResponseModel
 
 
+@checked
 def attribute_genes(
     adata: AnnData,
     model: DrugResponseModel | str | os.PathLike[str] | Sequence[DrugResponseModel | str | os.PathLike[str]],

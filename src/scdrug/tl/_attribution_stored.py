@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._labels import Label, select_groups
 from .._validate import check_key, examples, nearest
 from ._attribute_run import cell_key, is_attribution, model_key
-from ._stored import is_ranking, select_groups
+from ._stored import groups_of, is_ranking
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -128,7 +129,7 @@ def select_features(wanted: str | Sequence[str] | None, present: list[str], what
 
 
 def read_pathway_ranking(
-    adata: AnnData, key: str, groups: str | Sequence[str] | None = None
+    adata: AnnData, key: str, groups: Label | Sequence[Label] | None = None
 ) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     """Read rows of :func:`scdrug.tl.rank_pathways` in the order of `groups`, and its parameters.
 
@@ -146,7 +147,8 @@ def read_pathway_ranking(
         raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_pathways. {hint}")
     table = held["table"]
     present = list(dict.fromkeys(table["group"].astype(str)))
-    order = {name: place for place, name in enumerate(select_groups(groups, present, where=f"`adata.uns[{key!r}]`"))}
+    wanted = select_groups(groups, present, where=groups_of(key, held["params"]))
+    order = {name: place for place, name in enumerate(wanted)}
     place = table["group"].astype(str).map(order)
     rows = table[place.notna()].assign(_place=place.dropna()).sort_values(["_place", "rank"], kind="stable")
     return rows.drop(columns="_place").reset_index(drop=True), held["params"]

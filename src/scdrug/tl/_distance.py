@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .._arguments import checked
 from .._validate import check_key, plain
 from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..model import CSG2A
 
 
+@checked
 def perturbation_distance(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from scipy import stats
 
+from .._arguments import checked
 from ..pp._genes import match_genes
 from ._perturbed import own_copy, stored
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+@checked
 def enrich_interactions(
     adata: AnnData,
     gene_sets: Mapping[str, Sequence[str]],

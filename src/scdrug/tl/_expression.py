@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
+from .._labels import group_labels
 from .._validate import plain
 from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
-from ._stored import group_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..model import CSG2A
 
 
+@checked
 def predict_expression(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._arguments import checked
+from .._labels import marked_cells
 from .._validate import plain
 from ..pp._match_cells import match_cells
 from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..model import CSG2A
 
 
+@checked
 def gene_interactions(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,
@@ -149,11 +152,7 @@ def gene_interactions(
 
 
 def _chosen(adata: AnnData, subset: str) -> np.ndarray:
-    if subset not in adata.obs:
-        raise KeyError(f"{subset!r} is not in `adata.obs`. It has: {', '.join(map(repr, adata.obs))}.")
-    if not pd.api.types.is_bool_dtype(adata.obs[subset]):
-        raise ValueError(f"`adata.obs[{subset!r}]` must be boolean: true for samples to average over.")
-    chosen = adata.obs[subset].to_numpy(dtype=bool)
+    chosen = marked_cells(adata, subset, argument="subset")
     if not chosen.any():
         raise ValueError(f"`adata.obs[{subset!r}]` chooses no sample.")
     return chosen

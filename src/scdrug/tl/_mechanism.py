@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._validate import check_key, plain
 from ..pp._molecules import canonical_smiles, morgan_fingerprints, tanimoto_kernel
 from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..model import CSG2A
 
 
+@checked
 def mechanism_similarity(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,

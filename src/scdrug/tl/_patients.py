@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import group_labels
 from .._validate import check_choice, check_key, examples, plain
 from ..pp._drugs import resolve_drugs
 from ._perturbed import own_copy
 from ._predict import _resolve_model, predict_response
-from ._stored import group_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _MIN_PATIENTS = 3
 
 
+@checked
 def predict_patients(
     adata: AnnData,
     model: str | os.PathLike[str] | DrugResponseModel = "default",
@@ -33,7 +36,7 @@ def predict_patients(
     cohort_key: str = "cohort",
     harmonize: str = "cohort",
     reference: AnnData | None = None,
-    drugs: Any = None,
+    drugs: str | Sequence[str] | Mapping[str, str] | None = None,
     layer: str | None = None,
     scale: str = "auto",
     min_coverage: float = 0.3,
@@ -172,6 +175,7 @@ def _combat(part: AnnData, reference: AnnData, model: DrugResponseModel, layer: 
     )
 
 
+@checked
 def compare_responders(
     adata: AnnData,
     *,

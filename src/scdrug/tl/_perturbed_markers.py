@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, check_key, plain
 from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..model import CSG2A
 
 
+@checked
 def perturbed_markers(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,

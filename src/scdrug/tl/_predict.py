@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
 from .._validate import plain
 from ..pp._checks import check_cells
@@ -32,11 +33,12 @@ logger = logging.getLogger(__name__)
 _FULL_SIMILARITY = 0.5
 
 
+@checked
 def predict_response(
     adata: AnnData,
     model: str | os.PathLike[str] | DrugResponseModel = "default",
     *,
-    drugs: Sequence[str] | Mapping[str, str] | None = None,
+    drugs: str | Sequence[str] | Mapping[str, str] | None = None,
     layer: str | None = None,
     scale: str = "auto",
     method: str = "quantile",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import Label
 from .._validate import check_choice, examples, plain
 from ..pp._evidence import warn_of_absent_groups
 from ..pp._match_cells import match_cells
@@ -36,12 +38,13 @@ _NOTES = {
 }
 
 
+@checked
 def rank_drugs(
     adata: AnnData,
     groupby: str,
     *,
-    groups: str | Sequence[str] = "all",
-    reference: str = "rest",
+    groups: Label | Sequence[Label] = "all",
+    reference: Label = "rest",
     sample_key: str | None = None,
     use: str = "percentile",
     key: str = KEYS.PREDICTED,
@@ -166,7 +169,7 @@ def rank_drugs(
     params = {
         "groupby": groupby,
         "groups": [design.names[group] for group, _ in results],
-        "reference": reference,
+        "reference": design.reference_name,
         "sample_key": sample_key,
         "use": use,
         "unit": predictions.label(use),

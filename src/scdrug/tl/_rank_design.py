@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._labels import Label, group_labels, select_groups
 from .._validate import examples
 from ._rank_stats import REST
-from ._stored import group_labels, select_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,6 +33,11 @@ class Design:
     reference: int
     samples: np.ndarray | None
     n_samples: int
+
+    @property
+    def reference_name(self) -> str:
+        """Name of the reference, ``"rest"`` for all other cells."""
+        return "rest" if self.reference == REST else self.names[self.reference]
 
     def values(self, frame: pd.DataFrame) -> Callable[[slice], np.ndarray]:
         """Return a function that gives the labelled cells' values of a slice of drugs."""
@@ -78,11 +83,16 @@ class Design:
 
 
 def read_design(
-    adata: AnnData, groupby: str, groups: str | Sequence[str], reference: str, sample_key: str | None
+    adata: AnnData, groupby: str, groups: Label | Sequence[Label], reference: Label, sample_key: str | None
 ) -> Design:
+    where = f"`adata.obs[{groupby!r}]`"
+    if sample_key == groupby:
+        raise ValueError(
+            f"`groupby` and `sample_key` are the same column, {where}: each donor would be a group of its own, without "
+            "replicates. Name the column of donors as `sample_key`, or leave it out to compare donors cell by cell."
+        )
     labels = group_labels(adata, groupby)
     names = list(labels.categories)
-    where = f"`adata.obs[{groupby!r}]`"
     if len(names) < 2:
         raise ValueError(
             f"{where} has {'one group' if names else 'no group'}{f' ({names[0]!r})' if names else ''}, so there is "
@@ -90,9 +100,10 @@ def read_design(
         )
     if reference == "rest" and "rest" in names:
         raise ValueError(f"{where} has a group called 'rest', which stands for all other cells. Rename the group.")
-    target = REST if reference == "rest" else names.index(select_groups(reference, names, where=where)[0])
+    code = {name: position for position, name in enumerate(names)}
+    target = REST if reference == "rest" else code[select_groups(reference, names, where=where)[0]]
     wanted = select_groups(None if isinstance(groups, str) and groups == "all" else groups, names, where=where)
-    chosen = [names.index(name) for name in wanted if names.index(name) != target]
+    chosen = [code[name] for name in wanted if code[name] != target]
     if not chosen:
         raise ValueError(f"`groups` names nothing but the reference {reference!r}. Name another group.")
 

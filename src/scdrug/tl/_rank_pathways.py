@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .._arguments import checked
 from .._constants import KEYS
+from .._labels import Label
 from .._validate import check_choice, examples, plain
 from ._attribution_stored import Stored, read_attribution
 from ._rank import _NOTES
@@ -34,13 +36,14 @@ class Sides(NamedTuple):
     n_samples: tuple[int, int]
 
 
+@checked
 def rank_pathways(
     adata: AnnData,
     groupby: str,
     drug: str | None = None,
     *,
-    groups: str | Sequence[str] = "all",
-    reference: str = "rest",
+    groups: Label | Sequence[Label] = "all",
+    reference: Label = "rest",
     sample_key: str | None = None,
     method: str = "auto",
     min_cells: int = 10,
@@ -143,7 +146,7 @@ def rank_pathways(
     params = {
         "groupby": groupby,
         "groups": [design.names[one.group] for one in sides],
-        "reference": reference,
+        "reference": design.reference_name,
         "sample_key": sample_key,
         "drug": stored.drug,
         "name": stored.name,

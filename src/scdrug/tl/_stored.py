@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from .._validate import check_choice, check_key, examples, nearest
+from .._validate import check_choice, check_key
 from ._keys import derived_keys
 
 if TYPE_CHECKING:
@@ -118,63 +118,14 @@ def is_ranking(value: Any) -> bool:
     return isinstance(value, Mapping) and "params" in value and isinstance(value.get("table"), pd.DataFrame)
 
 
-def select_groups(groups: str | Sequence[str] | None, present: Sequence[str], *, where: str) -> list[str]:
-    """Return `groups` as a list without repetitions, or all that are `present` for `None`.
-
-    Raises
-    ------
-    KeyError
-        If a group is not present; the nearest one is offered.
-    ValueError
-        If no group is named.
-    """
-    if groups is None:
-        return list(present)
-    wanted = list(dict.fromkeys([groups] if isinstance(groups, str) else [str(group) for group in groups]))
-    if not wanted:
-        raise ValueError(f"No group was named. {where} has: {examples(present, 8)}.")
-    for group in wanted:
-        if group not in present:
-            near = nearest(group, present, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise KeyError(f"{where} has no group {group!r}.{hint} It has: {examples(present, 8)}.")
-    return wanted
+def groups_of(key: str, params: Mapping[str, Any]) -> str:
+    """Say in a message which groups a stored ranking has."""
+    return f"The ranking in `adata.uns[{key!r}]`, of `adata.obs[{str(params.get('groupby', '?'))!r}]`,"
 
 
 def check_use(use: str) -> None:
     """Raise :class:`ValueError` unless `use` is ``"percentile"`` or ``"response"``."""
     check_choice("use", use, USES)
-
-
-def group_labels(adata: AnnData, groupby: str, *, argument: str = "groupby") -> pd.Categorical:
-    """Read a column of labels as strings, in the order of its categories; missing labels have the code -1.
-
-    Raises
-    ------
-    KeyError
-        If there is no such column.
-    ValueError
-        If the column holds measurements rather than labels.
-    """
-    check_key(adata.obs, groupby, where="adata.obs", hint=f"`{argument}` must name a column of labels.")
-    column = adata.obs[groupby]
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.cat.remove_unused_categories()
-        order = column.cat.categories
-    else:
-        if column.dtype == object:  # may mix types, which cannot be sorted
-            column = column.astype(str).where(column.notna())
-        order = np.sort(column.dropna().unique())
-        if pd.api.types.is_float_dtype(column) and (order % 1 != 0).any():
-            raise ValueError(
-                f"`adata.obs[{groupby!r}]` holds measurements ({examples(order, 3)}), not labels of groups. "
-                f"Name a column of labels as `{argument}`, or cut this one into classes with pandas.cut."
-            )
-    names = [str(int(name)) if isinstance(name, float) and name.is_integer() else str(name) for name in order]
-    codes = pd.Categorical(column, categories=order).codes
-    unique = {name: position for position, name in enumerate(dict.fromkeys(names))}
-    merged = np.array([unique[name] for name in names] + [-1])  # the last one is for missing labels
-    return pd.Categorical.from_codes(merged[codes], categories=list(unique))
 
 
 def _as_frame(value: Any, key: str) -> pd.DataFrame:

@@ -541,7 +541,7 @@ def test_excluded_lines_are_never_simulated(reference: ad.AnnData) -> None:
         ({"n_lines": 1}, "`n_lines` must be at least 2"),
         ({"n_cells": 0}, "`n_cells` must be at least 1"),
         ({"depth": 0}, "`depth` must be positive"),
-        ({"dispersion": -1}, "not negative"),
+        ({"dispersion": -1}, "`dispersion` must be at least 0"),
     ],
 )
 def test_simulations_that_make_no_sense_are_refused(reference: ad.AnnData, arguments, message) -> None:

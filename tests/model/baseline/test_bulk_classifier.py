@@ -158,8 +158,8 @@ def test_thresholds_by_drug_are_joined_by_id(reference: ad.AnnData) -> None:
         ({"label": {"method": "threshold"}}, "needs a finite `threshold`"),
         ({"params": {"kernel": "rbf"}, "method": "svm"}, "cannot set 'kernel'"),
         ({"params": {"max_dept": 3}, "method": "forest"}, "Did you mean 'max_depth'"),
-        ({"n_genes": 0}, "greater than 0"),
-        ({"C": -1.0}, "greater than 0"),
+        ({"n_genes": 0}, "at least 1"),
+        ({"C": -1.0}, "must be positive"),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_fit(reference: ad.AnnData, options: dict, message: str) -> None:

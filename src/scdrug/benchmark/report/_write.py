@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from ... import __version__
+from ..._arguments import checked
 from ..._constants import DISCLAIMER
 from ..._validate import check_choice
 from .._files import write_atomically
@@ -63,6 +64,7 @@ class _Content:
     provenance: Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
+@checked
 def write_report(
     results: Results,
     out: str | os.PathLike[str],

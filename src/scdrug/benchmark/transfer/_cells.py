@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ..._labels import MISSING
 from ..._validate import check_key, examples, import_optional
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def labelled_cells(cells: AnnData, key: str, *, argument: str) -> tuple[AnnData,
     """
     check_key(cells.obs, key, where="cells.obs", hint=f"Name the column with `{argument}`.")
     labels = cells.obs[key]
-    known = labels.notna().to_numpy() & (labels.astype(str).str.strip() != "").to_numpy()
+    known = labels.notna().to_numpy() & ~labels.astype(str).str.strip().isin(MISSING).to_numpy()
     if not known.any():
         raise ValueError(f"`cells.obs[{key!r}]` names nothing: all {cells.n_obs} cells have an empty value.")
     if known.all():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_key
 from ...pp._drugs import resolve_drugs
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _RULE = {"method": "extreme", "fraction": 0.3}
 
 
+@checked
 def score_labels(
     spec: ModelSpec,
     reference: AnnData,
@@ -46,7 +48,7 @@ def score_labels(
     control_drugs: Sequence[str] = (),
     genes: Genes = "all",
     rule: Mapping[str, Any] | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: int | Sequence[int] = (0,),
     search: Search | None = None,
     options: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,

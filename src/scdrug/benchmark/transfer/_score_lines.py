@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..._arguments import checked
 from ..._validate import check_choice
 from .._search import Search
 from ._cells import labelled_cells
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .._spec import ModelSpec
 
 
+@checked
 def score_lines(
     spec: ModelSpec,
     reference: AnnData,
@@ -41,7 +43,7 @@ def score_lines(
     exclude: Sequence[str] = (),
     genes: Genes = "all",
     levels: Sequence[str] = LEVELS,
-    seeds: Sequence[int] = (0,),
+    seeds: int | Sequence[int] = (0,),
     search: Search | None = None,
     options: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,

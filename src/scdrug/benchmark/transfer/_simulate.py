@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ..._arguments import checked
 from ..._validate import check_key, examples
 from .._identity import line_groups
 
@@ -21,6 +22,7 @@ _SPREAD = 2.3
 _BACKGROUND = 0.2
 
 
+@checked
 def simulate_cells(
     reference: AnnData,
     *,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice, examples
 from .._search import Search
@@ -127,6 +128,7 @@ def _he2025(accession: str | None, exclude: Sequence[str] | None) -> _Task:
     return _Task(load, score_labels, {"exclude": lines, "label_key": "sensitive"}, genes="shared")
 
 
+@checked
 def run_single_cell(
     specs: ModelSpec | Sequence[ModelSpec],
     *,
@@ -139,7 +141,7 @@ def run_single_cell(
     release: Literal["GDSC1", "GDSC2"] = "GDSC2",
     measure: Literal["ln_IC50", "AUC"] = "ln_IC50",
     genes: Genes | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: int | Sequence[int] = (0,),
     search: Search | None = None,
     options: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,

@@ -13,6 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
@@ -116,6 +117,7 @@ class BulkClassifier(ClosedFormModel):
         limits="Predicts which side of a threshold a sample is on, not how far; an SVM's values are not calibrated.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -129,9 +131,6 @@ class BulkClassifier(ClosedFormModel):
         params: Mapping[str, Any] | None = None,
     ) -> None:
         params, label = check_params(method, params), check_label_rule(label)
-        for name, value in (("n_genes", n_genes), ("C", C), ("n_estimators", n_estimators)):
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}` must be greater than 0; found {value}.")
         super().__init__(adata, registry)
         if adata is not None:
             # what is predicted has another unit and direction than what was measured
@@ -145,6 +144,7 @@ class BulkClassifier(ClosedFormModel):
 
     # ------------------------------------------------------------------ fit
 
+    @checked
     def train(
         self,
         max_epochs: int | None = None,
@@ -152,14 +152,13 @@ class BulkClassifier(ClosedFormModel):
         n_jobs: int = 1,
         seed: int = 0,
         calibration_folds: int = 3,
-        **trainer_kwargs: Any,
     ) -> None:
         """Label the training lines and fit one classifier a drug.
 
         Parameters
         ----------
-        max_epochs, **trainer_kwargs
-            Accepted so that all models are called alike; they have no effect.
+        max_epochs
+            Accepted so that all models are called alike; an exact fit has no epochs.
         n_jobs
             Threads over drugs (over trees for a forest), as joblib takes them: -1 for all cores.
         seed
@@ -183,10 +182,10 @@ class BulkClassifier(ClosedFormModel):
         UserWarning
             If drugs have too few lines of a class and get a constant prediction.
         """
-        if calibration_folds < 0 or calibration_folds == 1:
+        if calibration_folds == 1:
             raise ValueError(f"`calibration_folds` must be 0 or at least 2; found {calibration_folds}.")
         self._options = {"n_jobs": n_jobs, "seed": seed, "n_folds": calibration_folds}
-        super().train(max_epochs, **trainer_kwargs)
+        super().train(max_epochs)
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         measured = ReferenceInfo.from_anndata(self.adata, response_key=self._setup_arg("response_key"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._arguments import checked
 from ..._validate import check_choice
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
@@ -33,11 +34,18 @@ class _CompletionModel(ClosedFormModel):
         super().__init__(adata, registry)
         self._lines: dict[str, int] = {}
 
-    def train(self, max_epochs: int | None = None, **trainer_kwargs: Any) -> None:
-        """Fit the model in closed form; arguments have no effect, as in :meth:`ClosedFormModel.train`."""
+    @checked
+    def train(self, max_epochs: int | None = None) -> None:
+        """Fit the model in closed form.
+
+        Parameters
+        ----------
+        max_epochs
+            Accepted so that all models are called alike; an exact fit has no epochs.
+        """
         if self.adata is not None:
             self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
-        super().train(max_epochs, **trainer_kwargs)
+        super().train(max_epochs)
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         out = np.tile(self.module.array("drug")[drugs], (len(expression), 1))
@@ -108,6 +116,7 @@ class AdditiveMean(_CompletionModel):
         limits="Says the same of every new sample, and without a drug kernel the same of every new drug.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -207,6 +216,7 @@ class SoftImpute(_CompletionModel):
         limits="Says the same of every new sample.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtri
 
+from ..._arguments import checked
 from ..._validate import check_choice
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
@@ -82,6 +83,7 @@ class KernelRidge(ClosedFormModel):
         limits="Unseen drugs need `drug_kernel`; missing pairs of training lines are filled with `couple_drugs` only.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..._arguments import checked
 from .._card import MethodCard
 from .._data import Calibration
 from .._network import NetworkModel, _given
@@ -101,6 +102,7 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         limits="Predicted expression means something only after pretraining. Stops on a draw of its own, not on the benchmark's.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,

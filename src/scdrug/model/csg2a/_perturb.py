@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..._arguments import checked
 from ...pp._match_cells import match_cells
 from ...pp._molecules import why_unreadable
 from ...pp._perturbation import read_perturbations
 from .._base import run_phase
 from .._batches import TableBatches
-from .._network import _check_positive, _history
+from .._network import _history, check_devices
 from .._plan import Phase, Stopping, seeded
 from ._core_file import PretrainedCore, shape_of
 from ._profiles import _errors, _fit_features, _hold_out_conditions, _ProfileLoss, _summary, _tensors, _with_structures
@@ -30,6 +31,7 @@ _CHUNK = 256
 class PerturbationMixin:
     """What CSG2A does with expression under treatment."""
 
+    @checked
     def pretrain(
         self,
         adata: AnnData,
@@ -107,7 +109,7 @@ class PerturbationMixin:
         >>> sorted(name for name in model.pretrain(treated, max_epochs=2) if name.startswith("mse"))
         ['mse', 'mse_mean_change', 'mse_no_change']
         """
-        _check_positive(max_epochs=max_epochs, batch_size=batch_size, lr=lr, patience=patience)
+        check_devices(accelerator, devices)
         data = read_perturbations(
             adata, control_layer=control_layer, layer=layer, smiles_key=smiles_key, dose=dose, dose_unit=dose_unit,
             time=time, time_unit=time_unit,
@@ -152,6 +154,7 @@ class PerturbationMixin:
         """What :meth:`pretrain` returned; empty if the core was not pretrained."""
         return {} if self._core is None else dict(self._core.summary)
 
+    @checked
     def save_core(self, dir_path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the pretrained core to a folder, for the `core` argument of other models.
 
@@ -175,6 +178,7 @@ class PerturbationMixin:
 
     # ------------------------------------------------------------------ what a core says
 
+    @checked
     def conditions(self, smiles: list[str], *, dose: float | None = None, time: float | None = None) -> np.ndarray:
         """Conditions of structures at a dose (µM) and time (h).
 
@@ -202,6 +206,7 @@ class PerturbationMixin:
             )
         return drug_conditions(self.module, structures, self.settings, dose=dose, time=time).numpy()
 
+    @checked
     def perturb(self, expression: np.ndarray, conditions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict expression under treatment.
 
@@ -228,6 +233,7 @@ class PerturbationMixin:
         ]
         return basal, np.vstack(blocks)
 
+    @checked
     def attention(self, expression: np.ndarray, condition: np.ndarray, *, prior: bool = True) -> np.ndarray:
         """Attention between genes under a condition, averaged over samples.
 

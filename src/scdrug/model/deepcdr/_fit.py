@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..._arguments import checked
 from .._batches import TableBatches, TrainingTask
 from .._network import TrainOptions, _given
 from .._plan import Phase, Stopping
@@ -37,6 +38,7 @@ class TrainingMixin:
         _posterior: Posterior | None
         _pretrained_drugs: str | os.PathLike[str] | None
 
+    @checked
     def train(
         self,
         max_epochs: int | None = None,

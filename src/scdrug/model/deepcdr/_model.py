@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice
 from .._card import MethodCard
@@ -23,6 +24,7 @@ from ._unseen_drugs import nearest_drugs, posterior_of_unseen
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 
 class DeepCDR(TrainingMixin, NetworkModel):
@@ -100,14 +102,15 @@ class DeepCDR(TrainingMixin, NetworkModel):
         limits="On GDSC nearly all accuracy comes from the process; potency of new drugs is predicted badly.",
     )
 
+    @checked
     def __init__(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | MuData | None = None,
         registry: dict[str, Any] | None = None,
         *,
         preset: str | None = None,
         cell_input: str = "expression",
-        modalities: Sequence[str] | None = None,
+        modalities: str | Sequence[str] | None = None,
         offset: str | None = None,
         network: bool | None = None,
         drug_kernel: str = "tanimoto",
@@ -172,6 +175,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
     # ------------------------------------------------------------------ setup
 
     @classmethod
+    @checked
     def setup_mudata(
         cls,
         mdata: Any,
@@ -210,6 +214,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
         adata.uns[MODALITIES] = keys
 
     @staticmethod
+    @checked
     def join_modalities(mdata: Any, *, rna: str = "rna", modalities: Sequence[str] | None = None) -> AnnData:
         """Put modalities of new samples where prediction reads them.
 
@@ -255,6 +260,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
 
     # ------------------------------------------------------------------ drugs that were not in training
 
+    @checked
     def nearest_drugs(self, drugs: Mapping[str, str], *, n: int = 3) -> pd.DataFrame:
         """Training drugs that resemble new structures, and whether these lie within what the model was trained on.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..._arguments import checked
 from .._batches import TrainingTask
 from .._network import TrainOptions
 from .._plan import Phase, Stopping
@@ -36,6 +37,7 @@ class TrainingMixin:
 
     _validates_on_new_drugs = True
 
+    @checked
     def train(
         self,
         max_epochs: int | None = None,

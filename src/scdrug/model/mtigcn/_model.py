@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice
 from .._card import MethodCard
@@ -92,6 +93,7 @@ class MTIGCN(TrainingMixin, NetworkModel):
         limits="On GDSC nearly all accuracy comes from the process; new drugs are hardly told apart.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -99,7 +101,7 @@ class MTIGCN(TrainingMixin, NetworkModel):
         *,
         preset: str | None = None,
         predicts: str | None = None,
-        tasks: Sequence[str] | None = None,
+        tasks: str | Sequence[str] | None = None,
         process: bool | None = None,
         network: bool | None = None,
         hidden: int | None = None,
@@ -181,6 +183,7 @@ class MTIGCN(TrainingMixin, NetworkModel):
             return super()._latent_rows(expression)
         return self.posterior.line_codes(expression, np.full(len(expression), -1))
 
+    @checked
     def similarities(self, *, target: bool = False) -> dict[str, pd.DataFrame]:
         """Similarity of lines and of drugs that the network recovers.
 

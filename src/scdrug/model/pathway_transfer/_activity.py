@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -28,6 +30,7 @@ class ActivityMixin:
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
         return self._evaluate(lambda x: self.module.encode(x, self.domain), np.asarray(expression, dtype=np.float32))
 
+    @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
     ) -> np.ndarray:
@@ -44,6 +47,7 @@ class ActivityMixin:
         """
         return super().get_latent_representation(adata, layer=layer, batch_size=batch_size)
 
+    @checked
     def get_pathway_activity(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
     ) -> pd.DataFrame:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..._arguments import checked
 from ...pp._domains import BULK, CELLS
-from .._network import _given
+from .._network import _given, check_devices
 from ._cells import harmonized_cells
 from ._phases import Phases
 from ._training import make_module, set_gate, summarise_codes
@@ -34,6 +35,7 @@ class TrainingMixin:
         pathways_: list[str]
         pathway_table_: pd.DataFrame | None
 
+    @checked
     def train(
         self,
         max_epochs: int | None = None,
@@ -94,6 +96,7 @@ class TrainingMixin:
         UserWarning
             If there are no cells, or drugs that have too few lines, or lines of one class only.
         """
+        check_devices(accelerator, devices)
         if self.settings.monitor == "train_loss" and validation is None:
             validation = 0.0
         if self.adata is not None:

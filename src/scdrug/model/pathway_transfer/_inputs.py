@@ -101,8 +101,6 @@ def read_pathways(
     ------
     KeyError
         If there is neither a mask nor a name.
-    TypeError
-        If `pathways` is neither a name nor a path.
     """
     if pathways is None:
         check_key(
@@ -113,11 +111,6 @@ def read_pathways(
         )
         names = adata.uns[key]["pathways"].index.astype(str)
         return sp.csr_matrix(adata.varm[key]), _as_keys(names)
-    if not isinstance(pathways, str):
-        raise TypeError(
-            f"`pathways` must be the name of a collection or the path of a .gmt file; found {type(pathways).__name__}. "
-            "For sets of your own call scdrug.pp.pathway_mask(adata, sets) first, and leave `pathways` out."
-        )
     _, sets = read_gene_sets(pathways)
     mask = build_mask(list(genes), sets, min_genes=1, max_jaccard=None if exact else 1.0)
     return mask.matrix, _as_keys(mask.table.index)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..._arguments import checked
 from ..._constants import KEYS
 from ...pp._domains import BULK, CELLS
 from .._card import MethodCard
@@ -112,6 +113,7 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         "the linear path of the default is not explained by pathways.",
     )
 
+    @checked
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -169,6 +171,7 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
     # ------------------------------------------------------------------ setup
 
     @classmethod
+    @checked
     def setup_anndata(
         cls,
         adata: AnnData,
@@ -177,7 +180,6 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         response_key: str = KEYS.RESPONSE,
         domain_key: str = KEYS.DOMAIN,
         pathway_key: str = KEYS.PATHWAYS,
-        **kwargs: Any,
     ) -> None:
         """Register a bulk reference, or lines and cells together, for training.
 
@@ -193,8 +195,6 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
             Column of `obs` that tells ``"bulk"`` from ``"cells"``; without that column all rows are lines.
         pathway_key
             Key of `varm` and `uns` with the mask of :func:`scdrug.pp.pathway_mask`.
-        **kwargs
-            Passed on to scvi-tools' registration.
 
         Raises
         ------
@@ -208,7 +208,6 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
             setup_method_args=cls._get_setup_method_args(**locals()),
             layer=layer,
             response_key=response_key,
-            **kwargs,
         )
 
     def _bulk_rows(self) -> np.ndarray:

@@ -95,9 +95,10 @@ def _write_10x(
         features["genome"] = np.array(genomes or ["GRCh38"] * cells.n_vars, dtype="S")
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("ending", [".h5ad", ".zarr"])
-@pytest.mark.parametrize("how", ["--in-memory", "--backed"])
+@pytest.mark.parametrize(
+    ("how", "ending", "zarr_format"),
+    [("--in-memory", ".zarr", 2), ("--in-memory", ".h5ad", 3), ("--backed", ".zarr", 3), ("--backed", ".h5ad", 2)],
+)
 def test_zarr_is_read_and_written(how, ending, zarr_format, trained, cells, expected, tmp_path) -> None:
     with ad.settings.override(zarr_write_format=zarr_format):
         cells.write_zarr(tmp_path / "in.zarr")
@@ -340,18 +341,19 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(folder, trained) -> None
     assert not (folder / "out.h5ad").exists()
 
 
-@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("how", ["--in-memory", "--backed"])
-def test_a_damaged_file_is_one_sentence(how, place, folder, trained) -> None:
-    content = bytearray((folder / "in.h5ad").read_bytes())
-    start = int(len(content) * place)
-    content[start : start + 3000] = os.urandom(3000)
-    (folder / "in.h5ad").write_bytes(content)
-    code, text = _run("predict", "in.h5ad", "-o", "out.h5ad", "--model", trained, how)
-    if code:  # damage of what nobody reads, or of a number, is not seen
-        assert "in.h5ad" in text
-        assert "Traceback" not in text
-        assert not (folder / "out.h5ad").exists()
+def test_a_damaged_file_is_one_sentence(how, cells, trained, tmp_path) -> None:
+    path = tmp_path / "in.h5ad"
+    cells.write_h5ad(path, compression="gzip")
+    with h5py.File(path) as file:
+        chunk = file["X/data"].id.get_chunk_info(0)
+    with path.open("r+b") as file:
+        file.seek(chunk.byte_offset + 10)
+        file.write(os.urandom(200))
+    text = _refused(trained, path, tmp_path / "out.h5ad", how)
+    assert f"{path} cannot be read" in text
+    assert len(text) < 600
+    assert [item.name for item in tmp_path.iterdir()] == ["in.h5ad"]
 
 
 def test_a_killed_run_is_cleaned_up_by_the_next(folder, trained) -> None:
@@ -416,6 +418,6 @@ def test_legacy_files_are_read_and_completed(trained, cells, expected, tmp_path)
         for slot, names in (("obs", cells.obs_names), ("var", cells.var_names)):
             del file[slot]
             file[slot] = np.array([(name.encode(), 1.0) for name in names], dtype=[("index", "S30"), ("n", "f8")])
-        del file.attrs["encoding-type"]
+        del file.attrs["encoding-type"], file.attrs["encoding-version"]
     _predict(trained, tmp_path / "in.h5ad", tmp_path / "out.h5ad")
     _assert_results(ad.read_h5ad(tmp_path / "out.h5ad"), expected)

@@ -128,13 +128,12 @@ def _read_h5ad(path: Path, lazy: bool) -> AnnData:
         return anndata.read_h5ad(path, backed="r" if lazy else None)
     except MemoryError:
         raise
-    except Exception as error:
-        # a part that we do not need may be the reason
+    except Exception as error:  # noqa: BLE001 - a part that we do not need may be the reason
         try:
             return _read_parts(path, _open_hdf5(path), lazy)
         except MemoryError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever another library raises over it
             raise error from None
 
 
@@ -153,7 +152,7 @@ def _read_parts(path: Path, group: Any, lazy: bool) -> AnnData:
                 getattr(adata, slot)[key] = _matrix(value, lazy) if slot == "layers" else read_elem(value)
             except MemoryError:
                 raise
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever another library raises over it
                 skipped.append(f"{slot}/{key}")
     if "X" in _keys(group, "raw") and not lazy:
         try:
@@ -161,7 +160,7 @@ def _read_parts(path: Path, group: Any, lazy: bool) -> AnnData:
             adata.raw = raw
         except MemoryError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever another library raises over it
             skipped.append("raw")
     if skipped:
         warnings.warn(
@@ -200,6 +199,6 @@ def _read_frame(group: Any, slot: str, skipped: list[str]) -> pd.DataFrame:
             table[name] = read_elem(group[name])
         except MemoryError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever another library raises over it
             skipped.append(f"{slot}/{name}")
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import glob
+import io
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from itertools import combinations
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _same(one: Path, other: Path) -> bool:
     if str(one.resolve()).casefold() == str(other.resolve()).casefold():
         return True
     try:
-        return os.path.samefile(one, other)
+        return one.samefile(other)
     except OSError:
         return False  # one of them is not there
 
@@ -200,21 +201,40 @@ def _is_older(path: Path, seconds: float) -> bool:
 @contextmanager
 def _one_sentence(target: Path) -> Iterator[None]:
     """Say in one sentence that a disk is full; HDF5 would print hundreds of lines when its files are closed."""
-    hook = sys.unraisablehook
-    sys.unraisablehook = lambda _: None
+    said = io.StringIO()
     try:
-        yield
+        with redirect_stderr(said):
+            yield
     except (OSError, RuntimeError, ValueError) as error:
         code = _disk_error(error)
         if code is None:
+            sys.stderr.write(said.getvalue())
             raise
-        traceback.clear_frames(error.__traceback__)
-        gc.collect()  # closes what is open while nobody listens
+        with redirect_stderr(io.StringIO()):
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()  # closes what is open while nobody listens
         raise OSError(
-            code, f"{_FULL[code]}: {target} could not be written, and nothing was left behind. Choose another output."
+            code, f"{_FULL[code]}: {target} could not be written, and nothing was left behind. Choose another output"
         ) from None
-    finally:
-        sys.unraisablehook = hook
+    sys.stderr.write(said.getvalue())
+
+
+def reserve(path: Path, extra: int) -> None:
+    """Lengthen a file, so that a full disk shows now: HDF5 may crash over it later, and cuts off what it does not use.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("ab") as file:
+        try:
+            os.posix_fallocate(file.fileno(), file.tell(), extra)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
 
 
 def _disk_error(error: BaseException) -> int | None:

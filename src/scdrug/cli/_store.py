@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._constants import KEYS
 from .._validate import examples
-from ._files import size_of, whole_file
+from ._files import reserve, size_of, whole_file
 from ._formats import CellFile
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _OURS = {
     "obsm": (KEYS.PREDICTED, KEYS.PERCENTILE),
     "uns": (KEYS.PREDICTED, KEYS.RANKED),
 }
+#: Room for what is small: the drugs, their ranking, metadata of HDF5.
+_SLACK = 4_000_000
 Keys = dict[str, list[str]]
 
 
@@ -48,10 +50,22 @@ def result_keys(adata: AnnData, before: Mapping[str, list[str]], *, ranked: bool
 
 def space_needed(file: CellFile, target: Path, adata: AnnData, n_drugs: int) -> int:
     """About how many bytes the output takes: the copy, and two tables of cells × drugs."""
+    base = size_of(file.path) if _is_copy(file, target) else max(_matrix_size(adata), size_of(file.path))
+    return base + adata.n_obs * n_drugs * 4 * 2 + _SLACK
+
+
+def _matrix_size(adata: AnnData) -> int:
+    """Bytes of the expression in memory, 0 where it lies on disk."""
     matrix = adata.X
-    size = getattr(matrix, "nbytes", 0) or getattr(getattr(matrix, "data", None), "nbytes", 0) or 0
-    base = size_of(file.path) if _is_copy(file, target) else max(int(size), size_of(file.path))
-    return base + adata.n_obs * n_drugs * 4 * 2
+    size = getattr(matrix, "nbytes", None) or getattr(getattr(matrix, "data", None), "nbytes", None) or 0
+    return int(size)
+
+
+def _size(adata: AnnData, keys: Keys) -> int:
+    """Bytes that results take at most, names and the overhead of each column included."""
+    tables = [adata.obsm[key] for key in keys["obsm"]]
+    names = int(adata.obs_names.memory_usage(deep=True)) * (len(tables) + 1)
+    return sum(table.size * 4 + table.shape[1] * 2048 for table in tables) + 2 * names + _SLACK
 
 
 def write_cells(adata: AnnData, file: CellFile, target: Path, keys: Keys, *, modality: str | None = None) -> None:
@@ -72,6 +86,9 @@ def write_cells(adata: AnnData, file: CellFile, target: Path, keys: Keys, *, mod
     """
     with whole_file(target) as part:
         if not _is_copy(file, target):
+            space = part.with_name("space")
+            reserve(space, _size(adata, keys) + _matrix_size(adata))
+            space.unlink(missing_ok=True)
             _write_anew(adata, part)
         elif file.kind == "zarr":
             shutil.copytree(file.path, part)
@@ -80,6 +97,7 @@ def write_cells(adata: AnnData, file: CellFile, target: Path, keys: Keys, *, mod
             import h5py
 
             shutil.copyfile(file.path, part)
+            reserve(part, _size(adata, keys))
             with h5py.File(part, "r+") as copy:
                 _add(adata, copy[f"mod/{modality}"] if modality else copy, keys)
 
@@ -133,69 +151,60 @@ def _add_column(adata: AnnData, group: Any, name: str) -> None:
 
 def _write_anew(adata: AnnData, part: Path) -> None:
     """Write the whole object; parts that anndata cannot write are left out with a warning, since results matter more."""
-    try:
-        _write_whole(adata, part)
-        return
-    except (OSError, MemoryError):
-        raise
-    except Exception:
-        if part.is_dir():
-            shutil.rmtree(part)
+    is_zarr = part.suffix.lower() == ".zarr"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?i).*zarr v[23]|.*forward slashes")
+        try:
+            adata.write_zarr(part) if is_zarr else adata.write_h5ad(part)
+        except (OSError, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001 - whatever another library raises over it
+            dropped = _write_parts(adata, part, is_zarr=is_zarr)
         else:
-            part.unlink(missing_ok=True)
-    import h5py
-    import zarr
-    from anndata.io import write_elem
-
-    dropped: list[str] = []
-    store = zarr.open_group(part, mode="w") if part.suffix.lower() == ".zarr" else h5py.File(part, "w")
-    try:
-        write_elem(store, "/", _bare(adata))
-        for slot in ("layers", "obsm", "varm", "obsp", "varp", "uns"):
-            for key, value in getattr(adata, slot).items():
-                try:
-                    write_elem(store[slot], key, value)
-                except (OSError, MemoryError):
-                    raise
-                except Exception:
-                    dropped.append(f"{slot}/{key}")
-                    if key in store[slot]:
-                        del store[slot][key]
-    finally:
-        if hasattr(store, "close"):
-            store.close()
+            return
     warnings.warn(
-        f"{len(dropped)} parts of the input cannot be written to {part.name} and are left out: {examples(dropped)}.",
+        f"{len(dropped)} parts of the input cannot be written to a {part.suffix} file and are left out: "
+        f"{examples(dropped)}.",
         stacklevel=2,
     )
 
 
-def _write_whole(adata: AnnData, part: Path) -> None:
-    if part.suffix.lower() == ".zarr":
-        adata.write_zarr(part)
-    else:
-        adata.write_h5ad(part)
-
-
-def _bare(adata: AnnData) -> AnnData:
-    """Expression, cells and genes, with the columns that can be written."""
+def _write_parts(adata: AnnData, part: Path, *, is_zarr: bool) -> list[str]:
+    """Write part by part; return what cannot be written."""
     import h5py
-    from anndata import AnnData
+    import zarr
+    from anndata import AnnData as New
+
+    shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    store = zarr.open_group(part, mode="w") if is_zarr else h5py.File(part, "w")
+    dropped = [] if adata.raw is None else ["raw"]
+    try:
+        frames = {slot: getattr(adata, slot) for slot in ("obs", "var")}
+        for slot, table in frames.items():
+            bad = [name for name in table.columns if not _written(store, f"trial_{slot}", table[[name]])]
+            frames[slot] = table.drop(columns=bad)
+            dropped += [f"{slot}/{name}" for name in bad]
+        if not _written(store, "/", New(adata.X, **frames)):
+            raise ValueError(f"Neither expression nor names of the cells can be written to a {part.suffix} file.")
+        for slot in ("layers", "obsm", "varm", "obsp", "varp", "uns"):
+            values = getattr(adata, slot)
+            dropped += [f"{slot}/{key}" for key in values if not _written(store[slot], key, values[key])]
+    finally:
+        if not is_zarr:
+            store.close()
+    return dropped
+
+
+def _written(store: Any, key: str, value: Any) -> bool:
+    """Write an element; whether anndata could."""
     from anndata.io import write_elem
 
-    frames = {}
-    with (
-        h5py.File.in_memory()
-        if hasattr(h5py.File, "in_memory")
-        else h5py.File("trial", "w", driver="core", backing_store=False) as trial
-    ):
-        for slot in ("obs", "var"):
-            table, kept = getattr(adata, slot), []
-            for position in range(table.shape[1]):
-                try:
-                    write_elem(trial, "column", table.iloc[:, [position]])
-                    kept.append(position)
-                except Exception:
-                    continue
-            frames[slot] = table.iloc[:, kept]
-    return AnnData(adata.X, **frames)
+    try:
+        write_elem(store, key, value)
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - whatever another library raises over it
+        if key in store:
+            del store[key]
+        return False
+    return True

@@ -14,7 +14,8 @@ import pandas as pd
 from .._validate import check_choice, check_key, examples
 from ._content import WORDS
 from ._local import require
-from ._tables import as_numbers, first_line, kind_of_file, read_table
+from ._tables import as_numbers, first_line, read_table
+from ._text import kind_of_file
 
 if TYPE_CHECKING:
     import h5py

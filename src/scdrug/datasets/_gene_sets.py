@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .._validate import check_choice, examples
 from ._fetch import fetch
-from ._tables import open_text
+from ._text import open_text
 
 _NAMES = ("go_bp", "go_cc", "go_mf", "hallmark", "reactome", "toy", "wikipathways")
 

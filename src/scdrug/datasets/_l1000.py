@@ -139,7 +139,12 @@ def _read_pairs(path: Path) -> AnnData:
 
     table = read_table(path, columns=("cell", "smiles"))
     genes = [column.removeprefix("x1:") for column in table.columns if column.startswith("x1:")]
-    table = check_table(table, str(path), columns=[f"x2:{gene}" for gene in genes], numbers=[*table.columns[2:]])
+    table = check_table(
+        table,
+        str(path),
+        columns=[f"x2:{gene}" for gene in genes],
+        numbers=[column for column in table.columns if column.startswith(("x1:", "x2:"))],
+    )
     obs = pd.DataFrame(
         {"cell_line": table["cell"].to_numpy(dtype=object), "smiles": table["smiles"].to_numpy(dtype=object)},
         index=[f"pair-{position}" for position in range(len(table))],

@@ -110,6 +110,15 @@ def test_zarr_is_read_and_written(how, ending, zarr_format, trained, cells, expe
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.zarr", f"out{ending}"])
 
 
+@pytest.mark.parametrize("form", ["dense", "csc"])
+@pytest.mark.parametrize("ending", [".zarr", ".h5ad"])
+def test_other_matrices_are_read_block_by_block(ending, form, trained, cells, expected, tmp_path) -> None:
+    cells.X = cells.X.toarray() if form == "dense" else cells.X.tocsc()
+    getattr(cells, f"write_{ending[1:]}")(tmp_path / f"in{ending}")
+    _predict(trained, tmp_path / f"in{ending}", tmp_path / "out.h5ad", "--backed")
+    _assert_results(ad.read_h5ad(tmp_path / "out.h5ad"), expected)
+
+
 @pytest.mark.parametrize("inside", ["", "cells.zarr"])
 def test_zipped_zarr_is_read(inside, trained, cells, expected, tmp_path) -> None:
     cells.write_zarr(tmp_path / "made" / inside if inside else tmp_path / "made")
@@ -284,6 +293,7 @@ def _content(folder: Path) -> dict[str, bytes]:
         (["in.zarr", "-o", "in.zarr"], "Input and output are the same file"),
         (["in.zarr", "-o", "in.zarr/out.h5ad"], "inside one another"),
         (["in.h5ad", "-o", "out.h5ad", "--report", "other.h5ad"], "must end in .html"),
+        (["in.h5ad", "-o", "in.zarr/out.h5ad"], "inside the zarr store"),
         (["in.h5ad", "-o", "out.csv"], "must end in .h5ad or .zarr"),
         (["in.h5ad", "-o", "mine/none/out.h5ad"], "does not exist"),
         (["in.h5ad", "-o", "in.h5ad/out.h5ad"], "inside one another"),

@@ -79,6 +79,9 @@ def check_output(target: Path, *, overwrite: bool, endings: tuple[str, ...] = ()
         if folder.exists():
             raise NotADirectoryError(f"{folder} is a file, not a folder. Choose another output.")
         raise FileNotFoundError(f"The folder {folder} does not exist. Create it first.")
+    store = next((parent for parent in target.absolute().parents if _has_zarr(parent)), None)
+    if store is not None:
+        raise ValueError(f"{target} would lie inside the zarr store {store}. Choose another output.")
     if target.is_dir() and not (target.suffix.lower() == ".zarr" and _is_only_zarr(target)):
         raise IsADirectoryError(
             f"{target} is a folder that holds other things. Choose another name: it is not replaced."
@@ -103,10 +106,11 @@ def check_output(target: Path, *, overwrite: bool, endings: tuple[str, ...] = ()
 def _is_only_zarr(folder: Path) -> bool:
     """Whether a folder holds a zarr store and nothing beside it, or is empty."""
     items = list(folder.iterdir())
-    return all(
-        item.name in _ZARR_FILES if item.is_file() else any((item / name).is_file() for name in _ZARR_FILES)
-        for item in items
-    )
+    return all(item.name in _ZARR_FILES if item.is_file() else _has_zarr(item) for item in items)
+
+
+def _has_zarr(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _ZARR_FILES)
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -36,8 +36,8 @@ def run_predict(
     console: Console,
 ) -> None:
     """Read, predict, rank, write; outputs are checked before anything is computed."""
-    check_distinct(input=cells, output=output, report=report)
     file = identify(cells)
+    check_distinct(input=cells, output=output, report=report)
     if modality is not None and file.kind != "h5mu":
         raise ValueError(f"--modality is for .h5mu files; {cells} is not one.")
     check_output(output, overwrite=overwrite, endings=endings(file))

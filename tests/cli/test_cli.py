@@ -162,13 +162,15 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(cells, tmp_p
     assert "Cannot write to the folder" in text
 
 
-def test_a_full_disk_leaves_no_half_file(trained, cells, tmp_path, monkeypatch) -> None:
-    def full(self, path, *args, **kwargs):
-        Path(path).write_bytes(b"half")
+@pytest.mark.parametrize("ending", [".h5ad", ".zarr"])
+def test_a_full_disk_leaves_no_half_file(ending, trained, cells, tmp_path, monkeypatch) -> None:
+    def full(*arguments, **_):
+        Path(arguments[1]).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ad.AnnData, "write_h5ad", full)
-    code, text = _run("predict", tmp_path / "in.h5ad", "-o", tmp_path / "out.h5ad", "--model", trained)
+    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr(ad.AnnData, "write_zarr", full)
+    code, text = _run("predict", tmp_path / "in.h5ad", "-o", tmp_path / f"out{ending}", "--model", trained)
     assert code == 2
     assert "No space left" in text
     assert [path.name for path in tmp_path.iterdir()] == ["in.h5ad"]

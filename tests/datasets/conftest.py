@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -48,6 +49,9 @@ def server() -> Iterator[Server]:
                 self.send_error(404 if way == "missing" else 503)
                 return
             content = state.files[self.path]
+            if way in ("endless", "drip"):
+                self.flow(content, pause=0.02 if way == "drip" else 0)
+                return
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -58,6 +62,16 @@ def server() -> Iterator[Server]:
             elif way == "slow":
                 time.sleep(0.5)
             self.wfile.write(content)
+
+        def flow(self, content: bytes, *, pause: float) -> None:
+            """Send without end, and without saying how much there is."""
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(content[:1] if pause else content)
+                    self.wfile.flush()
+                    time.sleep(pause)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -88,11 +102,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def register(monkeypatch: pytest.MonkeyPatch):
     """Put one file into the registry, as data set and as file."""
 
-    def add(*urls: str, content: bytes | None = None, size: int | None = None, note: str = "") -> FileEntry:
+    def add(
+        *urls: str, content: bytes | None = None, size: int | None = None, note: str = "", file: str = "table.csv"
+    ) -> FileEntry:
         sha256 = None if content is None else hashlib.sha256(content).hexdigest()
         entry = FileEntry(
             dataset="screen",
-            file="table.csv",
+            file=file,
             urls=urls,
             sha256=sha256,
             size=size,

@@ -12,10 +12,9 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-import pooch
 import pytest
 
-from scdrug.datasets import _fetch, fetch
+from scdrug.datasets import _fetch, _http, fetch
 
 CONTENT = b"line,drug,value\n" + b"A549,erlotinib,2.5\n" * 5000
 
@@ -164,16 +163,79 @@ def test_a_file_placed_by_hand_is_taken(server, cache, register):
 
 
 def test_a_full_disk_during_the_download_leaves_no_half_file(server, cache, register, monkeypatch):
-    def write_half(self, url, output_file, *_):
-        Path(output_file).write_bytes(CONTENT[:1000])
+    def write_half(url, file, **_):
+        file.write(CONTENT[:1000])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     register(server.add("table.csv", CONTENT), content=CONTENT)
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", write_half)
+    monkeypatch.setattr(_fetch, "download", write_half)
     with pytest.raises(OSError, match="No space left on device.*SCDRUG_DATA_DIR") as error:
         fetch("screen")
     assert error.value.errno == errno.ENOSPC
     assert files_of(cache) == []
+
+
+LOGIN = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
+
+
+@pytest.mark.parametrize(
+    ("file", "sent", "size", "said"),
+    [
+        ("table.csv", LOGIN, None, "web page"),
+        ("table.csv", LOGIN, len(CONTENT), "expected 95,016"),
+        ("table.csv", LOGIN.ljust(len(CONTENT)), len(CONTENT), "web page"),
+        ("table.csv", CONTENT[:5000], len(CONTENT), "5,000 bytes, expected 95,016"),
+        ("table.csv", CONTENT * 2, len(CONTENT), "expected 95,016"),
+        ("table.csv", b"", None, "an empty file came"),
+        ("table.csv", b"\x00\x01" * 50, None, "binary data"),
+        ("table.xlsx", CONTENT, None, "text came, expected an Excel workbook"),
+        ("cells.h5ad", b'{"error": "quota"}', None, "expected an HDF5 file"),
+        ("table.txt.gz", CONTENT, None, "expected a gzip archive"),
+    ],
+)
+def test_what_is_not_the_file_is_neither_taken_nor_pinned(file, sent, size, said, server, cache, register):
+    register(server.add(file, sent), size=size, file=file)
+    with pytest.raises(RuntimeError, match=said):
+        fetch("screen")
+    assert files_of(cache) == []
+
+
+def test_half_a_file_of_unknown_length_is_refused_when_the_size_is_known(server, cache, register):
+    mirror = server.add("mirror.csv", CONTENT)
+    register(server.add("table.csv", CONTENT[:5000]), mirror, size=len(CONTENT))
+    with pytest.warns(UserWarning, match="pinned"):
+        assert fetch("screen").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_a_body_without_end_stops_at_a_bound(size, server, cache, register, monkeypatch):
+    monkeypatch.setattr(_http, "MAX_BYTES", 1_000_000)
+    register(server.add("table.csv", CONTENT, "endless"), size=size)
+    with pytest.raises(RuntimeError, match="more than the .* bytes"):
+        fetch("screen")
+    assert len(server.requests) == 1
+    assert files_of(cache) == []
+
+
+def test_a_server_that_drips_is_given_up(server, cache, register, monkeypatch):
+    monkeypatch.setattr(_http, "_WINDOW_SECONDS", 0.3)
+    mirror = server.add("mirror.csv", CONTENT)
+    register(server.add("table.csv", CONTENT, "drip"), mirror, content=CONTENT)
+    assert fetch("screen").read_bytes() == CONTENT
+    assert server.requests == ["/table.csv", "/mirror.csv"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"screen/table.csv": 3}', b"\xff\xfe\x00"])
+def test_a_damaged_list_of_pins_is_set_aside(damage, server, cache, register, caplog):
+    cache.mkdir()
+    (cache / "pinned.json").write_bytes(damage)
+    register(server.add("table.csv", CONTENT))
+    with pytest.warns(UserWarning, match="pinned"):
+        fetch("screen")
+    assert "is damaged" in caplog.text
+    assert json.loads((cache / "pinned.json").read_text()) == {"screen/table.csv": hashlib.sha256(CONTENT).hexdigest()}
+    assert (cache / "pinned.json.damaged").read_bytes() == damage
+    assert files_of(cache) == ["pinned.json", "pinned.json.damaged", "screen/table.csv"]
 
 
 def test_a_failure_to_put_the_file_in_place_leaves_the_old_one(server, cache, register, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -66,9 +67,15 @@ def demo(
 
 @app.command()
 def predict(
-    cells: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells × genes: counts, CPM/TPM or logarithms.")],
+    cells: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="Cells × genes: .h5ad, .zarr, .h5mu, or .h5 of Cell Ranger; counts, CPM/TPM or logarithms.",
+        ),
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT.h5ad", help="Where to write the cells with results.")
+        Path, typer.Option("--output", "-o", metavar="OUT", help="Where to write a copy with results: .h5ad or .zarr.")
     ],
     model: Annotated[str, typer.Option(help="Bundled model, or folder of a saved one.")] = "default",
     drugs: Annotated[str | None, typer.Option(help="Drugs by name or id, separated by commas; all if omitted.")] = None,
@@ -81,6 +88,9 @@ def predict(
     sample_key: Annotated[str | None, typer.Option(help="Column of obs that names donors, the replicates.")] = None,
     fit_on: Annotated[
         str | None, typer.Option(help="Boolean column of obs: cells that decide the platform offset.")
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="Modality of an .h5mu file; the one with the model's genes if omitted.")
     ] = None,
     report: Annotated[Path | None, typer.Option(metavar="REPORT.html", help="Write a report.")] = None,
     backed: Annotated[
@@ -103,6 +113,7 @@ def predict(
             reference=reference,
             sample_key=sample_key,
             fit_on=fit_on,
+            modality=modality,
             report=report,
             backed=backed,
             overwrite=overwrite,
@@ -164,8 +175,14 @@ def models_list() -> None:
     console.print(to_table(table, columns, whole=["name", "kind"]))
 
 
+def _terminated(*_: object) -> None:
+    raise SystemExit(143)
+
+
 def main() -> None:
     """Run the command."""
+    # a polite kill unwinds like any other end, so that nothing is left half written
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except KeyboardInterrupt:

@@ -13,15 +13,21 @@ from rich.console import Console
 from rich.markup import escape
 
 #: What the library raises for bad input; anything else is a bug and shows its traceback.
-_EXPECTED = (ValueError, KeyError, TypeError, OSError, RuntimeError, ImportError)
+_EXPECTED = (ValueError, KeyError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
 EXIT_BAD_INPUT = 2
 
 
 def message(error: BaseException) -> str:
-    """Text of an error; a KeyError would show the quotes of its repr."""
+    """Text of an error with its notes; a KeyError would show the quotes of its repr, an OSError its number."""
     if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
-    return str(error) or type(error).__name__
+        text = str(error.args[0])
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+    elif isinstance(error, MemoryError):
+        text = "There is not enough memory. Read the cells with --backed, or name fewer --drugs."
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join([text, *getattr(error, "__notes__", ())])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`scdrug predict`: an h5ad file in, an h5ad file and a report out."""
+"""`scdrug predict`: cells in, cells with predictions and a report out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from .._constants import KEYS
-from ._files import check_output, read_cells, write_cells
+from ._cells import find_modality, read_cells
+from ._files import check_distinct, check_output, check_space
+from ._formats import identify, unreadable
+from ._store import endings, present_keys, result_keys, space_needed, write_cells
 from ._tables import ranking_table
+
+_REPORTS = (".html", ".htm")
 
 
 def run_predict(
@@ -24,21 +29,35 @@ def run_predict(
     reference: str,
     sample_key: str | None,
     fit_on: str | None,
+    modality: str | None,
     report: Path | None,
     backed: bool | None,
     overwrite: bool,
     console: Console,
 ) -> None:
     """Read, predict, rank, write; outputs are checked before anything is computed."""
-    check_output(output, cells, overwrite=overwrite)
+    file = identify(cells)
+    check_distinct(input=cells, output=output, report=report)
+    if modality is not None and file.kind != "h5mu":
+        raise ValueError(f"--modality is for .h5mu files; {cells} is not one.")
+    check_output(output, overwrite=overwrite, endings=endings(file))
     if report is not None:
-        check_output(report, overwrite=overwrite)
-    with console.status("Reading cells"):
-        adata = read_cells(cells, backed=backed)
+        check_output(report, overwrite=overwrite, endings=_REPORTS)
     with console.status("Loading the model"):
         from .. import get, tl
-    with console.status(f"Predicting {adata.n_obs:,} cells"):
-        tl.predict_response(adata, model, drugs=drugs, layer=layer, scale=scale, groupby=groupby, fit_on=fit_on)
+        from ..model import load_pretrained
+
+        trained = load_pretrained(model)
+        n_drugs = len(trained.select_drugs(drugs)[1])
+    if file.kind == "h5mu":
+        modality, how = find_modality(cells, modality, trained.genes)
+        console.print(escape(how), highlight=False)
+    with console.status("Reading cells"):
+        adata = read_cells(file, backed=backed, modality=modality)
+    check_space(output.parent, space_needed(file, output, adata, n_drugs))
+    before = present_keys(adata)
+    with console.status(f"Predicting {adata.n_obs:,} cells"), unreadable(cells, only=OSError):
+        tl.predict_response(adata, trained, drugs=drugs, layer=layer, scale=scale, groupby=groupby, fit_on=fit_on)
     result = adata.uns[KEYS.PREDICTED]
     shape = adata.obsm[KEYS.PREDICTED].shape
     console.print(
@@ -47,20 +66,23 @@ def run_predict(
         f"median reliability {adata.obs[KEYS.RELIABILITY].median():.2f}",
         highlight=False,
     )
-    uns = [KEYS.PREDICTED]
     if groupby is not None:
         with console.status("Ranking drugs"):
             tl.rank_drugs(adata, groupby, reference=reference, sample_key=sample_key)
-        uns.append(KEYS.RANKED)
         table = get.rank_drugs_df(adata)
         for group in table["group"].astype(str).unique():
             best = table[table["group"].astype(str) == group].head(5)
             console.print(ranking_table(best, f"{escape(group)}: more sensitive than {escape(reference)}"))
     with console.status("Writing"):
-        write_cells(adata, output, cells, obs=[KEYS.RELIABILITY], obsm=[KEYS.PREDICTED, KEYS.PERCENTILE], uns=uns)
+        keys = result_keys(adata, before, ranked=groupby is not None)
+        write_cells(adata, file, output, keys, modality=modality)
         if report is not None:
             from ._report import write_report
 
-            write_report(adata, report, title=cells.stem, groupby=groupby)
+            try:
+                write_report(adata, report, title=cells.stem, groupby=groupby)
+            except Exception as error:
+                error.add_note(f"The cells with their results are in {output}.")
+                raise
     written = [output] if report is None else [output, report]
     console.print("Written: " + ", ".join(escape(str(path)) for path in written), soft_wrap=True, highlight=False)

@@ -12,6 +12,7 @@ import pandas as pd
 from .._arguments import checked
 from .._constants import KEYS
 from ._local import card, find, obtain, require
+from ._tables import as_numbers, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -93,23 +94,28 @@ def ccle(*, path: str | os.PathLike[str] | None = None) -> AnnData:
 def _from_tables(expression: Path, copy_number: Path | None) -> AnnData:
     from anndata import AnnData
 
-    table = pd.read_parquet(expression).set_index("depmap_id")
+    table = _by_line(expression)
     adata = AnnData(
         X=table.to_numpy(dtype=np.float32),
         obs=pd.DataFrame(index=pd.Index(table.index.astype(str), name=None)),
         var=pd.DataFrame(index=table.columns.astype(str)),
     )
     if copy_number is not None:
-        copies = pd.read_parquet(copy_number).set_index("depmap_id")
+        copies = _by_line(copy_number)
         copies = copies.reindex(index=adata.obs_names, columns=adata.var_names)
         adata.layers["copy_number"] = copies.to_numpy(dtype=np.float32)
     return adata
 
 
+def _by_line(path: Path) -> pd.DataFrame:
+    table = read_table(path, columns=("depmap_id",), ids=("depmap_id",)).set_index("depmap_id")
+    return as_numbers(table, set(table.columns), str(path))
+
+
 def _from_official(expression: Path, models: Path | None) -> AnnData:
     from anndata import AnnData
 
-    table = pd.read_csv(expression)
+    table = read_table(expression, repeated=True)
     # Releases differ: the id stands in the first column without a name, or in one called ModelID among others.
     ids = table["ModelID"] if "ModelID" in table.columns else table.iloc[:, 0]
     if "IsDefaultEntryForModel" in table.columns:
@@ -119,7 +125,8 @@ def _from_official(expression: Path, models: Path | None) -> AnnData:
     is_gene = genes["symbol"].notna().to_numpy()
     if not is_gene.any():
         raise ValueError(f"{expression} has no column such as 'TSPAN6 (7105)', symbol and Entrez id of a gene.")
-    genes, values = genes[is_gene].reset_index(drop=True), table.loc[:, is_gene].to_numpy(dtype=np.float32)
+    genes, values = genes[is_gene].reset_index(drop=True), table.loc[:, is_gene]
+    values = as_numbers(values, set(values.columns), str(expression)).to_numpy(dtype=np.float32)
     first = (~genes["symbol"].duplicated()).to_numpy()
     var = pd.DataFrame({"entrez_id": genes["entrez"][first].to_numpy(dtype=object)}, index=genes["symbol"][first])
     adata = AnnData(
@@ -128,7 +135,7 @@ def _from_official(expression: Path, models: Path | None) -> AnnData:
         var=var.rename_axis(None),
     )
     if models is not None:
-        known = pd.read_csv(models, dtype=str).set_index("ModelID")
+        known = read_table(models, columns=("ModelID",), text=True, ids=("ModelID",)).set_index("ModelID")
         known = known[[column for column in _LINE_COLUMNS if column in known.columns]].rename(columns=_LINE_COLUMNS)
         known = known.reindex(adata.obs_names).fillna("")
         for column in known.columns:

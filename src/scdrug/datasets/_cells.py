@@ -13,9 +13,10 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
-from .._validate import check_key, import_optional
+from .._validate import check_key, examples, import_optional
 from ._local import card, obtain, require
 from ._registry import registry
+from ._tables import read_h5ad, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -92,9 +93,14 @@ def _read_plate(counts: Path, metadata: Path, plate: str) -> AnnData:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-    table = pd.read_csv(counts, index_col=0)
-    obs = pd.read_csv(metadata, index_col=0).reindex(table.columns)
-    check_key(obs, "cell_line_demuxlet", where=str(metadata))
+    table = read_table(counts, index=True, numbers=True)
+    obs = read_table(metadata, index=True, columns=("cell_line_demuxlet", "demuxlet_cls"))
+    lacking = table.columns.difference(obs.index)
+    if len(lacking):
+        raise ValueError(f"{metadata} lacks {len(lacking)} of the cells of {counts.name}: {examples(lacking)}.")
+    if obs.index.has_duplicates:
+        raise ValueError(f"{metadata} names cells twice: {examples(obs.index[obs.index.duplicated()])}.")
+    obs = obs.reindex(table.columns)
     is_spike_in = table.index.str.startswith(_SPIKE_IN)
     names = [f"{plate}_{barcode.rsplit('_', 1)[-1]}" for barcode in table.columns]
     obs = obs.drop(columns=["batch", "cell_line_demuxlet", "demuxlet_cls"], errors="ignore").assign(
@@ -160,7 +166,7 @@ def a375_plx4720(*, path: str | os.PathLike[str] | None = None) -> AnnData:
 
     folder = obtain("a375_plx4720", ["scad_A375_plx4720.h5ad"], path)
     file = require(folder, ["scad_A375_plx4720.h5ad", "*A375*.h5ad"], what="the cells")
-    raw = anndata.read_h5ad(file)
+    raw = read_h5ad(file)
     check_key(raw.obs, "sensitive_PLX4720", where=f"{file}: obs")
     check_key(raw.var, "symbol", where=f"{file}: var")
     adata = anndata.AnnData(

@@ -15,6 +15,7 @@ from .._constants import KEYS
 from .._validate import check_choice, examples
 from ._ccle import ccle
 from ._local import card, find, obtain, require
+from ._tables import read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -109,7 +110,7 @@ def deepcdr(
         adata.obs[column] = lines[column].reindex(adata.obs_names).fillna("").to_numpy(dtype=object)
     if "methylation" in omics:
         files["methylation"] = _methylation_file(folder, path)
-        table = pd.read_csv(files["methylation"], index_col=0).reindex(adata.obs_names)
+        table = read_table(files["methylation"], index=True, numbers=True).reindex(adata.obs_names)
         adata.obsm["X_methylation"] = table.to_numpy(dtype="float32")
     if "copy_number" in omics:
         adata.obsm["X_copy_number"] = _copy_number(lines_by_genes, adata.obs_names)
@@ -132,10 +133,14 @@ def _compounds(drug_list: Path, smiles: Path) -> pd.DataFrame:
         "drug_id": "drug_id", "Name": "name", "PubCHEM": "pubchem_cid", "Targets": "targets",
         "Target pathway": "pathway",
     }  # fmt: skip
-    table = pd.read_csv(drug_list, dtype=str)[list(renamed)].rename(columns=renamed)
-    structures = pd.read_csv(smiles, sep="\t", header=None, names=["pubchem_cid", "smiles"], dtype=str)
+    table = read_table(drug_list, columns=tuple(renamed), text=True, ids=("drug_id",))[list(renamed)].rename(
+        columns=renamed
+    )
+    structures = read_table(smiles, names=("pubchem_cid", "smiles"), text=True)
     table = table.merge(structures.drop_duplicates("pubchem_cid"), on="pubchem_cid")
-    table = table.sort_values("drug_id", key=lambda ids: ids.astype(int), kind="stable").reset_index(drop=True)
+    table = table.sort_values(
+        "drug_id", key=lambda ids: pd.to_numeric(ids, errors="coerce"), kind="stable"
+    ).reset_index(drop=True)
     table["name"] = table.groupby("pubchem_cid")["name"].transform("first").str.strip()
     shared = table.groupby("name")["pubchem_cid"].transform("nunique") > 1  # one name, several compounds
     table.loc[shared, "name"] += " (CID " + table.loc[shared, "pubchem_cid"] + ")"
@@ -144,7 +149,7 @@ def _compounds(drug_list: Path, smiles: Path) -> pd.DataFrame:
 
 def _pairs(responses: Path, drugs: pd.DataFrame) -> pd.DataFrame:
     """Long table ``cell_line``, ``drug``, ``ln_ic50`` of the measurements, replicates included."""
-    wide = pd.read_csv(responses, index_col=0)
+    wide = read_table(responses, index=True, numbers=True)
     wide.index = wide.index.astype(str).str.removeprefix("GDSC:")
     names = drugs.drop_duplicates("drug_id").set_index("drug_id")["name"]
     wide = wide[wide.index.isin(names.index)]
@@ -153,7 +158,11 @@ def _pairs(responses: Path, drugs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _annotation(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, sep="\t", dtype=str).dropna(subset=["depMapID"]).drop_duplicates("depMapID")
+    table = (
+        read_table(path, columns=("depMapID", "Name", "Site_Primary", "tcga_code"), text=True)
+        .dropna(subset=["depMapID"])
+        .drop_duplicates("depMapID")
+    )
     table = table.set_index("depMapID")[["Name", "Site_Primary", "tcga_code"]].fillna("")
     table.columns = ["cell_line", "tissue", "cancer_type"]
     return table.assign(cancer_type=table["cancer_type"].where(~table["cancer_type"].isin(_UNTYPED), ""))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .._arguments import checked
 from .._settings import settings
+from ._http import DownloadError, check_content, download
 from ._registry import FileEntry, find_files
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 #: How often one address is tried, and the pause before the second try; it doubles with each.
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
-_TIMEOUT_SECONDS = 60
 _PINS = "pinned.json"
 
 
@@ -128,8 +128,8 @@ def _download(entry: FileEntry, path: Path, cache: Path) -> None:
     os.close(handle)
     part = Path(name)
     try:
-        found = _try_addresses(entry, part)
         expected = _expected_hash(entry, cache)
+        found = _try_addresses(entry, part, pinned=expected if entry.unverified else None)
         if entry.unverified and expected is not None and found != expected:
             raise FetchError(_changed(entry, found, expected, cache, what="what the server sent now"))
         part.chmod(0o644)  # mkstemp makes files that only their owner can read, and caches are shared
@@ -155,7 +155,7 @@ def _locate(entry: FileEntry, path: Path) -> FileEntry:
         if attempt:
             time.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
         try:
-            return locate(entry, timeout=_TIMEOUT_SECONDS)
+            return locate(entry)
         except FigshareError as error:
             failures.append(str(error))
             if error.final:
@@ -163,43 +163,37 @@ def _locate(entry: FileEntry, path: Path) -> FileEntry:
     raise FetchError(f"{entry.name!r} could not be found. {failures[-1]} {_by_hand(entry, path)}")
 
 
-def _try_addresses(entry: FileEntry, part: Path) -> str:
+def _try_addresses(entry: FileEntry, part: Path, *, pinned: str | None) -> str:
     """Fill `part` from the first address that gives the right bytes; return their hash."""
     failures = []
     for url in entry.urls:
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
-            failure, final = _try_once(url, part)
+            failure, final = _try_once(url, part, entry, pinned=pinned)
             if failure is None:
-                found = _sha256(part)
-                if entry.sha256 not in (None, found):
-                    failure = f"the sha256 of what came is {found}, expected {entry.sha256}"
-                elif entry.md5 is not None and _md5(part) != entry.md5:
-                    failure = f"the md5 of what came is {_md5(part)}, the server states {entry.md5}"
-                else:
-                    return found
+                return _sha256(part)
             logger.info("Try %d of %s failed: %s.", attempt + 1, url, failure)
             if final or attempt == _TRIES - 1:
                 failures.append(f"{url}: {failure}")
                 break
-    raise FetchError(f"{entry.name!r} could not be downloaded. " + "; ".join(failures) + ".")
+    raise FetchError(f"{entry.name!r} could not be downloaded. " + "; ".join(failures) + f". {_by_hand(entry, part)}")
 
 
-def _try_once(url: str, part: Path) -> tuple[str | None, bool]:
+def _try_once(url: str, part: Path, entry: FileEntry, *, pinned: str | None) -> tuple[str | None, bool]:
     """Download once; return what went wrong, and whether trying again is useless."""
-    import pooch
-    import requests
-
-    downloader = pooch.HTTPDownloader(progressbar=settings.progress, timeout=_TIMEOUT_SECONDS, chunk_size=1 << 16)
     try:
-        downloader(url, str(part), None)
-    except requests.HTTPError as error:
-        status = error.response.status_code
-        return f"the server answered {status}", 400 <= status < 500 and status not in (408, 429)
-    except requests.RequestException as error:
-        # A connection that breaks off is one too: fewer bytes than announced are an error of requests.
-        return f"{type(error).__name__}: {error}", False
+        with part.open("wb") as file:
+            download(url, file, size=entry.size, progress=True)
+    except DownloadError as error:
+        return str(error), error.final
+    found = _sha256(part)
+    if entry.sha256 not in (None, found):
+        return f"the sha256 of what came is {found}, expected {entry.sha256}", False
+    if entry.md5 is not None and (md5 := _md5(part)) != entry.md5:
+        return f"the md5 of what came is {md5}, the server states {entry.md5}", False
+    if entry.unverified and found != pinned:
+        return check_content(part, entry.file), False
     return None, False
 
 
@@ -234,8 +228,25 @@ def _locked(entry: FileEntry, cache: Path) -> Iterator[None]:
 
 
 def _read_pins(cache: Path) -> dict[str, str]:
-    path = cache / _PINS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Hashes of the files of which none was known; none where the list is damaged, which is said."""
+    pins = _parse_pins(cache / _PINS)
+    if pins is None:
+        logger.warning(
+            "%s is damaged and not used: files of which no trusted hash is known are pinned anew.", cache / _PINS
+        )
+    return pins or {}
+
+
+def _parse_pins(path: Path) -> dict[str, str] | None:
+    """The list of pins; None where it is damaged."""
+    try:
+        pins = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        return None
+    good = isinstance(pins, dict) and all(isinstance(value, str) for value in pins.values())
+    return pins if good else None
 
 
 def _pin(entry: FileEntry, sha256: str, cache: Path, *, how: str) -> None:
@@ -245,8 +256,12 @@ def _pin(entry: FileEntry, sha256: str, cache: Path, *, how: str) -> None:
     # All files share the list of pins, so a lock of its own guards reading and writing it.
     with FileLock(cache / ".locks" / "pins.lock"):
         pins = _read_pins(cache) | {entry.name: sha256}
+        if _parse_pins(cache / _PINS) is None:
+            (cache / _PINS).replace(cache / f"{_PINS}.damaged")
         with tempfile.NamedTemporaryFile("w", dir=cache, prefix=".part-", delete=False, encoding="utf-8") as handle:
             json.dump(pins, handle, indent=1, sort_keys=True)
+            handle.flush()
+            os.fsync(handle.fileno())  # a power cut must not leave an empty list
         Path(handle.name).replace(cache / _PINS)
     warnings.warn(
         f"{entry.name!r} {how}, and no trusted hash of it is known. Its sha256 {sha256} is now pinned in "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
 
 from .._validate import examples
+from ._http import DownloadError, download
 from ._registry import FileEntry
 
 _API = "https://api.figshare.com/v2"
 #: The server lists ten files unless asked for more.
 _PAGE_SIZE = 1000
+_MAX_LIST_BYTES = 20_000_000
 #: When several files match, the one called so is meant.
 _PREFERRED = "*preprocessed*"
 
@@ -26,15 +30,13 @@ class FigshareError(RuntimeError):
         self.final = final
 
 
-def locate(entry: FileEntry, *, timeout: float) -> FileEntry:
+def locate(entry: FileEntry) -> FileEntry:
     """Fill address, size and hash of a file from the list of its article.
 
     Parameters
     ----------
     entry
         File with `figshare`: number of the article and patterns of the name.
-    timeout
-        Seconds to wait for the server.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def locate(entry: FileEntry, *, timeout: float) -> FileEntry:
         If the server does not answer, or not one file matches.
     """
     article, patterns = entry.figshare
-    files = _list_files(article, timeout=timeout)
+    files = _list_files(article)
     name = choose_name([file["name"] for file in files], patterns, where=f"figshare article {article}")
     file = next(file for file in files if file["name"] == name)
     return replace(
@@ -95,22 +97,18 @@ def _matching(names: list[str], pattern: str) -> list[str]:
     return [name for name in names if fnmatch(name.lower(), pattern.lower())]
 
 
-def _list_files(article: int, *, timeout: float) -> list[dict[str, Any]]:
-    import requests
-
+def _list_files(article: int) -> list[dict[str, Any]]:
     url = f"{_API}/articles/{article}/files?page_size={_PAGE_SIZE}"
+    answer = io.BytesIO()
     try:
-        answer = requests.get(url, timeout=timeout)
-        answer.raise_for_status()
-        files = answer.json()
-    except requests.HTTPError as error:
-        status = error.response.status_code
-        final = 400 <= status < 500 and status not in (408, 429)
-        raise FigshareError(f"{url}: the server answered {status}.", final=final) from error
-    except requests.RequestException as error:  # includes an answer that is not JSON
-        raise FigshareError(f"{url}: {type(error).__name__}: {error}.", final=False) from error
+        download(url, answer, limit=_MAX_LIST_BYTES)
+        files = json.loads(answer.getvalue())
+    except DownloadError as error:
+        raise FigshareError(f"{url}: {error}.", final=error.final) from error
+    except ValueError as error:
+        raise FigshareError(f"{url}: the answer is not JSON ({error}).", final=False) from error
     if not isinstance(files, list) or not all(
-        isinstance(f, dict) and {"name", "download_url"} <= set(f) for f in files
+        isinstance(f, dict) and isinstance(f.get("name"), str) and isinstance(f.get("download_url"), str) for f in files
     ):
         raise FigshareError(f"{url}: expected a list of files with `name` and `download_url`.", final=True)
     return files

@@ -12,9 +12,13 @@ import numpy as np
 import pandas as pd
 
 from .._validate import check_choice, check_key, examples
+from ._content import WORDS
 from ._local import require
+from ._tables import as_numbers, first_line, read_table
+from ._text import kind_of_file
 
 if TYPE_CHECKING:
+    import h5py
     from anndata import AnnData
 
 _MATRIX, _ROWS, _COLUMNS = "0/DATA/0/matrix", "0/META/ROW/id", "0/META/COL/id"
@@ -52,33 +56,52 @@ def read_gctx(
     """
     import h5py
 
+    content = kind_of_file(path)
+    if content != "HDF5":
+        raise ValueError(f"{path} is not a GCTX file: it holds {WORDS[content]}.")
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is not a GCTX file: {error}.") from error
-    with file:
-        lacking = [name for name in (_MATRIX, _ROWS, _COLUMNS) if name not in file]
-        if lacking:
-            raise ValueError(f"{path} is an HDF5 file, but no GCTX: it lacks {examples(lacking)}.")
-        genes, profiles = (_texts(file[name][()]) for name in (_ROWS, _COLUMNS))
-        matrix = file[_MATRIX]
-        if matrix.shape != (len(profiles), len(genes)):
-            raise ValueError(
-                f"{path} holds a matrix of shape {matrix.shape}, but {len(profiles)} profiles and {len(genes)} genes."
-            )
-        gene_at = _find(genes, rows, f"{path}: genes")
-        profile_at = _find(profiles, columns, f"{path}: profiles")
-        values = np.empty((len(profile_at), len(gene_at)), dtype=np.float32)
-        order = np.argsort(profile_at, kind="stable")  # the disk is read in its own order
-        for part in np.array_split(order, max(-(-len(order) // _BLOCK), 1)):
-            if len(part):
-                unique, back = np.unique(profile_at[part], return_inverse=True)
-                values[part] = matrix[unique][back][:, gene_at]
+        with h5py.File(path, "r") as file:
+            return _read_matrix(file, path, rows, columns)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read; it may be truncated or damaged ({first_line(error)}).") from error
+
+
+def _read_matrix(
+    file: h5py.File, path: Path, rows: Sequence[str] | None, columns: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    import h5py
+
+    lacking = [name for name in (_MATRIX, _ROWS, _COLUMNS) if name not in file]
+    if lacking:
+        raise ValueError(f"{path} is an HDF5 file, but no GCTX: it lacks {examples(lacking)}.")
+    for name, n_axes in ((_MATRIX, 2), (_ROWS, 1), (_COLUMNS, 1)):
+        if not isinstance(file[name], h5py.Dataset) or len(file[name].shape or ()) != n_axes:
+            raise ValueError(f"{path}: {name!r} must be an array with {n_axes} axes.")
+    genes, profiles = (_texts(file[name][()]) for name in (_ROWS, _COLUMNS))
+    matrix = file[_MATRIX]
+    if matrix.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {_MATRIX!r} must hold numbers; its type is {matrix.dtype}.")
+    for what, ids in (("genes", genes), ("profiles", profiles)):
+        twice = pd.Index(ids)[pd.Index(ids).duplicated()]
+        if len(twice):
+            raise ValueError(f"{path} names {what} twice: {examples(twice)}.")
+    if matrix.shape != (len(profiles), len(genes)):
+        raise ValueError(
+            f"{path} holds a matrix of shape {matrix.shape}, but {len(profiles)} profiles and {len(genes)} genes."
+        )
+    gene_at = _find(genes, rows, f"{path}: genes")
+    profile_at = _find(profiles, columns, f"{path}: profiles")
+    values = np.empty((len(profile_at), len(gene_at)), dtype=np.float32)
+    order = np.argsort(profile_at, kind="stable")  # the disk is read in its own order
+    for part in np.array_split(order, max(-(-len(order) // _BLOCK), 1)):
+        if len(part):
+            unique, back = np.unique(profile_at[part], return_inverse=True)
+            values[part] = matrix[unique][back][:, gene_at]
     return values, profiles[profile_at], genes[gene_at]
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
-    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values], dtype=object)
+    return np.array([v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values], dtype=object)
 
 
 def _find(ids: np.ndarray, wanted: Sequence[str] | None, where: str) -> np.ndarray:
@@ -122,10 +145,10 @@ def read_phase(folder: Path, *, genes: str = "landmarks", cell_lines: Sequence[s
     compounds = _table(folder, "pert_info", ("pert_id", "canonical_smiles"))
     info = _table(folder, "gene_info", ("pr_gene_id", "pr_gene_symbol", "pr_is_lm"))
     if genes == "landmarks":
-        info = info[info["pr_is_lm"].astype(int) == 1]
+        info = info[as_numbers(info, ["pr_is_lm"], "gene_info")["pr_is_lm"] == 1]
     elif genes == "inferred":
         check_key(info, "pr_is_bing", where="gene_info")
-        info = info[info["pr_is_bing"].astype(int) == 1]
+        info = info[as_numbers(info, ["pr_is_bing"], "gene_info")["pr_is_bing"] == 1]
     instances = instances[instances["pert_type"].isin([_COMPOUND, _VEHICLE])]
     if cell_lines is not None:
         known = set(instances["cell_id"])
@@ -147,10 +170,7 @@ def read_phase(folder: Path, *, genes: str = "landmarks", cell_lines: Sequence[s
 
 def _table(folder: Path, what: str, columns: Sequence[str]) -> pd.DataFrame:
     path = require(folder, [f"*{what}*"], what=f"the table {what}")
-    table = pd.read_csv(path, sep="\t", dtype=str, encoding="latin-1", keep_default_na=False)
-    for column in columns:
-        check_key(table, column, where=str(path))
-    return table
+    return read_table(path, columns=columns, text=True, ids=columns[:1], missing=False)
 
 
 def _describe(instances: pd.DataFrame, compounds: pd.DataFrame) -> pd.DataFrame:

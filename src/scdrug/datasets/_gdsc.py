@@ -20,6 +20,7 @@ from ._gdsc_formats import (
     structures_by_drug_id,
 )
 from ._local import card, existing, find, obtain, require
+from ._tables import read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -141,12 +142,11 @@ def _from_tables(folder: Path, release: str, measure: str) -> AnnData:
         "smiles": find(folder, ["drug_smiles.csv"]),
         "drug_list": find(folder, ["drug_list.csv"]),
     }
-    pairs = pd.read_parquet(files["pairs"])
+    pairs = read_table(files["pairs"], columns=("cell_line", "drug", "dataset", "ln_ic50", "auc", "n"))
     pairs = pairs[pairs["dataset"] == release]
-    expression = pd.read_parquet(files["expression"])
-    expression = expression[
-        expression["cell_line"].isin(pairs["cell_line"])
-    ]  # the lines of this release, as in the official files
+    expression = read_table(files["expression"], columns=("cell_line",), ids=("cell_line",))
+    # the lines of this release, as in the official files
+    expression = expression[expression["cell_line"].isin(pairs["cell_line"])]
     adata = build_reference(
         expression,
         pairs,
@@ -167,10 +167,12 @@ def _from_tables(folder: Path, release: str, measure: str) -> AnnData:
 def _drugs_of_tables(smiles: Path | None, drug_list: Path | None) -> pd.DataFrame | None:
     if smiles is None:
         return None
-    drugs = pd.read_csv(smiles).rename(columns={"drug": "name"}).set_index("name")
+    drugs = (
+        read_table(smiles, columns=("drug", "smiles"), ids=("drug",)).rename(columns={"drug": "name"}).set_index("name")
+    )
     if drug_list is not None:
         renamed = {"Name": "name", "PubCHEM": "pubchem_cid", "Targets": "targets", "Target pathway": "pathway"}
-        known = pd.read_csv(drug_list, dtype=str)[list(renamed)].rename(columns=renamed)
+        known = read_table(drug_list, columns=tuple(renamed), text=True)[list(renamed)].rename(columns=renamed)
         drugs = drugs.join(known.drop_duplicates("name").set_index("name"), how="left")
     return drugs
 
@@ -178,7 +180,7 @@ def _drugs_of_tables(smiles: Path | None, drug_list: Path | None) -> pd.DataFram
 def _lines_of_tables(path: Path | None) -> pd.DataFrame | None:
     if path is None:
         return None
-    lines = pd.read_csv(path, dtype=str)
+    lines = read_table(path, columns=("cell_line", "cosmic_id"), text=True)
     lines["cosmic_id"] = lines["cosmic_id"].str.removesuffix(".0")
     return lines.rename(columns={"tissue1": "tissue", "tissue2": "tissue_detail"})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._validate import examples
+from ._tables import as_numbers, check_table, read_table
 
 #: Columns of the workbooks of fitted responses that are read.
 _RESPONSE_COLUMNS = (
@@ -30,16 +31,6 @@ _DETAIL_COLUMNS = {
 }
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    return pd.read_excel(path) if path.suffix.lower() in {".xlsx", ".xls"} else pd.read_csv(path)
-
-
-def _check_columns(table: pd.DataFrame, columns: tuple[str, ...], path: Path) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {examples(missing)}; it has {examples(table.columns, 12)}.")
-
-
 def read_fitted_responses(path: Path, release: str) -> pd.DataFrame:
     """Read fitted dose responses, one row a curve, of `release` only.
 
@@ -47,9 +38,9 @@ def read_fitted_responses(path: Path, release: str) -> pd.DataFrame:
     -------
     Table with the columns of :data:`_RESPONSE_COLUMNS`; ids are strings, LN_IC50 is in ln(µM).
     """
-    table = _read_table(path)
-    table.columns = [str(column).strip() for column in table.columns]
-    _check_columns(table, _RESPONSE_COLUMNS, path)
+    table = read_table(
+        path, columns=_RESPONSE_COLUMNS, numbers=("LN_IC50", "AUC"), ids=("DATASET", "CELL_LINE_NAME", "DRUG_NAME")
+    )
     table = table.loc[table["DATASET"].astype(str) == release, list(_RESPONSE_COLUMNS)]
     if table.empty:
         raise ValueError(f"{path} has no row with DATASET {release!r}: it belongs to another release.")
@@ -77,13 +68,13 @@ def read_rma(path: Path) -> pd.DataFrame:
     -------
     Lines × genes, log2, indexed by COSMIC id as a string.
     """
-    table = pd.read_csv(path, sep="\t", dtype={"GENE_SYMBOLS": str, "GENE_title": str})
-    _check_columns(table, ("GENE_SYMBOLS",), path)
-    columns = [column for column in table.columns if column.startswith("DATA.")]
+    table = read_table(path, columns=("GENE_SYMBOLS",), text=("GENE_SYMBOLS", "GENE_title"), repeated=True)
+    is_line = table.columns.str.startswith("DATA.")
+    columns = list(table.columns[is_line])
     if not columns:
         raise ValueError(f"{path} has no column 'DATA.<COSMIC id>'; it has {examples(table.columns, 8)}.")
     symbols = table["GENE_SYMBOLS"].str.strip().replace("", None)
-    values = table.loc[symbols.notna(), columns].astype("float32").T
+    values = as_numbers(table.loc[symbols.notna(), is_line], columns, str(path)).astype("float32").T
     values.columns = symbols[symbols.notna()].to_numpy(dtype=object)
     values.index = pd.Index([column.split(".")[1] for column in columns], dtype=object)
     if values.columns.has_duplicates:
@@ -95,18 +86,16 @@ def read_rma(path: Path) -> pd.DataFrame:
 
 def read_compounds(path: Path) -> pd.DataFrame:
     """Read the list of screened compounds: DRUG_ID, DRUG_NAME, TARGET, TARGET_PATHWAY."""
-    table = pd.read_csv(path, dtype=str)
-    _check_columns(table, ("DRUG_ID", "DRUG_NAME", "TARGET", "TARGET_PATHWAY"), path)
+    table = read_table(path, columns=("DRUG_ID", "DRUG_NAME", "TARGET", "TARGET_PATHWAY"), text=True, ids=("DRUG_ID",))
     return table.drop_duplicates("DRUG_ID").set_index("DRUG_ID")
 
 
 def read_line_details(path: Path) -> pd.DataFrame:
     """Read tissues from Cell_Lines_Details, whose headers hold line breaks, indexed by COSMIC id."""
-    table = _read_table(path)
+    table = read_table(path, repeated=True)
     headers = {column: " ".join(str(column).split()) for column in table.columns}
     found = {column: _DETAIL_COLUMNS[name] for column, name in headers.items() if name in _DETAIL_COLUMNS}
-    table = table[list(found)].rename(columns=found)
-    _check_columns(table, tuple(_DETAIL_COLUMNS.values()), path)
+    table = check_table(table[list(found)].rename(columns=found), str(path), columns=tuple(_DETAIL_COLUMNS.values()))
     table["cosmic_id"] = _ids(table["cosmic_id"])
     table = table[(table["cosmic_id"] != "") & table["tissue"].notna()]
     return table.drop_duplicates("cosmic_id").set_index("cosmic_id")
@@ -126,8 +115,9 @@ def line_details(responses: pd.DataFrame, details: pd.DataFrame | None) -> pd.Da
 
 def structures_by_drug_id(drug_list: Path, smiles: Path) -> pd.DataFrame:
     """PubChem ids and SMILES by GDSC drug id, from the tables of DeepCDR."""
-    listed = pd.read_csv(drug_list, dtype=str).drop_duplicates("drug_id").set_index("drug_id")["PubCHEM"]
-    by_cid = pd.read_csv(smiles, sep="\t", header=None, names=["cid", "smiles"], dtype=str).drop_duplicates("cid")
+    listed = read_table(drug_list, columns=("drug_id", "PubCHEM"), text=True)
+    listed = listed.drop_duplicates("drug_id").set_index("drug_id")["PubCHEM"]
+    by_cid = read_table(smiles, names=("cid", "smiles"), text=True).drop_duplicates("cid")
     listed = listed[listed.str.fullmatch(r"\d+", na=False)]
     return pd.DataFrame({"pubchem_cid": listed, "smiles": listed.map(by_cid.set_index("cid")["smiles"])})
 

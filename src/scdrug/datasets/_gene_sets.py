@@ -8,6 +8,7 @@ from pathlib import Path
 from .._arguments import checked
 from .._validate import check_choice, examples
 from ._fetch import fetch
+from ._text import open_text
 
 _NAMES = ("go_bp", "go_cc", "go_mf", "hallmark", "reactome", "toy", "wikipathways")
 
@@ -68,7 +69,7 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     Raises
     ------
     ValueError
-        If a line has no genes, or a name occurs twice.
+        If the file is not text, a line has no name or genes, or a name occurs twice.
     FileNotFoundError
         If there is no such file.
 
@@ -78,19 +79,20 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     >>> sets = scdrug.datasets.read_gmt("h.all.v7.0.symbols.gmt")  # doctest: +SKIP
     """
     sets: dict[str, list[str]] = {}
-    lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    with open_text(Path(path).expanduser()) as file:
+        lines = file.read().splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         set_name, *rest = line.split("\t")
         genes = list(dict.fromkeys(gene.strip() for gene in rest[1:] if gene.strip()))
-        if not genes:
+        if not genes or not set_name.strip():
             raise ValueError(
                 f"Line {number} of {path} must be a name, a description and genes between tabs; found {line[:60]!r}."
             )
-        if set_name in sets:
+        if set_name.strip() in sets:
             raise ValueError(f"{path} has the gene set {examples([set_name])} twice, in line {number} again.")
-        sets[set_name] = genes
+        sets[set_name.strip()] = genes
     if not sets:
         raise ValueError(f"{path} holds no gene set.")
     return sets

@@ -17,6 +17,7 @@ from ._fetch import fetch
 from ._figshare import FigshareError, choose_name
 from ._local import card, existing
 from ._registry import FileEntry, registry
+from ._tables import read_h5ad
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -135,18 +136,13 @@ def _find(path: Path, entry: FileEntry) -> Path:
 
 
 def _read(file: Path) -> AnnData:
-    import anndata
-
     from ..pp._rows import sample_rows
     from ..pp._scale import detect_scale
 
     with warnings.catch_warnings():
         # The authors' version of anndata wrote no notes on encoding.
         warnings.filterwarnings("ignore", message=".*without encoding metadata")
-        try:
-            adata = anndata.read_h5ad(file)
-        except OSError as error:
-            raise ValueError(f"{file} must be an h5ad file; it cannot be read as one ({error}).") from error
+        adata = read_h5ad(file)
     check_key(adata.obs, "sensitive", where=f"{file}: obs")
     adata.obs["sensitive"] = _read_labels(adata.obs["sensitive"], file)
     adata.obs_names = adata.obs_names.astype(str)

@@ -15,6 +15,7 @@ from .._constants import KEYS
 from .._validate import check_choice, check_key
 from ._gctx import read_phase
 from ._local import card, existing, obtain, require
+from ._tables import as_numbers, check_table, read_h5ad, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -119,7 +120,7 @@ def l1000(
 def _read_ht115(path: Path) -> AnnData:
     import anndata
 
-    raw = anndata.read_h5ad(path)
+    raw = read_h5ad(path)
     for column in ("cell_id", "pert_iname", "canonical_smiles", "dose", "pert_time", "rna_plate", "control"):
         check_key(raw.obs, column, where=f"{path}: obs")
     obs = pd.DataFrame(index=raw.obs_names.astype(str).rename(None))
@@ -138,10 +139,14 @@ def _read_ht115(path: Path) -> AnnData:
 def _read_pairs(path: Path) -> AnnData:
     from anndata import AnnData
 
-    table = pd.read_parquet(path)
-    for column in ("cell", "smiles"):
-        check_key(table, column, where=str(path))
+    table = read_table(path, columns=("cell", "smiles"))
     genes = [column.removeprefix("x1:") for column in table.columns if column.startswith("x1:")]
+    table = check_table(
+        table,
+        str(path),
+        columns=[f"x2:{gene}" for gene in genes],
+        numbers=[column for column in table.columns if column.startswith(("x1:", "x2:"))],
+    )
     obs = pd.DataFrame(
         {"cell_line": table["cell"].to_numpy(dtype=object), "smiles": table["smiles"].to_numpy(dtype=object)},
         index=[f"pair-{position}" for position in range(len(table))],
@@ -155,9 +160,8 @@ def _read_pairs(path: Path) -> AnnData:
 def _read_basal(path: Path) -> AnnData:
     from anndata import AnnData
 
-    table = pd.read_parquet(path)
-    check_key(table, "cell", where=str(path))
-    values = table.drop(columns="cell")
+    table = read_table(path, columns=("cell",))
+    values = as_numbers(table.drop(columns="cell"), set(table.columns), str(path))
     names = table["cell"].astype(str).to_numpy(dtype=object)
     obs = pd.DataFrame({"cell_line": names}, index=names)
     return AnnData(X=values.to_numpy(dtype=np.float32), obs=obs, var=pd.DataFrame(index=values.columns.astype(str)))

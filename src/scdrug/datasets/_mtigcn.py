@@ -17,6 +17,7 @@ from ._gdsc import _lines_of_tables
 from ._gdsc_formats import read_rma
 from ._local import card, existing, find, obtain, require
 from ._mtigcn_names import NAMES
+from ._tables import read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,7 +78,7 @@ def mtigcn(
     folder = _tables_folder(obtain("mtigcn", _FILES, path))
     files = {name: require(folder, [f"{name}*", f"{name}.gz"], what=f"the table {name}") for name in _FILES}
     response, thresholds, bits = (
-        pd.read_csv(files[name], index_col=0).rename(index=str, columns=str) for name in _FILES
+        read_table(files[name], index=True, numbers=True).rename(index=str, columns=str) for name in _FILES
     )
     _check_joined(response, thresholds, bits)
     home = _expression_folder(path, gdsc_path)
@@ -212,8 +213,7 @@ def _drugs_of_reference(labels: pd.DataFrame, reference: AnnData) -> pd.DataFram
 
 def _read(table: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
-        file = existing(table)
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, index_col=0)
+        table = read_table(existing(table), index=True)
     if table.index.has_duplicates:
         raise ValueError(f"Samples must be named once; found twice: {examples(table.index[table.index.duplicated()])}.")
     return table.rename(index=str, columns=str)
@@ -250,7 +250,7 @@ def _expression(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     assert annotation is not None
     annotation = annotation.dropna(subset=["cosmic_id"]).drop_duplicates("cosmic_id").set_index("cosmic_id")
     annotation = annotation.rename(columns={"cell_line": "name"})
-    expression = pd.read_parquet(table).set_index("cell_line")
+    expression = read_table(table, columns=("cell_line",), ids=("cell_line",)).set_index("cell_line")
     cosmic = pd.Series(annotation.index, index=annotation["name"]).reindex(expression.index)
     known = cosmic.notna().to_numpy()
     return expression[known].set_axis(pd.Index(cosmic[known].to_numpy()), axis=0), annotation, "scaled"
@@ -264,17 +264,21 @@ def _drug_names(cids: list[str], home: Path, path: str | os.PathLike[str] | None
     lists = [find(folder, ["drug_list.csv"]) for folder in (home, deepcdr) if folder.is_dir()]
     names: dict[str, str] = dict(NAMES)
     for file in filter(None, lists):
-        table = pd.read_csv(file, dtype=str)[["Name", "PubCHEM"]].dropna().drop_duplicates("PubCHEM")
+        table = (
+            read_table(file, columns=("Name", "PubCHEM"), text=True)[["Name", "PubCHEM"]]
+            .dropna()
+            .drop_duplicates("PubCHEM")
+        )
         names |= dict(zip(table["PubCHEM"], table["Name"], strict=True))
     smiles: dict[str, str] = {}
     by_name = find(home, ["drug_smiles.csv"])
     if by_name is not None:
-        known = pd.read_csv(by_name).dropna().set_index("drug")["smiles"]
+        known = read_table(by_name, columns=("drug", "smiles"), text=True).dropna().set_index("drug")["smiles"]
         smiles = {cid: known[name] for cid, name in names.items() if name in known.index}
     by_cid = find(deepcdr, ["223drugs_pubchem_smiles.txt"]) if deepcdr.is_dir() else None
     if by_cid is not None:
-        table = pd.read_csv(by_cid, sep="\t", header=None, dtype=str).dropna()
-        smiles |= dict(zip(table[0], table[1], strict=True))
+        table = read_table(by_cid, names=("cid", "smiles"), text=True).dropna()
+        smiles |= dict(zip(table["cid"], table["smiles"], strict=True))
     drugs = pd.DataFrame({"name": [names.get(cid, cid) for cid in cids]}, index=cids)
     # a name that two CIDs share says nothing
     drugs["name"] = drugs["name"].where(~drugs["name"].duplicated(keep=False), drugs.index.to_series())

@@ -12,6 +12,7 @@ import pandas as pd
 from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples
+from ._tables import read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -136,8 +137,4 @@ def _table(source: str | os.PathLike[str] | pd.DataFrame, *, index: bool) -> pd.
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"No table at {path}.")
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-        return table.set_index(table.columns[0]) if index and isinstance(table.index, pd.RangeIndex) else table
-    separator = "\t" if any(part in (".tsv", ".txt", ".tab") for part in path.suffixes) else ","
-    return pd.read_csv(path, sep=separator, index_col=0 if index else None)
+    return read_table(path, index=index, numbers=index)

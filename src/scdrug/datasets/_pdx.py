@@ -13,6 +13,7 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_choice, examples
 from ._local import card, find, obtain, require
+from ._tables import read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,6 +23,8 @@ _UNITS = {
     "BestAvgResponse": "% change of tumour volume",
     "BestResponse": "% change of tumour volume",
 }
+#: Columns of the responses that are read.
+_COLUMNS = ("Model", "Treatment", "Treatment type", "Treatment target", *_UNITS)
 
 
 @checked
@@ -110,18 +113,22 @@ def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, list[Pat
     table = find(folder, ["pdx_response.csv"])
     if table is not None:
         expression_file = require(folder, ["pdx_expression.parquet"], what="expression")
-        expression = pd.read_parquet(expression_file).set_index("Model").drop(columns="TumorType")
-        responses = pd.read_csv(table)
+        expression = read_table(expression_file, columns=("Model", "TumorType"), ids=("Model",))
+        expression = expression.set_index("Model").drop(columns="TumorType")
+        responses = read_table(
+            table, columns=(*_COLUMNS, "TumorType"), numbers=tuple(_UNITS), ids=("Model", "Treatment")
+        )
         types = responses.drop_duplicates("Model").set_index("Model")["TumorType"]
         files = [expression_file, table]
     else:
         workbook = require(folder, [_WORKBOOK, "*MOESM10*.xlsx", "*.xlsx"], what="the workbook")
-        sheets = pd.read_excel(workbook, sheet_name=["RNAseq_fpkm", "PCT curve metrics", "PCT raw data"])
-        genes = sheets["RNAseq_fpkm"]
-        expression = genes.set_index(genes.columns[0]).T
+        expression = read_table(workbook, sheet="RNAseq_fpkm", index=True, numbers=True).T
         expression = expression.loc[:, ~expression.columns.duplicated()].rename_axis(index=None, columns=None)
-        responses = sheets["PCT curve metrics"]
-        types = sheets["PCT raw data"].drop_duplicates("Model").set_index("Model")["Tumor Type"]
+        responses = read_table(
+            workbook, sheet="PCT curve metrics", columns=_COLUMNS, numbers=tuple(_UNITS), ids=("Model", "Treatment")
+        )
+        types = read_table(workbook, sheet="PCT raw data", columns=("Model", "Tumor Type"))
+        types = types.drop_duplicates("Model").set_index("Model")["Tumor Type"]
         files = [workbook]
     # One treatment stands in the publication with a stray quotation mark.
     responses = responses.assign(Treatment=responses["Treatment"].str.replace('"', "").str.strip())
@@ -141,6 +148,6 @@ def _structures(folder: Path) -> pd.DataFrame:
     path = find(folder, ["pdx_single_agent_with_smiles.csv"])
     if path is None:
         return pd.DataFrame(columns=["smiles"], dtype=object)
-    table = pd.read_csv(path, usecols=["Treatment", "smiles"]).dropna()
+    table = read_table(path, columns=("Treatment", "smiles"), text=True)[["Treatment", "smiles"]].dropna()
     table["Treatment"] = table["Treatment"].str.replace('"', "").str.strip()
     return table.drop_duplicates("Treatment").set_index("Treatment")

@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from .._arguments import checked
-from .._validate import check_choice, check_key
+from .._validate import check_choice
 from ._local import card, existing, obtain, require
+from ._tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,18 +57,13 @@ def ppi(name: str = "string", *, path: str | os.PathLike[str] | None = None) -> 
     >>> import scdrug
     >>> edges = scdrug.datasets.ppi("string")  # doctest: +SKIP
     """
-    import pandas as pd
-
     check_choice("name", name, tuple(_FILES))
     dataset, file = _FILES[name]
     folder = existing(path) if path is not None else obtain(dataset, [file], None)
     found = require(folder, _LOCAL_NAMES[name], what=f"the edges of {name!r}")
     if name == "string":
-        edges = pd.read_csv(found)
-        for column in ("source", "target"):
-            check_key(edges, column, where=str(found))
-        edges = edges[["source", "target"]]
+        edges = read_table(found, columns=("source", "target"), text=True, missing=False)[["source", "target"]]
     else:
-        edges = pd.read_csv(found, sep="\t", header=None, names=["source", "target", "score"])
+        edges = read_table(found, names=("source", "target", "score"), text=("source", "target"), numbers=("score",))
     edges.attrs["dataset"] = card(dataset, [found])
     return edges

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import examples
@@ -84,9 +83,9 @@ def read_scfoundation(folder: Path) -> ScFoundationCheckpoint:
 
 
 def _read_genes(path: Path) -> list[str]:
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    if "gene_name" not in table.columns or not len(table):
-        raise ValueError(f"{path} must have the column 'gene_name'; found {examples(table.columns)}.")
+    from ..datasets._tables import read_table
+
+    table = read_table(path, columns=("gene_name",), text=True, missing=False)
     return table["gene_name"].tolist()
 
 

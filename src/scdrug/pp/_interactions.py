@@ -102,11 +102,15 @@ def read_edges(path: str | os.PathLike[str]) -> pd.DataFrame:
         If there is no such file.
     KeyError
         If a column is missing.
+    ValueError
+        If the file is no table.
     """
+    from ..datasets._tables import read_table
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No table of edges at {path}.")
-    edges = pd.read_csv(path, sep=None, engine="python")
+    edges = read_table(path, text=("source", "target"), missing=False)
     for column in ("source", "target"):
         check_key(edges, column, where=str(path))
     return edges[["source", "target"]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ._arrays import Array
 from ._base import BaseModuleClass, DrugResponseModel
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class ClosedFormModel(DrugResponseModel):
         self.module.set_arrays(**self._fit(expression, response))
         self._finish_training(expression, response)
         self.history_ = {}
+
+    @abstractmethod
+    def _wanted_arrays(self) -> dict[str, Array]:
+        """Arrays that :meth:`_predict_rows` needs, as they stand in a file."""
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self.module.set_arrays(**arrays)

@@ -9,9 +9,17 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from .._arrays import Array
+
 #: Rows that are led through the trees together, so that their genes stay in the cache.
 _BLOCK = 64
 _NAMES = ("feature", "value", "left", "right", "tree_starts", "drug_starts")
+#: What :func:`pack_trees` returns, as arrays of a model file.
+TREE_ARRAYS = {
+    name: Array(("trees and one" if name == "tree_starts" else "drugs and one" if name == "drug_starts" else "nodes",),
+                "float" if name == "value" else "int")
+    for name in _NAMES
+}  # fmt: skip
 
 
 class Tree(NamedTuple):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ..._validate import examples
 from ...pp._genes import match_genes
-from .._storage import read_arrays, read_config, write_model
+from .._arrays import Array, check_header, check_values, skeleton
+from .._schema import MAX_LAYERS, Count, Part, Size, blaming, check_part
+from .._storage import CONFIG, Weights, read_config, write_model
 from ._module import Core
 from ._panel import Panel, fit_panel
 from ._settings import Settings
@@ -95,6 +98,18 @@ class PretrainedCore:
         write_model(dir_path, arrays, config, card, overwrite=overwrite)
 
 
+class CoreShape(Part):
+    """:func:`shape_of` in a file."""
+
+    encoder: str
+    propagation: str
+    n_hidden: Size
+    n_features: Count
+    encoder_width: Size = 1
+    encoder_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)] = 1
+    encoder_heads: Size = 1
+
+
 def shape_of(settings: Settings, n_features: int) -> dict[str, Any]:
     """What a core's weights depend on."""
     names = _SHAPE if settings.encoder in ("mat", "graph") else ("encoder", "propagation", "n_hidden")
@@ -112,7 +127,21 @@ def read_core(path: str | os.PathLike[str]) -> PretrainedCore:
         If it holds something else.
     """
     config = read_config(path)
-    if config.get("class") != _CLASS:
-        raise ValueError(f"{path} holds a {config.get('class')}, not a pretrained core. Write one with `save_core`.")
-    state = {name: torch.from_numpy(np.array(value)) for name, value in read_arrays(path).items()}
+    if config["class"] != _CLASS:
+        raise ValueError(f"{path} holds a {config['class']}, not a pretrained core. Write one with `save_core`.")
+    weights = Weights(path, config)
+    manifest = weights.path.with_name(CONFIG)
+    check_part(CoreShape, config["shape"], manifest, "shape")
+    with blaming(manifest, "shape"), torch.device("meta"):  # sizes without memory
+        shape = dict(config["shape"])
+        n_features = shape.pop("n_features")
+        edges = torch.zeros((2, 0), dtype=torch.int64, device="cpu") if "attention.edges" in weights.header else None
+        core = Core(replace(Settings(), **shape), len(config["genes"]), n_features=n_features, edges=edges)
+        wanted = skeleton(core.state_dict())
+    if edges is not None:
+        wanted["attention.edges"] = Array((2, "edges"), "int")
+    check_header(weights.path, weights.header, wanted)
+    arrays = weights.read()
+    check_values(weights.path, arrays, wanted)
+    state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     return PretrainedCore(state, list(config["genes"]), dict(config["shape"]), dict(config["summary"]))

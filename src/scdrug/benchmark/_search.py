@@ -12,6 +12,10 @@ from .._validate import check_choice, import_optional
 from ..metrics import METRICS
 
 
+#: Combinations of parameters that are tried for one fold.
+MOST_CHOICES = 10_000
+
+
 @dataclass(frozen=True)
 class Search:
     """How to choose hyper-parameters.
@@ -42,6 +46,32 @@ class Search:
         check_choice("select_by", self.select_by, [metric.name for metric in METRICS])
         if self.n_trials < 1:
             raise ValueError(f"`n_trials` must be at least 1; found {self.n_trials}.")
+
+
+def check_grid(space: Mapping[str, Any], search: Search, *, name: str) -> None:
+    """Raise if so many combinations are asked for that they would never be tried.
+
+    Parameters
+    ----------
+    space
+        Values to choose from by name.
+    search
+        How to search.
+    name
+        Model, for the message.
+
+    Raises
+    ------
+    ValueError
+        If a grid has more than `MOST_CHOICES` combinations.
+    """
+    size = math.prod(len(values) for values in space.values() if not isinstance(values, Mapping))
+    all_are_tried = search.method == "grid" or (search.method == "random" and search.n_trials >= size)
+    if all_are_tried and size > MOST_CHOICES:
+        raise ValueError(
+            f"{name!r} tunes over a grid of {size:,} combinations, and at most {MOST_CHOICES:,} are tried. List fewer values, "
+            "or let the search draw them (`method: random` with `n_trials`)."
+        )
 
 
 def choose(

@@ -204,6 +204,7 @@ class ModelFilesMixin:
         check_tables(weights.path, self.profile_, self.calibration_)
         with blaming(weights.path, "module"):
             self._load_module_arrays(part("module."))
+        weights.check_intact()
         self.module.eval()
         self.is_trained_ = True
 

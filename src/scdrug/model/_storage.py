@@ -243,20 +243,29 @@ class Weights:
         Raises
         ------
         ValueError
-            If the files are not those that were saved together.
+            If the file is damaged.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        for path, intact in ((self.path, self._intact), (self._manifest, self._manifest_intact)):
-            if not intact:
-                raise ValueError(
-                    f"{path} was changed after it was saved: its content does not have the SHA-256 that {CONFIG} states. "
-                    "Fetch or save the model again."
-                )
         try:
             return restore(load_file(self.path))
         except (SafetensorError, OSError) as error:
             raise ValueError(
                 f"{self.path} is damaged or incomplete ({error}). Fetch or save the model again."
             ) from error
+
+    def check_intact(self) -> None:
+        """Compare both files with their hashes; to be called last, since any other check says more of what is wrong.
+
+        Raises
+        ------
+        ValueError
+            If the files are not those that were saved together.
+        """
+        for path, intact in ((self.path, self._intact), (self._manifest, self._manifest_intact)):
+            if not intact:
+                raise ValueError(
+                    f"{path} was changed after it was saved: its content does not have the SHA-256 that {CONFIG} states. "
+                    "Fetch or save the model again."
+                )

@@ -14,12 +14,10 @@ from .._arrays import Array
 #: Rows that are led through the trees together, so that their genes stay in the cache.
 _BLOCK = 64
 _NAMES = ("feature", "value", "left", "right", "tree_starts", "drug_starts")
-#: What :func:`pack_trees` returns, as arrays of a model file.
+#: What :func:`pack_trees` returns, as arrays of a model file; :func:`check_trees` compares their lengths.
 TREE_ARRAYS = {
-    name: Array(("trees and one" if name == "tree_starts" else "drugs and one" if name == "drug_starts" else "nodes",),
-                "float" if name == "value" else "int")
-    for name in _NAMES
-}  # fmt: skip
+    name: Array((f"entries of `{name}`",), "float" if name == "value" else "int") for name in _NAMES
+}
 
 
 class Tree(NamedTuple):

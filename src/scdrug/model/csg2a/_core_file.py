@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..._validate import examples
 from ...pp._genes import match_genes
-from .._arrays import Array, check_header, check_values, skeleton
+from .._arrays import Array, check_header, check_values, require, skeleton
 from .._schema import MAX_LAYERS, Count, Part, Size, blaming, check_part
 from .._storage import CONFIG, Weights, read_config, write_model
 from ._module import Core
@@ -98,6 +99,12 @@ class PretrainedCore:
         write_model(dir_path, arrays, config, card, overwrite=overwrite)
 
 
+def check_edges(edges: np.ndarray, n_genes: int, path: Path) -> None:
+    """Raise unless the edges of a prior network, as read from a file, name positions of its genes."""
+    inside = not edges.size or (edges.min() >= 0 and edges.max() < n_genes)
+    require(path, "attention.edges", inside, f"name positions among the {n_genes} genes")
+
+
 class CoreShape(Part):
     """:func:`shape_of` in a file."""
 
@@ -135,13 +142,13 @@ def read_core(path: str | os.PathLike[str]) -> PretrainedCore:
     with blaming(manifest, "shape"), torch.device("meta"):  # sizes without memory
         shape = dict(config["shape"])
         n_features = shape.pop("n_features")
-        edges = torch.zeros((2, 0), dtype=torch.int64, device="cpu") if "attention.edges" in weights.header else None
-        core = Core(replace(Settings(), **shape), len(config["genes"]), n_features=n_features, edges=edges)
-        wanted = skeleton(core.state_dict())
-    if edges is not None:
-        wanted["attention.edges"] = Array((2, "edges"), "int")
+        wanted = skeleton(Core(replace(Settings(), **shape), len(config["genes"]), n_features=n_features).state_dict())
+    wanted["attention.edges"] = Array((2, "edges"), "int", optional=True)
     check_header(weights.path, weights.header, wanted)
     arrays = weights.read()
     check_values(weights.path, arrays, wanted)
+    if "attention.edges" in arrays:
+        check_edges(arrays["attention.edges"], len(config["genes"]), weights.path)
+    weights.check_intact()
     state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     return PretrainedCore(state, list(config["genes"]), dict(config["shape"]), dict(config["summary"]))

@@ -77,11 +77,8 @@ class FilesMixin:
         self._loaded = state
         if max(self.settings.encoder_layers, len(self.settings.head)) > MAX_LAYERS:
             raise ValueError(f"a network of more than {MAX_LAYERS} layers is asked for")
-        edges = None if state["n_edges"] < 0 else torch.zeros((2, 0), dtype=torch.int64, device="cpu")
-        self.module = CSG2ANetwork(
-            self.settings, len(state["panel"]), len(self.drugs), n_features=state["n_features"], edges=edges
-        )
-        if edges is not None:
+        self.module = CSG2ANetwork(self.settings, len(state["panel"]), len(self.drugs), n_features=state["n_features"])
+        if state["n_edges"] >= 0:
             self.module.core.attention.edges = torch.zeros((2, state["n_edges"]), dtype=torch.int64)
         self._shares, self._new_drugs = state["shares"], state["new_drugs"]
         self._lines = {name: row for row, name in enumerate(state["lines"])}

@@ -46,9 +46,9 @@ def _listed(folder: Path, own: Sequence[str]) -> list[tuple[str, bool]]:
     patterns = [pattern.split("/") for pattern in own]
     found = []
     for place, folders, files in os.walk(folder):
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        links = [name for name in folders if Path(place, name).is_symlink()]
         for name in sorted(files + links):
-            parts = (Path(place) / name).relative_to(folder).parts
+            parts = Path(place, name).relative_to(folder).parts
             is_own = name not in links and any(
                 len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern)) for pattern in patterns
             )

@@ -160,7 +160,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     models = [_model(entry, splits) for entry in _entries(content["models"], "models")]
     search = _search(content.get("search"))
     for spec in models:
-        check_grid(spec.tune, search, name=spec.name)
+        check_grid(spec.tune, search, name=repr(spec.name))
     check_types(content, "", name=Text, labels=str | dict | None, seed=Seed)
     return Config(
         name=str(content.get("name", path.stem)),

@@ -11,7 +11,6 @@ from typing import Any
 from .._validate import check_choice, import_optional
 from ..metrics import METRICS
 
-
 #: Combinations of parameters that are tried for one fold.
 MOST_CHOICES = 10_000
 
@@ -48,7 +47,7 @@ class Search:
             raise ValueError(f"`n_trials` must be at least 1; found {self.n_trials}.")
 
 
-def check_grid(space: Mapping[str, Any], search: Search, *, name: str) -> None:
+def check_grid(space: Mapping[str, Any], search: Search, *, name: str = "A model") -> None:
     """Raise if so many combinations are asked for that they would never be tried.
 
     Parameters
@@ -69,7 +68,7 @@ def check_grid(space: Mapping[str, Any], search: Search, *, name: str) -> None:
     all_are_tried = search.method == "grid" or (search.method == "random" and search.n_trials >= size)
     if all_are_tried and size > MOST_CHOICES:
         raise ValueError(
-            f"{name!r} tunes over a grid of {size:,} combinations, and at most {MOST_CHOICES:,} are tried. List fewer values, "
+            f"{name} tunes over a grid of {size:,} combinations, and at most {MOST_CHOICES:,} are tried. List fewer values, "
             "or let the search draw them (`method: random` with `n_trials`)."
         )
 
@@ -122,6 +121,7 @@ def _candidates(space: Mapping[str, Any], search: Search, seed: int) -> list[dic
             f"Search by {search.method!r} takes lists of values; {ranges[0]!r} is a range. List values, or choose "
             "the method 'optuna'."
         )
+    check_grid(space, search)
     lists = {name: list(values) for name, values in space.items()}
     grid = ParameterGrid(lists)
     if search.method == "random" and search.n_trials < len(grid):

@@ -22,6 +22,7 @@ import pandas as pd
 from .. import __version__
 from .._own_files import foreign_files, remove_own, remove_stale
 from .._validate import examples
+from ._config_types import check_types
 from ._files import write_atomically
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ _WRITTEN = (
 )  # fmt: skip
 #: Part files of :func:`write_atomically`.
 _PARTS = tuple(re.sub(r"([^/]+)$", r".\1-????????", pattern) for pattern in _WRITTEN)
+#: What others read of the manifest.
+_MANIFEST_TYPES = {
+    "name": str, "data": dict, "splits": dict[str, dict], "models": dict[str, dict], "labels": dict | None,
+    "search": dict | None, "seed": int, "versions": dict[str, str],
+}  # fmt: skip
 #: Packages whose versions may change a number.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "anndata", "torch", "scvi-tools", "rdkit")
 
@@ -123,6 +129,10 @@ class Store:
             raise ValueError(
                 f"{path} has format {found!r}; this version of scdrug reads format {FORMAT}. Run the benchmark again."
             )
+        missing = [key for key in _MANIFEST_TYPES if key not in manifest]
+        if missing:
+            raise ValueError(f"{path} is damaged: it lacks {examples(missing)}. Run the benchmark again.")
+        check_types(manifest, str(path), **_MANIFEST_TYPES)
         return manifest
 
     def open(self, manifest: dict[str, Any], *, overwrite: bool) -> dict[str, Any]:

@@ -85,4 +85,6 @@ def _check_keys_once(node: yaml.Node, path: Path) -> None:
         twice = {key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()
         if twice:
             line = node.start_mark.line + 1
-            raise _TooMuch(f"{path} names {examples(sorted(twice))} twice in the entry of line {line}. Keep one of them.")
+            raise _TooMuch(
+                f"{path} names {examples(sorted(twice))} twice in the entry of line {line}. Keep one of them."
+            )

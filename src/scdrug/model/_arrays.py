@@ -52,7 +52,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            parts = {name: file.get_slice(name) for name in file.keys()}
             found = {name: (tuple(part.get_shape()), str(part.get_dtype())) for name, part in parts.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged or incomplete ({error}). {_ADVICE}") from error
@@ -101,7 +101,7 @@ def check_header(
     ValueError
         Naming file and array.
     """
-    known, first = dict(sizes or {}), {name: "model.json" for name in sizes or {}}
+    known, first = dict(sizes or {}), dict.fromkeys(sizes or {}, "model.json")
     missing = [name for name, array in wanted.items() if name not in found and not array.optional]
     more = [name for name in found if name not in wanted]
     if missing or more:

@@ -189,7 +189,9 @@ class ModelFilesMixin:
             wanted = {f"module.{name}": array for name, array in self._wanted_arrays().items()}
             sizes = self._sizes()
         wanted |= PROFILE_ARRAYS | CALIBRATION_ARRAYS
-        check_header(weights.path, weights.header, wanted, {**sizes, "genes": len(self.genes), "drugs": len(self.drugs)})
+        check_header(
+            weights.path, weights.header, wanted, {**sizes, "genes": len(self.genes), "drugs": len(self.drugs)}
+        )
         arrays = weights.read()
         check_values(weights.path, arrays, wanted)
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
@@ -25,6 +25,10 @@ Name = Annotated[str, StringConstraints(pattern=r"\S")]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
 Size = Annotated[int, Field(ge=1, le=1 << 31)]
 Widths = Annotated[list[Size], Field(max_length=MAX_LAYERS)]
+_Item = TypeVar("_Item")
+#: One for each of a known line and drug, a new line, a new drug, and both new; and a list for models without them.
+Four = Annotated[list[_Item], Field(min_length=4, max_length=4)]
+Never = Annotated[list[Any], Field(max_length=0)]
 #: Shapes and types of arrays by name, as modules of early versions state them.
 Declared = dict[str, Annotated[list[list[Count] | Literal["float32", "uint8"]], Field(min_length=2, max_length=2)]]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -288,4 +292,3 @@ def manifest_sha256(config: dict[str, Any]) -> str:
     """SHA-256 of the content of ``model.json`` without its own hash, whatever the layout of the file."""
     content = {name: value for name, value in config.items() if name != "manifest_sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-

@@ -99,7 +99,7 @@ def write_model(
         If it cannot be written; what was there is as it was.
     """
     check_choice("dtype", dtype, DTYPES)
-    target = Path(os.path.abspath(Path(directory).expanduser()))
+    target = Path(directory).expanduser().absolute()
     check_target(target, overwrite=overwrite)
     replaces = target.is_dir()
     with writing(target, kept="what was there is as it was" if replaces else "nothing was written"):
@@ -113,11 +113,13 @@ def write_model(
             _fill(staging, quantise(arrays, dtype), config, card, target)
             if replaces:
                 for name in _FILES:  # model.json first, see the notes
-                    os.replace(staging / name, target / name)
+                    (staging / name).replace(target / name)
             else:
-                os.rename(staging, target)
+                staging.rename(target)
         finally:
-            if (staging / CONFIG).exists() or not (staging / WEIGHTS).exists():  # else model.json in its place needs them
+            if (staging / CONFIG).exists() or not (
+                staging / WEIGHTS
+            ).exists():  # else model.json in its place needs them
                 shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -126,7 +128,7 @@ def _finish(target: Path) -> None:
     if (target / CONFIG).is_file():
         path = _fitting_weights(target, parse_json(target / CONFIG))
         if path is not None:
-            os.replace(path, target / WEIGHTS)
+            path.replace(target / WEIGHTS)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:

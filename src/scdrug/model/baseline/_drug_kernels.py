@@ -69,7 +69,9 @@ def training_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str
 def feature_arrays(kind: str) -> dict[str, Array]:
     """What :func:`drug_features` returns, as arrays of a model file."""
     arrays = {"fingerprints": Array(("usable drugs", "bits"), "uint8"), "minimol": Array(("usable drugs", "features"))}
-    return {name: array for name, array in arrays.items() if kind == "mean" or (name == "minimol") == (kind == "minimol")}
+    return {
+        name: array for name, array in arrays.items() if kind == "mean" or (name == "minimol") == (kind == "minimol")
+    }
 
 
 def drug_similarity(training: dict[str, np.ndarray], new: dict[str, np.ndarray] | None = None) -> np.ndarray:

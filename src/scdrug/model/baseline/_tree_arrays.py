@@ -15,9 +15,7 @@ from .._arrays import Array
 _BLOCK = 64
 _NAMES = ("feature", "value", "left", "right", "tree_starts", "drug_starts")
 #: What :func:`pack_trees` returns, as arrays of a model file; :func:`check_trees` compares their lengths.
-TREE_ARRAYS = {
-    name: Array((f"entries of `{name}`",), "float" if name == "value" else "int") for name in _NAMES
-}
+TREE_ARRAYS = {name: Array((f"entries of `{name}`",), "float" if name == "value" else "int") for name in _NAMES}
 
 
 class Tree(NamedTuple):

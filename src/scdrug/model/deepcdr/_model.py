@@ -325,7 +325,9 @@ class DeepCDR(TrainingMixin, NetworkModel):
         widths = self.posterior.net.config.cell_widths
         first, *others = widths
         if (first, *others) != (self.cell_input, *self.modalities):
-            raise ValueError(f"`cell_widths` names {examples(widths)}, `init` {self.cell_input!r} and {self.modalities}")
+            raise ValueError(
+                f"`cell_widths` names {examples(widths)}, `init` {self.cell_input!r} and {self.modalities}"
+            )
         wanted = with_kept(super()._wanted_arrays(), self.posterior.module.kept, KEPT)
         return wanted | {"lines": Array(("lines", sum(widths.values())))}
 

@@ -13,7 +13,7 @@ from ...nn._contextpred import ContextPredEncoder
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._mlp import MLP
 from ...nn._molecule_graph import MoleculeGraphEncoder
-from .._schema import Count, Declared, LinesState, Part, Share, Size, Widths
+from .._schema import Count, Declared, Four, LinesState, Part, Share, Size, Widths
 from ._branches import CellEncoder, ConvHead, PlainHead
 
 
@@ -81,7 +81,7 @@ class DeepCDRState(Part):
     """What the model keeps beside its arrays."""
 
     posterior: PosteriorPart
-    network_weights: Annotated[list[Share], Field(min_length=4, max_length=4)]
+    network_weights: Four[Share]
     applicability: dict[str, list[Any]] | None
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...nn._bipartite import BipartiteEncoder, BipartiteGraph
 from ...nn._correlation import CorrelationDecoder
 from .._arrays import Array
-from .._schema import Declared, LinesState, Part, Share, Size
+from .._schema import Declared, Four, LinesState, Never, Part, Share, Size
 from ._settings import Settings
 
 
@@ -91,8 +91,8 @@ class MTIGCNState(LinesState):
     """What the model keeps beside its arrays."""
 
     module: ModulePart
-    network_shares: list[Share]
-    sensitivity_slopes: list[list[float]]
+    network_shares: Four[Share] | Never
+    sensitivity_slopes: Four[Four[float]] | Never
     lower_is_sensitive: bool
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 #: Seconds after which a part file belongs to no run that still goes on.
 STALE_AFTER = 3600
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def foreign_files(folder: Path, own: Sequence[str]) -> list[str]:

@@ -65,6 +65,13 @@ def test_a_manifest_from_elsewhere_is_not_replaced(content: str, screen: AnnData
     assert (tmp_path / "benchmark.json").read_text() == content
 
 
+def test_a_file_is_not_taken_for_a_folder(screen: AnnData, tmp_path) -> None:
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(FileExistsError, match="results need a folder"):
+        go(screen, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out").read_text() == "precious"
+
+
 def test_part_files_of_killed_runs_go_when_they_are_surely_stale(screen: AnnData, tmp_path) -> None:
     go(screen, tmp_path)
     stale, fresh = (tmp_path / "folds" / "line" / "means" / f".1.1.npz-{x * 8}" for x in "ab")

@@ -521,7 +521,9 @@ def _mutate_arrays(arrays: dict[str, np.ndarray], rng: random.Random) -> str:
     elif kind == "column":
         arrays[name] = np.ascontiguousarray(value[..., 1:]) if value.ndim > 1 else value[None]
     elif kind == "type":
-        arrays[name] = np.nan_to_num(value).astype(np.int64) if value.dtype.kind == "f" else value.astype(np.float64)
+        arrays[name] = (
+            np.asarray(np.nan_to_num(value)).astype(np.int64) if value.dtype.kind == "f" else value.astype(np.float64)
+        )
     elif kind == "nan":
         arrays[name] = np.full(value.shape, np.nan, dtype=np.float32)
     elif kind == "flat":

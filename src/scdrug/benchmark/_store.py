@@ -142,7 +142,11 @@ class Store:
         ------
         ValueError
             If the folder holds something else, or, with `overwrite`, files that no benchmark wrote.
+        FileExistsError
+            If there is a file of that name.
         """
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is a file, and results need a folder. Choose another name.")
         for pattern in _PARTS:
             remove_stale(self.folder, pattern)
         if overwrite and (self.folder / MANIFEST).is_file():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from scdrug.benchmark import ModelSpec, make_splits, read_config, run, run_config
+from scdrug.benchmark import ModelSpec, Search, make_splits, read_config, run, run_config
+from scdrug.benchmark._search import choose
 
 ROOT = Path(__file__).parents[2]
 TOY = {
@@ -107,6 +109,36 @@ def test_splits_and_references_can_come_from_files_beside_it(tmp_path) -> None:
         ({"search": {"methd": "grid"}}, "Did you mean 'method'"),
         ({"search": {"select_by": "rsme"}}, "Did you mean 'rmse'"),
         ({"search": {"method": "ray"}}, "must be one of"),
+        ({"search": {"n_trials": "20"}}, "`n_trials` of `search`: .*integer; found '20'"),
+        ({"search": {"n_trials": 10**9}}, "`n_trials` of `search`: .*less than or equal to 10000"),
+        ({"search": "grid"}, "`search` must be a mapping"),
+        ({"seed": "one"}, "`seed`: .*integer; found 'one'"),
+        ({"seed": -1}, "`seed`: .*greater than or equal to 0"),
+        ({"seed": 1.5}, "`seed`: .*integer"),
+        ({"labels": {"method": "extreme", "fraction": "a third"}}, "`labels` cannot be used: .*a third"),
+        ({"labels": {"methd": "extreme"}}, "Did you mean 'method'"),
+        ({"labels": 3}, "`labels`"),
+        ({"splits": [{"kind": "line", "n_folds": "5"}]}, "`n_folds` of `splits`: .*integer; found '5'"),
+        ({"splits": [{"kind": "line", "n_folds": True}]}, "`n_folds` of `splits`: .*integer"),
+        ({"splits": [{"kind": "line", "n_repeats": 10**7}]}, "`n_repeats` of `splits`: .*less than or equal to 10000"),
+        ({"splits": [{"kind": "line", "n_folds": 5, "n_repeats": 9000}]}, "asks for 45,000 folds, and at most 10,000"),
+        ({"splits": [{"kind": "line", "validation": 1.5}]}, "`validation` of `splits`: .*less than 1"),
+        ({"splits": [{"kind": "line", "line_key": 3}]}, "`line_key` of `splits`: .*string"),
+        ({"models": [{"model": ["KernelRidge"]}]}, "`model` of `models`: .*string"),
+        ({"models": [{"model": "KernelRidge", "params": [1]}]}, "`params` of `models`: .*dictionary"),
+        ({"models": [{"model": "KernelRidge", "splits": "line"}]}, "`splits` of `models`: .*list"),
+        ({"models": [{"model": "KernelRidge", "tune": {"ridge": 0.1}}]}, "needs a list of values .*found 0.1"),
+        (
+            {
+                "models": [
+                    {
+                        "model": "KernelRidge",
+                        "tune": {n: list(range(1, 40)) for n in ("ridge", "denoise", "drug_ridge")},
+                    }
+                ]
+            },
+            "grid of 59,319 combinations, and at most 10,000",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_loaded(changes: dict, message: str, tmp_path) -> None:
@@ -125,6 +157,79 @@ def test_files_that_are_no_configuration_are_refused(tmp_path) -> None:
         read_config(tmp_path / "list.yaml")
     with pytest.raises(FileNotFoundError, match=r"data\.file"):
         read_config(write(tmp_path, data={"file": "none.h5ad"})).load_data()
+
+
+_LAUGHS = "name: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(12)
+)
+_MERGES = "name: &a {x: 1, y: 2}\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} {{<<: [{', '.join([f'*{chr(97 + n)}'] * 10)}]}}\n" for n in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_LAUGHS, "more than 50,000 entries once its aliases"),
+        (_MERGES, "more than 50,000 entries once its aliases"),
+        ("data: &a [1, *a]", "refers to itself"),
+        ("data: &a\n  dataset: *a", "refers to itself"),
+        ("[" * 5_000, "nested too deeply"),
+        ("- " * 5_000, "nested too deeply"),
+        ("name: x\n" * 10_000, "80,000 bytes"),
+        ("name: x\nseed: 1\nname: y\n", "names 'name' twice"),
+        ("seed: " + "9" * 5_000, "not a YAML file"),
+        ("seed: 2020-99-99", "not a YAML file"),
+        ("name: !!python/object/apply:os.system [ls]", "not a YAML file"),
+    ],
+    ids=[
+        "aliases",
+        "merges",
+        "cycle",
+        "cycle of mappings",
+        "brackets",
+        "dashes",
+        "long",
+        "key twice",
+        "digits",
+        "date",
+        "code",
+    ],
+)
+def test_hostile_files_are_refused_at_once(text: str, message: str, tmp_path) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    started = time.process_time()
+    with pytest.raises(ValueError, match=message) as caught:
+        read_config(tmp_path / "bad.yaml")
+    assert time.process_time() - started < 5
+    assert "bad.yaml" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_numbers_that_yaml_takes_for_text_are_pointed_out(tmp_path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("n_folds: 3", "n_folds: 3\n  n_repeats: 1e7"))
+    with pytest.raises(ValueError, match=r"`n_repeats` of `splits`: .*found '1e7'\. YAML takes this for text"):
+        read_config(path)
+
+
+def test_aliases_are_fine_within_limits(tmp_path) -> None:
+    path = write(tmp_path)
+    path.write_text(
+        "data: {dataset: toy}\nsplits: [{kind: line}]\nmodels:\n"
+        "  - {name: a, model: KernelRidge, params: &p {ridge: 0.5, kernel: rbf}}\n"
+        "  - {name: b, model: KernelRidge, params: {<<: *p, ridge: 1.0}}\n"
+    )
+    assert read_config(path).models[1].params == {"ridge": 1.0, "kernel": "rbf"}
+
+
+def test_a_grid_by_hand_has_the_same_limit() -> None:
+    with pytest.raises(ValueError, match="needs a list of values"):
+        ModelSpec("x", "KernelRidge", tune={"ridge": 0.1})
+    values = {"ridge": range(1, 10**9), "denoise": [0, 1]}
+    spec = ModelSpec("x", "KernelRidge", tune=values)  # nothing is listed yet
+    with pytest.raises(ValueError, match="grid of 1,999,999,998 combinations"):
+        choose(spec.tune, lambda _: 0.0, Search(), seed=0)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda path: path.stem)

@@ -7,19 +7,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
+from pydantic import Field
 
 from .._arguments import checked
 from .._validate import check_choice, examples, nearest, slug
+from ..model.baseline._class_labels import check_label_rule
+from ._config_types import Options, Seed, Text, check_types
 from ._division import make_splits
 from ._results import Results
 from ._runner import run
-from ._search import Search
+from ._search import MOST_CHOICES, Search, check_grid
 from ._spec import ModelSpec
 from ._splits import KINDS, Splits, read_splits
 from ._work import Progress
+from ._yaml import read_yaml
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -38,6 +41,22 @@ _SPLIT_KEYS = (
     "label_key",
 )
 _MODEL_KEYS = ("name", "model", "params", "train", "tune", "splits")
+#: Folds of one split; each is a training.
+MOST_FOLDS = 10_000
+_FOLDS = Annotated[int, Field(ge=2, le=MOST_FOLDS)]
+_SPLIT_TYPES = {
+    "name": Text, "kind": str, "file": str, "n_folds": _FOLDS | None, "first": Annotated[int, Field(ge=1, le=MOST_FOLDS)] | None,
+    "n_repeats": Annotated[int, Field(ge=1, le=MOST_FOLDS)], "validation": Annotated[float, Field(gt=0, lt=1)], "seed": Seed,
+    "line_key": str | None, "tissue_key": str, "label_key": str,
+}  # fmt: skip
+_MODEL_TYPES = {
+    "name": Text, "model": str, "params": Options, "train": Options, "tune": Options, "splits": list[str] | None,
+}  # fmt: skip
+_TASK_TYPES = {
+    "name": Text, "task": str, "models": list[str] | None, "release": str, "measure": str, "accession": str | None,
+    "exclude": list[str] | None, "one_drug": bool, "seeds": list[Seed], "options": Options,
+    "n_bootstrap": Annotated[int, Field(ge=0, le=100_000)],
+}  # fmt: skip
 _KEYS = ("name", "data", "splits", "models", "labels", "search", "seed", "single_cell")
 
 
@@ -135,10 +154,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No configuration at {path}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold the keys {', '.join(_KEYS)}; found {type(content).__name__}.")
     _check_keys(content, _KEYS, str(path))
@@ -147,16 +163,18 @@ def read_config(path: str | os.PathLike[str]) -> Config:
         raise ValueError(f"{path} lacks {', '.join(map(repr, lacking))}. A benchmark needs data, splits and models.")
     splits = _splits(_entries(content["splits"], "splits"))
     models = [_model(entry, splits) for entry in _entries(content["models"], "models")]
-    search = dict(content.get("search") or {})
-    _check_keys(search, ("method", "n_trials", "select_by"), "search")
+    search = _search(content.get("search"))
+    for spec in models:
+        check_grid(spec.tune, search, name=repr(spec.name))
+    check_types(content, "", name=Text, labels=str | dict | None, seed=Seed)
     return Config(
         name=str(content.get("name", path.stem)),
         data=_data(content["data"]),
         splits=splits,
         models=models,
-        labels=content.get("labels"),
-        search=Search(**search),
-        seed=int(content.get("seed", 0)),
+        labels=_labels(content.get("labels")),
+        search=search,
+        seed=content.get("seed", 0),
         single_cell=_tasks(_entries(content.get("single_cell") or [], "single_cell"), models),
         folder=path.parent,
     )
@@ -191,7 +209,7 @@ def run_config(
     progress
         Show a bar, or a function that is called with finished folds, all folds, and a label.
     overwrite
-        Delete what the folder holds of an earlier run.
+        Delete what the folder holds of an earlier run; refused if it holds any other file.
 
     Returns
     -------
@@ -284,10 +302,27 @@ def _data(data: Any) -> dict[str, Any]:
     return dict(data)
 
 
+def _labels(rule: Any) -> dict[str, Any] | None:
+    try:
+        return check_label_rule(rule)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`labels` cannot be used: {error}") from error
+
+
+def _search(search: Any) -> Search:
+    search = {} if search is None else search
+    if not isinstance(search, dict):
+        raise ValueError(f"`search` must be a mapping; found {type(search).__name__}.")
+    _check_keys(search, ("method", "n_trials", "select_by"), "search")
+    check_types(search, "search", method=str, n_trials=Annotated[int, Field(ge=1, le=MOST_CHOICES)], select_by=str)
+    return Search(**search)
+
+
 def _splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     named: dict[str, dict[str, Any]] = {}
     for entry in entries:
         _check_keys(entry, _SPLIT_KEYS, "splits")
+        check_types(entry, "splits", **_SPLIT_TYPES)
         part = dict(entry)
         if ("kind" in part) == ("file" in part):
             raise ValueError(f"A split needs either `kind`, one of {', '.join(KINDS)}, or `file`; found {dict(entry)}.")
@@ -301,6 +336,12 @@ def _splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             )
         if "kind" in part:
             part.setdefault("n_folds", 5)
+            n_folds = (part.get("first") or part["n_folds"] or 1) * part.get("n_repeats", 1)
+            if n_folds > MOST_FOLDS:
+                raise ValueError(
+                    f"The split {name!r} asks for {n_folds:,} folds, and at most {MOST_FOLDS:,} are run. Lower `n_repeats` or "
+                    "`n_folds`."
+                )
         named[name] = part
     return named
 
@@ -312,6 +353,7 @@ def _tasks(entries: Sequence[Mapping[str, Any]], models: Sequence[ModelSpec]) ->
     names = []
     for entry in entries:
         _check_keys(entry, KEYS, "single_cell")
+        check_types(entry, "single_cell", **_TASK_TYPES)
         check_choice("single_cell.task", entry.get("task"), (*TASKS, "he2025"))
         for name in entry.get("models") or ():
             check_choice("single_cell.models", name, [spec.name for spec in models])
@@ -323,6 +365,7 @@ def _tasks(entries: Sequence[Mapping[str, Any]], models: Sequence[ModelSpec]) ->
 
 def _model(entry: Mapping[str, Any], splits: Mapping[str, Any]) -> ModelSpec:
     _check_keys(entry, _MODEL_KEYS, "models")
+    check_types(entry, "models", **_MODEL_TYPES)
     if "model" not in entry:
         raise ValueError(f"A model needs `model`, the name of a class; found {dict(entry)}.")
     for name in entry.get("splits") or ():

@@ -75,7 +75,7 @@ def run(
     progress
         Show a bar, or a function that is called with finished folds, all folds, and a label.
     overwrite
-        Delete what the folder holds of an earlier run.
+        Delete what the folder holds of an earlier run; refused if it holds any other file.
     response_key
         Key of `obsm` with the responses.
 

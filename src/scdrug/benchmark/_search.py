@@ -12,6 +12,9 @@ from .._arguments import checked
 from .._validate import check_choice, import_optional
 from ..metrics import METRICS
 
+#: Combinations of parameters that are tried for one fold.
+MOST_CHOICES = 10_000
+
 
 @checked
 @dataclass(frozen=True)
@@ -44,6 +47,32 @@ class Search:
         check_choice("select_by", self.select_by, [metric.name for metric in METRICS])
         if self.n_trials < 1:
             raise ValueError(f"`n_trials` must be at least 1; found {self.n_trials}.")
+
+
+def check_grid(space: Mapping[str, Any], search: Search, *, name: str = "A model") -> None:
+    """Raise if so many combinations are asked for that they would never be tried.
+
+    Parameters
+    ----------
+    space
+        Values to choose from by name.
+    search
+        How to search.
+    name
+        Model, for the message.
+
+    Raises
+    ------
+    ValueError
+        If a grid has more than `MOST_CHOICES` combinations.
+    """
+    size = math.prod(len(values) for values in space.values() if not isinstance(values, Mapping))
+    all_are_tried = search.method == "grid" or (search.method == "random" and search.n_trials >= size)
+    if all_are_tried and size > MOST_CHOICES:
+        raise ValueError(
+            f"{name} tunes over a grid of {size:,} combinations, and at most {MOST_CHOICES:,} are tried. List fewer values, "
+            "or let the search draw them (`method: random` with `n_trials`)."
+        )
 
 
 def choose(
@@ -94,6 +123,7 @@ def _candidates(space: Mapping[str, Any], search: Search, seed: int) -> list[dic
             f"Search by {search.method!r} takes lists of values; {ranges[0]!r} is a range. List values, or choose "
             "the method 'optuna'."
         )
+    check_grid(space, search)
     lists = {name: list(values) for name, values in space.items()}
     grid = ParameterGrid(lists)
     if search.method == "random" and search.n_trials < len(grid):

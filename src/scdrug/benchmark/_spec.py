@@ -76,7 +76,9 @@ class ModelSpec:
                         f"It has: {', '.join(known)}."
                     )
         for name, values in self.tune.items():
-            if not isinstance(values, Mapping) and (isinstance(values, str) or not len(list(values))):
+            if not isinstance(values, Mapping) and (
+                isinstance(values, str) or not hasattr(values, "__len__") or not len(values)
+            ):
                 raise ValueError(
                     f"`tune` of {self.name!r} needs a list of values to choose from for {name!r}; found {values!r}."
                 )

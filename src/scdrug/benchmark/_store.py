@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-import shutil
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
+from .._own_files import foreign_files, remove_own, remove_stale
 from .._validate import examples
+from ._config_types import check_types
 from ._files import write_atomically
 
 if TYPE_CHECKING:
@@ -28,6 +30,18 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "benchmark.json"
+#: What a benchmark and its report write.
+_WRITTEN = (
+    MANIFEST, "splits/*.csv.gz", "folds/*/*/*.npz", "single_cell/*/*.csv", "single_cell/*/*.json",
+    *(f"report/{name}" for name in ("report.html", "report.md", "scores.csv", "per_drug.csv", "single_cell.csv", "figures/*.png")),
+)  # fmt: skip
+#: Part files of :func:`write_atomically`.
+_PARTS = tuple(re.sub(r"([^/]+)$", r".\1-????????", pattern) for pattern in _WRITTEN)
+#: What others read of the manifest.
+_MANIFEST_TYPES = {
+    "name": str, "data": dict, "splits": dict[str, dict], "models": dict[str, dict], "labels": dict | None,
+    "search": dict | None, "seed": int, "versions": dict[str, str],
+}  # fmt: skip
 #: Packages whose versions may change a number.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "anndata", "torch", "scvi-tools", "rdkit")
 
@@ -46,6 +60,16 @@ class FoldFile:
     #: Mean training response of each drug; of all drugs for one that was not in training.
     drug_mean: np.ndarray
     meta: dict[str, Any]
+
+    def check(self) -> None:
+        """Raise unless all pairs are pairs of the lines and drugs."""
+        for name, positions, n in (("row", self.row, len(self.lines)), ("column", self.column, len(self.drugs))):
+            if positions.dtype.kind not in "iu" or not ((positions >= 0) & (positions < n)).all():
+                raise ValueError(f"`{name}` must hold positions among {n}")
+        if len({len(self.row), len(self.column), len(self.predicted), len(self.observed)}) > 1:
+            raise ValueError("pairs differ in number")
+        if len(self.drug_mean) != len(self.drugs) or not isinstance(self.meta, dict):
+            raise ValueError("`drug_mean` or `meta` is not as it must be")
 
     def to_frame(self) -> pd.DataFrame:
         """One row a test pair: line, drug, predicted, observed."""
@@ -105,6 +129,10 @@ class Store:
             raise ValueError(
                 f"{path} has format {found!r}; this version of scdrug reads format {FORMAT}. Run the benchmark again."
             )
+        missing = [key for key in _MANIFEST_TYPES if key not in manifest]
+        if missing:
+            raise ValueError(f"{path} is damaged: it lacks {examples(missing)}. Run the benchmark again.")
+        check_types(manifest, str(path), **_MANIFEST_TYPES)
         return manifest
 
     def open(self, manifest: dict[str, Any], *, overwrite: bool) -> dict[str, Any]:
@@ -113,11 +141,17 @@ class Store:
         Raises
         ------
         ValueError
-            If the folder holds something else.
+            If the folder holds something else, or, with `overwrite`, files that no benchmark wrote.
+        FileExistsError
+            If there is a file of that name.
         """
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is a file, and results need a folder. Choose another name.")
+        for pattern in _PARTS:
+            remove_stale(self.folder, pattern)
         if overwrite and (self.folder / MANIFEST).is_file():
-            shutil.rmtree(self.folder)
-        if (self.folder / MANIFEST).is_file():
+            self._clear()
+        elif (self.folder / MANIFEST).is_file():
             manifest = merge(self.read_manifest(), manifest, self.folder)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise ValueError(
@@ -126,6 +160,22 @@ class Store:
             )
         self.write_json(MANIFEST, manifest)
         return manifest
+
+    def _clear(self) -> None:
+        """Delete the results of an earlier run and nothing else; the manifest stays until a new one takes its place."""
+        try:
+            content = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            content = None
+        foreign = foreign_files(self.folder, _WRITTEN + _PARTS)
+        if not isinstance(content, dict) or "format" not in content:
+            foreign.append(MANIFEST)
+        if foreign:
+            raise ValueError(
+                f"{self.folder} holds files that no benchmark of scdrug wrote ({examples(foreign)}), and is not replaced. "
+                "Move them away, or choose another folder."
+            )
+        remove_own(self.folder, _WRITTEN[1:] + _PARTS)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write JSON in one step."""
@@ -165,7 +215,9 @@ class Store:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 values = {name: arrays[name] for name in arrays.files}
-            return FoldFile(**{**values, "meta": json.loads(str(values["meta"]))})
+            fold = FoldFile(**{**values, "meta": json.loads(str(values["meta"]))})
+            fold.check()
+            return fold
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is damaged ({error}). Delete it and run the benchmark again.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from ._search import Search
 from ._spec import ModelSpec
 from ._splits import Splits
 from ._store import FoldFile, Store, jsonable, now, versions
+from ._workers import end_with
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -114,7 +116,14 @@ def _outcomes(
     calls = (delayed(_numbered)(number, *work(number, task)[1], options) for number, task in enumerate(todo))
     with parallel_config(backend="loky", inner_max_num_threads=max(1, cpu_count() // n_jobs)):
         # copies of a fold are small; mapped files would make the expression read-only and fill shared memory
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", max_nbytes=None)
+        parallel = Parallel(
+            n_jobs=n_jobs,
+            return_as="generator_unordered",
+            pre_dispatch="n_jobs",
+            max_nbytes=None,
+            initializer=end_with,
+            initargs=(os.getpid(),),
+        )
         try:
             for number, outcome in parallel(calls):
                 yield todo[number], fold_of(todo[number]), outcome

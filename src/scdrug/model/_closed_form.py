@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .._arguments import checked
+from ._arrays import Array
 from ._base import BaseModuleClass, DrugResponseModel
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class ClosedFormModel(DrugResponseModel):
         self.module.set_arrays(**self._fit(expression, response))
         self._finish_training(expression, response)
         self.history_ = {}
+
+    @abstractmethod
+    def _wanted_arrays(self) -> dict[str, Array]:
+        """Arrays that :meth:`_predict_rows` needs, as they stand in a file."""
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self.module.set_arrays(**arrays)

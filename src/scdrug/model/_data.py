@@ -16,11 +16,17 @@ from .._constants import KEYS
 from .._validate import check_key, examples
 from ..pp._measure_values import check_finite, check_values
 from ..pp._measures import find_measure, read_description
+from ..pp._profile import N_QUANTILES
 from ..pp._reference import check_scale_of_lines, weaknesses
 from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
+from ._arrays import Array, require
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
+
+    from ..pp._profile import ReferenceProfile
 
 #: Columns of the drug table that travel with a model, beside the number of lines.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
@@ -178,6 +184,40 @@ def drug_annotation(adata: AnnData, drug_ids: pd.Index) -> pd.DataFrame:
             f"The ids of `adata.uns['drugs']` must be unique; these occur more than once: {examples(twice)}."
         )
     return table.reindex(drug_ids)
+
+
+#: Arrays of a profile and of a calibration in a model file.
+PROFILE_ARRAYS = {
+    f"profile.{name}": Array(shape)
+    for name, shape in {
+        "mean": ("genes",), "sd": ("genes",), "loadings": ("directions", "genes"), "noise": (), "similarity": (),
+        "quantiles": (N_QUANTILES,), "distances": (N_QUANTILES,),
+    }.items()
+}  # fmt: skip
+CALIBRATION_ARRAYS = {
+    "calibration.quantiles": Array((_PROBABILITIES, "drugs")),
+    "calibration.half_width": Array(("drugs",), finite=False),
+}
+
+
+def check_tables(path: Path, profile: ReferenceProfile, calibration: Calibration) -> None:
+    """Raise unless what was read from a file can be looked up: quantiles that rise, deviations that are positive.
+
+    Raises
+    ------
+    ValueError
+        Naming file and array.
+    """
+    for name, table in (
+        ("calibration.quantiles", calibration.quantiles),
+        ("profile.quantiles", profile.quantiles),
+        ("profile.distances", profile.distances),
+    ):
+        require(path, name, (np.diff(table, axis=0) >= 0).all(), "rise from row to row")
+    width = calibration.half_width
+    require(path, "calibration.half_width", ((width >= 0) & (width < np.inf) | np.isnan(width)).all(), "hold widths")
+    require(path, "profile.sd", (profile.sd > 0).all(), "be positive")
+    require(path, "profile.noise", profile.noise > 0, "be positive")
 
 
 def dense_expression(adata: AnnData, layer: str | None) -> np.ndarray:

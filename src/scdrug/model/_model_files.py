@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,9 +13,12 @@ import torch
 
 from .. import __version__
 from .._arguments import checked
+from .._validate import check_choice
 from ..pp._profile import ReferenceProfile
-from ._data import Calibration, ReferenceInfo
-from ._storage import read_arrays, read_config, write_model
+from ._arrays import Array, check_header, check_values, skeleton
+from ._data import CALIBRATION_ARRAYS, PROFILE_ARRAYS, Calibration, ReferenceInfo, check_tables
+from ._schema import NoState, blaming, check_part
+from ._storage import CONFIG, DTYPES, Weights, read_config, write_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,11 +46,25 @@ class ModelFilesMixin:
     def _load_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`_state` returned."""
 
+    #: What `_state` looks like, as pydantic takes it.
+    _state_schema: ClassVar[Any] = NoState
+
+    def _sizes(self) -> dict[str, int]:
+        """Sizes that arrays share, by name, beside the numbers of genes and drugs; asked after :meth:`_load_state`."""
+        return {}
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        """Arrays that :meth:`_load_module_arrays` needs; by default those of the module. Asked after :meth:`_load_state`."""
+        return skeleton(self.module.state_dict())
+
     def _module_arrays(self) -> dict[str, np.ndarray]:
         return {key: value.detach().cpu().numpy() for key, value in self.module.state_dict().items()}
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self.module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
+        # the module was made without memory, so that it takes the arrays over
+        empty = self.module.state_dict()
+        tensors = {key: torch.from_numpy(np.array(value)).to(empty[key].dtype) for key, value in arrays.items()}
+        self.module.load_state_dict(tensors, assign=True)
 
     @checked
     def save(
@@ -58,15 +76,16 @@ class ModelFilesMixin:
     ) -> None:
         """Write the model to a folder: ``model.safetensors``, ``model.json`` and ``CARD.md``.
 
-        The folder opens without running code, and appears whole or not at all. It holds no training data, unless the
-        model compares new samples with its training lines; CARD.md says so then.
+        The folder opens without running code. It holds no training data, unless the model compares new samples with its
+        training lines; CARD.md says so then. At each moment the folder holds a whole model, the old or the new one, also if
+        the process is killed or the disk is full.
 
         Parameters
         ----------
         dir_path
             Folder to create.
         overwrite
-            Replace an existing folder.
+            Replace the model that the folder holds. A folder that is no model, or holds other files, is never replaced.
         dtype
             ``"float32"``, or ``"float16"`` or ``"int8"`` to store large matrices in fewer bits.
 
@@ -75,9 +94,14 @@ class ModelFilesMixin:
         RuntimeError
             If the model was not trained.
         FileExistsError
-            If the folder exists and `overwrite` is off.
+            If the folder exists and `overwrite` is off, or a file has that name.
+        ValueError
+            If the folder to replace is no model or holds other files, or `dtype` is not known.
+        OSError
+            If the folder cannot be written, or the disk is full; a model that was there is intact.
         """
         self._check_if_trained(warn=False)
+        check_choice("dtype", dtype, DTYPES)
         assert self.calibration_ is not None
         arrays = {f"module.{key}": value for key, value in self._module_arrays().items()}
         arrays |= {f"profile.{key}": value for key, value in self.profile.to_arrays().items()}
@@ -118,6 +142,9 @@ class ModelFilesMixin:
     def load(cls, dir_path: str | os.PathLike[str], *, adata: AnnData | None = None) -> Self:
         """Load a model that :meth:`save` wrote.
 
+        The files are checked before anything is made of them: ``model.json`` against its schema, shapes and types of all
+        arrays against ``model.json``, and both against the hashes that were stored with them.
+
         Parameters
         ----------
         dir_path
@@ -127,44 +154,62 @@ class ModelFilesMixin:
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If the folder is not a readable model of this class.
+        FileNotFoundError
+            If there is no such folder, or a file is missing.
+        ValueError
+            If the folder is not a readable model of this class; the message names the file and the field or array.
         """
-        config = read_config(dir_path)
+        directory = Path(dir_path).expanduser()
+        config = read_config(directory)
         if config["class"] != cls.__name__:
             raise ValueError(
-                f"{dir_path} holds a {config['class']}, not a {cls.__name__}. "
+                f"{directory} holds a {config['class']}, not a {cls.__name__}. "
                 "Use scdrug.model.load_pretrained, which finds the class by itself."
             )
-        registry = _from_plain(config["registry"])
+        weights = Weights(directory, config)
         init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
+        with blaming(directory / CONFIG, "init"):
+            model = cls(registry=_from_plain(config["registry"]), **init)
         if adata is not None:
             known = inspect.signature(cls.setup_anndata).parameters
-            cls.setup_anndata(adata, **{k: v for k, v in registry["setup_args"].items() if k in known})
+            cls.setup_anndata(adata, **{k: v for k, v in model.registry_["setup_args"].items() if k in known})
             model = cls(adata, **init)
-            if (
-                list(model.genes) != config["reference"]["genes"]
-                or list(model.drugs.index) != (config["reference"]["drugs"]["id"])
-            ):
+            reference = config["reference"]
+            if list(model.genes) != reference["genes"] or list(model.drugs.index) != reference["drugs"]["id"]:
                 raise ValueError(
                     "The reference passed as `adata` has other genes or drugs than the model was trained on. "
                     "Pass the same reference, or omit `adata` to predict only."
                 )
-        else:
-            model = cls(registry=registry, **init)
-        model._restore(config, read_arrays(dir_path))
+        model._restore(config, weights, directory / CONFIG)
         return model
 
-    def _restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _restore(self, config: dict[str, Any], weights: Weights, path: Path) -> None:
+        self.reference_ = ReferenceInfo.from_json(config["reference"])
+        self.notes_ = config["notes"]
+        check_part(self._state_schema, config["state"], path, "state")
+        with blaming(path, "state"), torch.device("meta"):  # sizes without memory
+            self._load_state(config["state"])
+            wanted = {f"module.{name}": array for name, array in self._wanted_arrays().items()}
+            sizes = self._sizes()
+        wanted |= PROFILE_ARRAYS | CALIBRATION_ARRAYS
+        check_header(
+            weights.path, weights.header, wanted, {**sizes, "genes": len(self.genes), "drugs": len(self.drugs)}
+        )
+        arrays = weights.read()
+        check_values(weights.path, arrays, wanted)
+
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
 
-        self.reference_ = ReferenceInfo.from_json(config["reference"])
-        self.profile_ = ReferenceProfile.from_arrays(part("profile."), self.reference_.genes)
-        self.calibration_ = Calibration(**part("calibration."), **config["calibration"])  # type: ignore[arg-type]
-        self.notes_ = config["notes"]
-        self._load_state(config["state"])
-        self._load_module_arrays(part("module."))
+        tables = part("calibration.")
+        if weights.header["calibration.quantiles"].scaled:  # as 0.1 did: rows with a scale each need not rise any more
+            tables["quantiles"] = np.sort(tables["quantiles"], axis=0)
+        self.profile_ = ReferenceProfile.from_arrays(part("profile."), self.genes)
+        self.calibration_ = Calibration(**tables, **config["calibration"])  # type: ignore[arg-type]
+        check_tables(weights.path, self.profile_, self.calibration_)
+        with blaming(weights.path, "module"):
+            self._load_module_arrays(part("module."))
+        weights.check_intact()
         self.module.eval()
         self.is_trained_ = True
 

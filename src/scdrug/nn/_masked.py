@@ -44,7 +44,7 @@ class MaskedLinear(nn.Module):
 
     def __init__(self, mask: Tensor, *, bias: bool = True) -> None:
         super().__init__()
-        if mask.ndim != 2 or not bool(((mask == 0) | (mask == 1)).all()):
+        if mask.ndim != 2 or not (mask.is_meta or bool(((mask == 0) | (mask == 1)).all())):
             raise ValueError(f"`mask` must be a matrix of zeros and ones; found shape {tuple(mask.shape)}.")
         self.register_buffer("mask", mask.bool())
         bound = 1 / math.sqrt(max(mask.shape[1], 1))

@@ -15,9 +15,11 @@ from scipy.special import expit
 
 from ..._arguments import checked
 from ..._constants import KEYS
+from .._arrays import Array, check_positions
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import ReferenceInfo
+from .._schema import LabelsState
 from ._class_labels import ClassLabels, check_label_rule, describe_rule, make_labels, warn_constant, with_thresholds
 from ._classifiers import (
     CONSTANT,
@@ -32,7 +34,7 @@ from ._classifiers import (
     rotate,
     select_genes,
 )
-from ._tree_arrays import check_trees, pack_trees, sum_leaves
+from ._tree_arrays import TREE_ARRAYS, check_trees, pack_trees, sum_leaves
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -300,6 +302,8 @@ class BulkClassifier(ClosedFormModel):
         labels = f"- Classifier: {self.method}\n- Labels of the training lines: {describe_rule(self.label)}\n"
         return super()._card_text() + labels
 
+    _state_schema = LabelsState
+
     def _state(self) -> dict[str, Any]:
         assert self.labels_ is not None
         table = self.labels_.astype(object).where(self.labels_.notna(), None)
@@ -311,7 +315,17 @@ class BulkClassifier(ClosedFormModel):
             table[column] = table[column].astype(float)
         self.labels_ = table
 
+    def _wanted_arrays(self) -> dict[str, Array]:
+        if self.method in CONSTANT:
+            return {"constant": Array(("drugs",))}
+        wanted = {"constant": Array(("drugs",), finite=False), "selected": Array(("selected genes",), "int")}
+        if self.method in LINEAR:
+            return wanted | {"weights": Array(("selected genes", "drugs")), "intercept": Array(("drugs",))}
+        return wanted | {"base": Array(("drugs",))} | TREE_ARRAYS
+
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        if self.method not in CONSTANT:
+            check_positions("selected", arrays["selected"], len(self.genes))
         if self.method in TREES:
             check_trees(arrays, n_features=len(arrays["selected"]), n_drugs=len(self.drugs))
         vars(self).pop("_panel_weights", None)

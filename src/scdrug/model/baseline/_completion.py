@@ -8,13 +8,15 @@ import numpy as np
 
 from ..._arguments import checked
 from ..._validate import check_choice
+from .._arrays import Array
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
+from .._schema import LinesState
 from ._additive import fit_additive
 from ._complete import complete_response
 from ._decomposition import decompose_kernel
-from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, training_features
+from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
 from ._kernels import FIVE_KERNELS, RBF, fit_kernel
 from ._kronecker import select_effect_ridge
 from ._ridge import solve_ridge
@@ -62,11 +64,16 @@ class _CompletionModel(ClosedFormModel):
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(self.genes), len(drugs)), dtype=np.float32), self.module.array("drug")[drugs]
 
+    _state_schema = LinesState
+
     def _state(self) -> dict[str, Any]:
         return {"lines": list(self._lines)}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._lines = {name: row for row, name in enumerate(state["lines"])}
+
+    def _sizes(self) -> dict[str, int]:
+        return {"lines": len(self._lines)}
 
 
 class AdditiveMean(_CompletionModel):
@@ -148,6 +155,13 @@ class AdditiveMean(_CompletionModel):
                 "drug_intercept": fit.intercept.astype(np.float32),
             }
         return arrays
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        wanted = {"drug": Array(("drugs",)), "line": Array(("lines",))}
+        if self.drug_kernel is not None:
+            wanted |= feature_arrays(self.drug_kernel)
+            wanted |= {"drug_alpha": Array(("usable drugs",)), "drug_intercept": Array((1,))}
+        return wanted
 
     def _fitted(self, rows: np.ndarray) -> np.ndarray:
         return self.module.array("drug")[None, :] + self.module.array("line")[rows, None]
@@ -245,3 +259,6 @@ class SoftImpute(_CompletionModel):
             ridge=self.ridge,
         )
         return {"drug": done.effects.drug.astype(np.float32), "fitted": done.fitted.astype(np.float32)}
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        return {"drug": Array(("drugs",)), "fitted": Array(("lines", "drugs"))}

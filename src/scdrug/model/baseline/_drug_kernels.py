@@ -8,6 +8,7 @@ import numpy as np
 
 from ..._validate import check_choice
 from ...pp._molecules import featurize_smiles, minimol_fingerprints, tanimoto_kernel
+from .._arrays import Array
 from ._kernels import median_distance, rbf_kernel, squared_distances
 
 #: Kernels on drugs by name.
@@ -63,6 +64,14 @@ def training_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str
             "`adata.uns['drugs']` have a SMILES that can be read. Add them, or drop `drug_kernel`."
         )
     return features, usable
+
+
+def feature_arrays(kind: str) -> dict[str, Array]:
+    """What :func:`drug_features` returns, as arrays of a model file."""
+    arrays = {"fingerprints": Array(("usable drugs", "bits"), "uint8"), "minimol": Array(("usable drugs", "features"))}
+    return {
+        name: array for name, array in arrays.items() if kind == "mean" or (name == "minimol") == (kind == "minimol")
+    }
 
 
 def drug_similarity(training: dict[str, np.ndarray], new: dict[str, np.ndarray] | None = None) -> np.ndarray:

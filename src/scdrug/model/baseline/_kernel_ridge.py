@@ -10,12 +10,14 @@ from scipy.special import ndtri
 
 from ..._arguments import checked
 from ..._validate import check_choice
+from .._arrays import Array
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
+from .._schema import LinesState
 from ._complete import complete_response
 from ._coupled import fit_coupled
-from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, training_features
+from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
 from ._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
 from ._kronecker import fit_unseen_drugs
 from ._ridge import decompose_kernel, leave_one_out, primal_weights, select_ridge, solve_ridge
@@ -271,11 +273,35 @@ class KernelRidge(ClosedFormModel):
     def _holds_lines(self) -> bool:  # type: ignore[override]
         return self.kernel != "linear" or self.drug_kernel is not None or self._knows_lines
 
+    _state_schema = LinesState
+
     def _state(self) -> dict[str, Any]:
         return {"lines": list(self._lines)}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._lines = {name: row for row, name in enumerate(state["lines"])}
+
+    def _sizes(self) -> dict[str, int]:
+        return {"lines": len(self._lines)} if self._lines else {}
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        rows = "genes" if self.kernel == "linear" else "lines"
+        dual = "weights" if self.kernel == "linear" else "alpha"
+        wanted = {dual: Array((rows, "drugs")), "intercept": Array(("drugs",))}
+        if self.kernel != "linear":
+            wanted["lines"] = Array(("lines", "genes"))
+        if self._lines and self.drug_kernel is None or self.couple_drugs:  # a model of unseen drugs has it too
+            wanted["known"] = Array(("lines", "drugs"))
+        if self.drug_kernel is not None:
+            wanted |= feature_arrays(self.drug_kernel) | {
+                f"unseen_{dual}": Array((rows, "usable drugs and one")),
+                "unseen_intercept": Array(("usable drugs and one",)),
+                "drug_alpha": Array(("usable drugs",)),
+                "drug_intercept": Array((1,)),
+                "known_line": Array(("lines",)),
+                "known_alpha": Array(("usable drugs", "lines")),
+            }
+        return wanted
 
 
 def _dtype(value: np.ndarray) -> type:

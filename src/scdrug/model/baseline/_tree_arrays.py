@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from .._arrays import Array
+
 #: Rows that are led through the trees together, so that their genes stay in the cache.
 _BLOCK = 64
 _NAMES = ("feature", "value", "left", "right", "tree_starts", "drug_starts")
+#: What :func:`pack_trees` returns, as arrays of a model file; :func:`check_trees` compares their lengths.
+TREE_ARRAYS = {name: Array((f"entries of `{name}`",), "float" if name == "value" else "int") for name in _NAMES}
 
 
 class Tree(NamedTuple):

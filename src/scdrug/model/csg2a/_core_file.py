@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ..._validate import examples
 from ...pp._genes import match_genes
-from .._storage import read_arrays, read_config, write_model
+from .._arrays import Array, check_header, check_values, require, skeleton
+from .._schema import MAX_LAYERS, Count, Part, Size, blaming, check_part
+from .._storage import CONFIG, Weights, read_config, write_model
 from ._module import Core
 from ._panel import Panel, fit_panel
 from ._settings import Settings
@@ -95,6 +99,24 @@ class PretrainedCore:
         write_model(dir_path, arrays, config, card, overwrite=overwrite)
 
 
+def check_edges(edges: np.ndarray, n_genes: int, path: Path) -> None:
+    """Raise unless the edges of a prior network, as read from a file, name positions of its genes."""
+    inside = not edges.size or (edges.min() >= 0 and edges.max() < n_genes)
+    require(path, "attention.edges", inside, f"name positions among the {n_genes} genes")
+
+
+class CoreShape(Part):
+    """:func:`shape_of` in a file."""
+
+    encoder: str
+    propagation: str
+    n_hidden: Size
+    n_features: Count
+    encoder_width: Size = 1
+    encoder_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)] = 1
+    encoder_heads: Size = 1
+
+
 def shape_of(settings: Settings, n_features: int) -> dict[str, Any]:
     """What a core's weights depend on."""
     names = _SHAPE if settings.encoder in ("mat", "graph") else ("encoder", "propagation", "n_hidden")
@@ -112,7 +134,21 @@ def read_core(path: str | os.PathLike[str]) -> PretrainedCore:
         If it holds something else.
     """
     config = read_config(path)
-    if config.get("class") != _CLASS:
-        raise ValueError(f"{path} holds a {config.get('class')}, not a pretrained core. Write one with `save_core`.")
-    state = {name: torch.from_numpy(np.array(value)) for name, value in read_arrays(path).items()}
+    if config["class"] != _CLASS:
+        raise ValueError(f"{path} holds a {config['class']}, not a pretrained core. Write one with `save_core`.")
+    weights = Weights(path, config)
+    manifest = weights.path.with_name(CONFIG)
+    check_part(CoreShape, config["shape"], manifest, "shape")
+    with blaming(manifest, "shape"), torch.device("meta"):  # sizes without memory
+        shape = dict(config["shape"])
+        n_features = shape.pop("n_features")
+        wanted = skeleton(Core(replace(Settings(), **shape), len(config["genes"]), n_features=n_features).state_dict())
+    wanted["attention.edges"] = Array((2, "edges"), "int", optional=True)
+    check_header(weights.path, weights.header, wanted)
+    arrays = weights.read()
+    check_values(weights.path, arrays, wanted)
+    if "attention.edges" in arrays:
+        check_edges(arrays["attention.edges"], len(config["genes"]), weights.path)
+    weights.check_intact()
+    state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     return PretrainedCore(state, list(config["genes"]), dict(config["shape"]), dict(config["summary"]))

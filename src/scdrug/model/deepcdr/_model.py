@@ -11,14 +11,16 @@ import pandas as pd
 
 from ..._arguments import checked
 from ..._constants import KEYS
-from ..._validate import check_choice
+from ..._validate import check_choice, examples
+from .._arrays import Array, with_kept
 from .._card import MethodCard
 from .._network import NetworkModel
 from ..baseline._drug_kernels import DRUG_KERNELS
 from ._build import Built
 from ._fit import TrainingMixin
 from ._inputs import MODALITIES, join_modalities
-from ._posterior import Posterior
+from ._module import DeepCDRState
+from ._posterior import KEPT, Posterior
 from ._presets import TASKS, settings_of
 from ._unseen_drugs import nearest_drugs, posterior_of_unseen
 
@@ -306,6 +308,8 @@ class DeepCDR(TrainingMixin, NetworkModel):
     #: The process compares new samples with training lines.
     _holds_lines = True
 
+    _state_schema = DeepCDRState
+
     def _state(self) -> dict[str, Any]:
         table = self.applicability_
         return {
@@ -319,6 +323,19 @@ class DeepCDR(TrainingMixin, NetworkModel):
         self.applicability_ = None if table is None else pd.DataFrame(table, index=self.drugs.index)
         self._posterior = Posterior.from_json(self, state["posterior"])
         self.module = self._posterior.module
+
+    def _sizes(self) -> dict[str, int]:
+        return {"lines": len(self.posterior.lines)}
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        widths = self.posterior.net.config.cell_widths
+        first, *others = widths
+        if (first, *others) != (self.cell_input, *self.modalities):
+            raise ValueError(
+                f"`cell_widths` names {examples(widths)}, `init` {self.cell_input!r} and {self.modalities}"
+            )
+        wanted = with_kept(super()._wanted_arrays(), self.posterior.module.kept, KEPT)
+        return wanted | {"lines": Array(("lines", sum(widths.values())))}
 
 
 def _expression_of(adata: Any) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ...nn._contextpred import ContextPredEncoder
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._mlp import MLP
 from ...nn._molecule_graph import MoleculeGraphEncoder
+from .._schema import Count, Declared, Four, LinesState, Part, Share, Size, Widths
 from ._branches import CellEncoder, ConvHead, PlainHead
 
 
@@ -47,6 +49,40 @@ class NetConfig:
         """Rebuild what :meth:`to_json` returned."""
         lists = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
         return cls(**lists)
+
+
+class NetPart(Part):
+    """:class:`NetConfig` in a model file."""
+
+    cell_widths: Annotated[dict[str, Size], Field(min_length=1)]
+    drug_widths: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    drug_features: str
+    drug_encoder: str
+    drug_hidden: Annotated[Widths, Field(min_length=1)]
+    drug_pool: str
+    drug_norm: str
+    cell_hidden: Widths | None
+    head: str
+    head_width: Size
+    dropout: Share
+    standardise: bool
+    n_lines: Count
+    n_drugs: Count
+
+
+class PosteriorPart(LinesState):
+    """What predicts, in a model file."""
+
+    net: NetPart
+    arrays: Declared
+
+
+class DeepCDRState(Part):
+    """What the model keeps beside its arrays."""
+
+    posterior: PosteriorPart
+    network_weights: Four[Share]
+    applicability: dict[str, list[Any]] | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from .._arrays import Array
 from .._data import Calibration
 from ..baseline._decomposition import decompose_kernel
 from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
@@ -234,10 +235,21 @@ class Posterior:
 
     @classmethod
     def from_json(cls, model: DeepCDR, stored: dict[str, Any]) -> Posterior:
-        """Rebuild what :meth:`to_json` returned, with arrays of zeros."""
+        """Rebuild what :meth:`to_json` returned, with arrays that loading puts in their place."""
         module = DeepCDRModule(DeepCDRNet(NetConfig.from_json(stored["net"])))
-        module.keep(**{name: np.zeros(shape, dtype=dtype) for name, (shape, dtype) in stored["arrays"].items()})
+        for name, (shape, dtype) in stored["arrays"].items():
+            module.register_buffer(name, torch.empty(shape, dtype=getattr(torch, dtype), device="meta"))
         return cls(model, module, stored["lines"])
+
+
+#: Arrays beside the network. Which of them there are, the settings decide.
+KEPT = {
+    "lines": Array(("lines", "features of lines")), "trained_lines": Array(("lines",), "uint8"),
+    "mean": Array(("drugs",)), "scale": Array(("drugs",)), "trained": Array(("drugs",), "uint8"),
+    "codes": Array(("drugs", "width")), "usable": Array(("training drugs",), "uint8"),
+    "fingerprints": Array(("usable drugs", "bits"), "uint8"), "minimol": Array(("usable drugs", "features")),
+    "alpha": Array(("lines", "drugs")), "new_alpha": Array(("lines", "drugs")),
+}  # fmt: skip
 
 
 def _narrow(value: np.ndarray) -> np.ndarray:

@@ -11,12 +11,13 @@ import pandas as pd
 from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice
+from .._arrays import Array, with_kept
 from .._card import MethodCard
 from .._network import NetworkModel
 from ._build import Built
 from ._finish import similarity_tables
 from ._fit import TrainingMixin
-from ._module import MTIGCNModule
+from ._module import KEPT, MTIGCNModule, MTIGCNState
 from ._new_drugs import posterior_of_unseen
 from ._posterior import Posterior
 from ._settings import PREDICTS, settings_of
@@ -227,6 +228,8 @@ class MTIGCN(TrainingMixin, NetworkModel):
     #: The process compares new samples with training lines, and embeddings are of training lines.
     _holds_lines = True
 
+    _state_schema = MTIGCNState
+
     def _state(self) -> dict[str, Any]:
         return {
             "module": self.posterior.module.to_json(),
@@ -241,3 +244,9 @@ class MTIGCN(TrainingMixin, NetworkModel):
         self._lower = state["lower_is_sensitive"]
         self._posterior = Posterior(self, MTIGCNModule.from_json(state["module"]), state["lines"])
         self.module = self._posterior.module
+
+    def _sizes(self) -> dict[str, int]:
+        return {"lines": len(self.posterior.lines)}
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        return with_kept(super()._wanted_arrays(), self.posterior.module.kept, KEPT)

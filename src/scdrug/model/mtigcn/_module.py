@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ...nn._bipartite import BipartiteEncoder, BipartiteGraph
 from ...nn._correlation import CorrelationDecoder
+from .._arrays import Array
+from .._schema import Declared, Four, LinesState, Never, Part, Share, Size
 from ._settings import Settings
 
 
@@ -59,6 +61,39 @@ class NetConfig:
     def from_json(cls, stored: Mapping[str, Any]) -> NetConfig:
         """Rebuild what :meth:`to_json` returned."""
         return cls(**{**stored, "tasks": tuple(stored["tasks"])})
+
+
+class NetPart(Part):
+    """:class:`NetConfig` in a model file."""
+
+    n_line_features: Size
+    n_drug_features: Size
+    n_genes: Size
+    hidden: Size
+    width: Size
+    alpha: float
+    norm: bool
+    dropout: Share
+    tasks: list[Literal["classification", "regression", "similarity"]]
+    gamma: float
+    regression_scale: float
+    tie_similarity_heads: bool
+
+
+class ModulePart(Part):
+    """:class:`MTIGCNModule` in a model file."""
+
+    net: NetPart | None
+    arrays: Declared
+
+
+class MTIGCNState(LinesState):
+    """What the model keeps beside its arrays."""
+
+    module: ModulePart
+    network_shares: Four[Share] | Never
+    sensitivity_slopes: Four[Four[float]] | Never
+    lower_is_sensitive: bool
 
 
 class Codes(NamedTuple):
@@ -167,5 +202,28 @@ class MTIGCNModule(nn.Module):
     def from_json(cls, stored: Mapping[str, Any]) -> MTIGCNModule:
         """A module of the same sizes, to load weights into."""
         module = cls(None if stored["net"] is None else MTIGCNNet(NetConfig.from_json(stored["net"])))
-        module.keep(**{name: np.zeros(shape, dtype=dtype) for name, (shape, dtype) in stored["arrays"].items()})
+        for name, (shape, dtype) in stored["arrays"].items():  # without memory: loading puts the arrays in their place
+            module.register_buffer(name, torch.empty(shape, dtype=getattr(torch, dtype), device="meta"))
+            module.kept.append(name)
         return module
+
+
+_BY_DRUG, _BY_LINE = Array(("drugs",)), Array(("lines",))
+_NEW = {
+    "effect": Array(("usable drugs",)), "intercept": Array(()), "line": _BY_LINE, "residual": Array(("usable drugs", "lines")),
+    "alpha": Array(("lines", "usable drugs")), "line_alpha": _BY_LINE, "line_intercept": Array(()),
+}  # fmt: skip
+#: Arrays beside the network. Which of them there are, the settings decide.
+KEPT = {
+    "mean": _BY_DRUG, "scale": _BY_DRUG, "scale_of_drug": _BY_DRUG, "drug_means": _BY_DRUG, "thresholds": _BY_DRUG,
+    "known_lines": Array(("lines",), "uint8"), "known_drugs": Array(("drugs",), "uint8"),
+    "usable": Array(("drugs",), "uint8"), "lines": Array(("lines", "genes")),
+    "feature_fingerprints": Array(("usable drugs", "bits"), "uint8"), "feature_minimol": Array(("usable drugs", "features")),
+    "feature_table": Array(("usable drugs", "entries"), "uint8"),
+    "gene_mean": Array(("genes",)), "gene_scale": Array(("genes",)), "loadings": Array(("genes", "factors")),
+    "line_codes": Array(("lines", "width")), "drug_codes": Array(("drugs", "width")),
+    **{f"{name}_alpha": Array(("lines", "drugs")) for name in ("response", "squashed")},
+    **{f"{name}_fitted": Array(("lines", "drugs")) for name in ("response", "squashed")},
+    **{f"{name}_intercept": _BY_DRUG for name in ("response", "squashed")},
+    **{f"{name}_drug_{part}": array for name in ("response", "squashed") for part, array in _NEW.items()},
+}  # fmt: skip

@@ -13,13 +13,14 @@ import torch
 from ..._arguments import checked
 from ..._constants import KEYS
 from ...pp._domains import BULK, CELLS
+from .._arrays import Array, check_positions
 from .._card import MethodCard
 from .._network import NetworkModel
 from ._activity import ActivityMixin
 from ._cells import check_domains, take_rows
 from ._fit import TrainingMixin
 from ._inputs import read_pathways
-from ._module import PathwayModule, Sizes
+from ._module import PathwayModule, PathwayState, Sizes
 from ._settings import resolve_settings
 
 if TYPE_CHECKING:
@@ -272,6 +273,8 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
 
     # ------------------------------------------------------------------ files
 
+    _state_schema = PathwayState
+
     def _state(self) -> dict[str, Any]:
         table = self.pathway_table_
         return {
@@ -288,3 +291,16 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         self.pathways_ = list(state["pathways"])
         if state["table"] is not None:
             self.pathway_table_ = pd.DataFrame(state["table"], index=pd.Index(self.pathways_, name="pathway"))
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        sizes = self.module.sizes
+        if (sizes.n_panel, sizes.n_drugs) != (len(self.genes), len(self.drugs)):
+            raise ValueError(
+                f"`sizes` has {sizes.n_panel} genes and {sizes.n_drugs} drugs, the reference {len(self.genes)} and "
+                f"{len(self.drugs)}"
+            )
+        return super()._wanted_arrays()
+
+    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        check_positions("genes", arrays["genes"], len(self.genes))
+        super()._load_module_arrays(arrays)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ...nn import MLP, MaskedLinear
+from .._schema import Count, Name, Part, Share, Size, Widths
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,34 @@ class Sizes:
     def from_json(cls, stored: dict[str, Any]) -> Sizes:
         """Rebuild what :meth:`to_json` returned."""
         return cls(**{**stored, "n_head": tuple(stored["n_head"])})
+
+
+class SizesPart(Part):
+    """:class:`Sizes` in a model file."""
+
+    n_panel: Size
+    n_genes: Size
+    n_latent: Size
+    n_drugs: Size
+    n_hidden: Size
+    n_head: Widths
+    dropout: Share
+    norm: Literal["batch", "layer", "none"]
+    private: bool
+    shared: bool
+    pathways: bool
+    relu: bool
+    linear: bool
+
+
+class PathwayState(Part):
+    """What the model keeps beside its arrays."""
+
+    sizes: SizesPart
+    domain: Literal["bulk", "cells"]
+    n_cells: Count
+    pathways: list[Name]
+    table: dict[str, list[Any]] | None
 
 
 class Reconstruction(NamedTuple):

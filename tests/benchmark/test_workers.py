@@ -1,0 +1,83 @@
+"""Processes of a parallel run end with the run, whatever ended it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc")
+
+#: Workers that would go on for two minutes; nothing heavy is loaded.
+PLAIN = """
+import os, sys, time
+from joblib import Parallel, delayed
+from scdrug.benchmark._workers import end_with
+
+def work(number):
+    open(f"{sys.argv[1]}/{os.getpid()}.pid", "w").close()
+    time.sleep(120)
+
+if __name__ == "__main__":
+    Parallel(n_jobs=2, initializer=end_with, initargs=(os.getpid(),))(delayed(work)(n) for n in range(4))
+"""
+#: The same in a benchmark.
+BENCHMARK = """
+import os, sys, time
+from scdrug import datasets
+from scdrug.benchmark import ModelSpec, make_splits, run
+from scdrug.model import AdditiveMean
+
+class Slow(AdditiveMean):
+    def _fit(self, expression, response):
+        open(f"{sys.argv[1]}/{os.getpid()}.pid", "w").close()
+        time.sleep(120)
+        return super()._fit(expression, response)
+
+if __name__ == "__main__":
+    screen = datasets.toy(n_lines=40)
+    splits = make_splits(screen, "line", n_folds=4)
+    run(screen, splits, ModelSpec("slow", Slow), out=sys.argv[1] + "/out", n_jobs=2, progress=False)
+"""
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "program", [PLAIN, pytest.param(BENCHMARK, marks=pytest.mark.slow)], ids=["plain", "benchmark"]
+)
+def test_no_worker_outlives_its_run(program: str, number: signal.Signals, tmp_path) -> None:
+    (tmp_path / "program.py").write_text(program.replace("sys.argv[1]", repr(str(tmp_path))))
+    with (tmp_path / "log").open("w") as log:
+        run = subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        started = _until(lambda: len(list(tmp_path.glob("*.pid"))) == 2 or run.poll() is not None, 300)
+        assert started and run.poll() is None, (tmp_path / "log").read_text()
+        workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+        assert all(map(_is_alive, workers))
+        run.send_signal(number)
+        assert _until(lambda: not any(map(_is_alive, workers)), 15)
+        assert _until(lambda: run.poll() is not None, 15)
+    finally:
+        run.kill()
+        for path in tmp_path.glob("*.pid"):
+            if _is_alive(int(path.stem)):
+                os.kill(int(path.stem), signal.SIGKILL)

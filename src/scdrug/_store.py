@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ._validate import examples
-
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -110,14 +108,15 @@ def reserve(
         return
     part, key = foreign[0]
     where = ", ".join(f"`adata.{part}[{key!r}]`" for part, key in foreign)
-    other = f"Choose another key with `{argument}=`, or remove it" if argument else "Rename or remove it"
+    other = f"Choose another `{argument}`, or remove it" if argument else "Rename or remove it"
     lost = (
-        f" Results lose what says so where `uns` is dropped, as by anndata.concat without `uns_merge='first'`."
+        " Results lose what says that they are scdrug's where `uns` is dropped, as by anndata.concat without "
+        "`uns_merge='first'`."
         if part in ("obs", "obsm") and report not in adata.uns
         else ""
     )
     raise ValueError(
-        f"{where} would be lost: nothing in `adata.uns[{report!r}]` says that {function} stored it. {other} first "
+        f"{where} holds something that {function} did not make: it would be lost. {other} first "
         f"(`del adata.{part}[{key!r}]`).{lost}"
     )
 
@@ -215,8 +214,3 @@ def _holds(adata: AnnData, place: Place) -> bool:
 def _remove(adata: AnnData, place: Place) -> None:
     if _holds(adata, place):
         del _part(adata, place)[place[1]]
-
-
-def describe(places: Iterable[Place]) -> str:
-    """Quote places for a message."""
-    return examples(f"adata.{part}[{key!r}]" for part, key in places)

@@ -67,9 +67,7 @@ class PredictedResponse:
         return cls(
             ids=ids,
             response=response,
-            percentile=calibration.percentile(
-                response, columns, lower_is_sensitive=model.reference.lower_is_sensitive
-            ),
+            percentile=calibration.percentile(response, columns, lower_is_sensitive=model.reference.lower_is_sensitive),
             reliability=np.asarray(reliability, dtype=np.float32),
             provenance=model.provenance(
                 drugs=_drug_table(model, ids).assign(half_width=half_width),
@@ -88,9 +86,7 @@ class PredictedResponse:
         percentile_key, reliability_key = derived_keys(key)
         values: dict[Place, Any] = {
             ("obsm", key): self.table(adata.obs_names),
-            ("obsm", percentile_key): pd.DataFrame(
-                self.percentile, index=adata.obs_names, columns=pd.Index(self.ids)
-            ),
+            ("obsm", percentile_key): pd.DataFrame(self.percentile, index=adata.obs_names, columns=pd.Index(self.ids)),
             ("obs", reliability_key): self.reliability,
             ("uns", key): self.provenance,
         }

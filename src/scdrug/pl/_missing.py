@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from .._constants import KEYS
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..tl._missing import rank_missing
+from ..tl._stored import read_response
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, arrows, despine, new_axes, shorten
 
 if TYPE_CHECKING:
@@ -81,11 +83,12 @@ def missing_pairs(
         raise ValueError(f"{drug!r} stands for {len(ids)} drugs: {examples(ids)}. Name one of these ids.")
     if table.empty:
         raise ValueError(f"{drug!r} was tested in all lines of the screen, so nothing is missing.")
-    stored = adata.uns[key]
-    lower = str(stored.get("direction", "")).startswith("lower")
+    predicted, stored = read_response(adata, key)
+    lower = not str(stored["direction"]).lower().startswith("higher")
     measured = adata.obsm[response_key][ids[0]]
-    known = adata.obsm[key].loc[measured.notna().to_numpy(), ids[0]].to_numpy(dtype=float)
-    measured_lower = str(adata.uns["response"]["direction"]).startswith("lower")
+    known = predicted.loc[measured.notna().to_numpy(), ids[0]].to_numpy(dtype=float)
+    stated = adata.uns.get(KEYS.RESPONSE)
+    measured_lower = not (isinstance(stated, Mapping) and str(stated.get("direction")).lower().startswith("higher"))
     ax = new_axes(ax, figsize or (4.2, 1.3 + _ROW_HEIGHT * len(table)))
     rows = np.arange(len(table), 0, -1)
     ax.hlines(rows, known.min(), known.max(), color="#eeeeee", linewidth=0.8, zorder=0)

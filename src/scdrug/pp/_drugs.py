@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
+from .._store import writable
 from .._validate import check_choice, check_key, examples, nearest
 from ._molecules import FEATURES, canonical_smiles, featurize_smiles
 
@@ -103,7 +104,7 @@ def featurize_drugs(
             f"{examples(drugs[smiles_column], 3)}."
         )
 
-    adata = adata.copy() if copy else adata
+    adata = writable(adata, copy=copy)
     # a new table, because the old one may be shared with another object
     adata.uns[KEYS.DRUGS] = drugs.assign(canonical_smiles=canonical, smiles_status=status)
     stored = adata.uns.get("drug_features", {})

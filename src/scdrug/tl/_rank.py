@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from .._constants import KEYS
+from .._store import reserve, store
 from .._validate import check_choice, examples, plain
 from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES
-from ._stored import Predictions, check_use, is_ranking, read_predictions
+from ._stored import Predictions, check_use, is_drug_ranking, read_predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -138,8 +139,8 @@ def rank_drugs(
     check_choice("method", method, ("auto", "t-test", "wilcoxon"))
     if min_cells < 2:
         raise ValueError(f"`min_cells` must be at least 2, or there is no variance; found {min_cells}.")
+    reserve(adata, [("uns", key_added)], report=key_added, recognise=is_drug_ranking, function="scdrug.tl.rank_drugs")
     predictions = read_predictions(adata, key)
-    _check_key_added(adata, key_added)
     design = read_design(adata, groupby, groups, reference, sample_key)
     design = design.leave_out_small(min_cells)
     method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
@@ -164,19 +165,9 @@ def rank_drugs(
         "score": _SCORE,
         "note": _NOTES["cells" if sample_key is None else "samples"],
     }
-    if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
-    # assigning the whole of `uns` also makes a view an object of its own, which writing a single key does with a warning
-    adata.uns = {**adata.uns, key_added: {"params": plain(params), "table": table}}
+    report = {"params": plain(params), "table": table}
+    adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
-
-
-def _check_key_added(adata: AnnData, key_added: str) -> None:
-    if key_added in adata.uns and not is_ranking(adata.uns[key_added]):
-        raise ValueError(
-            f"`adata.uns[{key_added!r}]` holds something that scdrug.tl.rank_drugs did not make. Choose another "
-            "`key_added`, or delete it first."
-        )
 
 
 def _warn(table: pd.DataFrame, predictions: Predictions, design: Design) -> None:

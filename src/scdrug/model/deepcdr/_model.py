@@ -205,9 +205,8 @@ class DeepCDR(TrainingMixin, NetworkModel):
         UserWarning
             If a modality does not cover all lines; the message counts them.
         """
-        adata, keys = join_modalities(mdata, rna, modalities)
+        adata, _ = join_modalities(mdata, rna, modalities)
         cls.setup_anndata(adata, layer=layer, response_key=response_key)
-        adata.uns[MODALITIES] = keys
 
     @staticmethod
     def join_modalities(mdata: Any, *, rna: str = "rna", modalities: Sequence[str] | None = None) -> AnnData:

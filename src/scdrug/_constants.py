@@ -31,6 +31,17 @@ class _Keys(NamedTuple):
 
 KEYS = _Keys()
 
+
+def derived_keys(key: str) -> tuple[str, str]:
+    """Return the keys of percentile (`obsm`) and reliability (`obs`) of the predictions stored under `key`."""
+    if key == KEYS.PREDICTED:
+        return KEYS.PERCENTILE, KEYS.RELIABILITY
+    return f"{key}_percentile", f"{key}_reliability"
+
+
+#: Median reliability below which no ranking should be read.
+MIN_RELIABILITY = 0.05
+
 #: Expression scales that scdrug tells apart.
 SCALES = ("counts", "linear", "log", "scaled")
 

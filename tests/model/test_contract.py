@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from scdrug import datasets, model, pp, tl
+from scdrug import datasets, get, model, pp, tl
 
 MODELS = {
     "AdditiveMean": (model.AdditiveMean, {}),
@@ -262,6 +262,53 @@ def test_results_are_stored_only_when_asked(trained, reference: ad.AnnData) -> N
     assert adata.uns["mine"]["direction"] == trained.reference.response["direction"]
 
 
+def test_both_ways_of_predicting_store_one_schema(trained, reference: ad.AnnData, cells: ad.AnnData) -> None:
+    lines, both = reference.copy(), cells.copy()
+    table = trained.predict(lines)
+    tl.predict_response(both, trained)
+    for adata in (lines, both):
+        assert {"predicted_response", "response_percentile"} <= set(adata.obsm)
+        assert list(adata.obsm["response_percentile"].columns) == list(table.columns)
+        assert adata.obsm["response_percentile"].to_numpy().min() >= 0
+        assert adata.obsm["response_percentile"].to_numpy().max() <= 1
+        assert adata.obs["response_reliability"].between(0, 1).all()
+    assert set(lines.uns["predicted_response"]) == set(both.uns["predicted_response"])
+    assert {"model", "unit", "direction", "gene_coverage", "drugs", "half_width", "interval_level", "verdict"} <= set(
+        lines.uns["predicted_response"]
+    )
+    lines.obs["half"] = np.where(np.arange(lines.n_obs) % 2, "odd", "even")
+    tl.rank_drugs(lines, "half")
+    assert len(get.rank_drugs_df(lines, "odd")) == table.shape[1]
+    pd.testing.assert_frame_equal(get.response_df(lines), table)
+    assert list(get.drugs_df(lines).index) == list(table.columns)
+
+
+def test_percentiles_of_lines_follow_their_predictions(trained, reference: ad.AnnData) -> None:
+    lines = reference.copy()
+    trained.predict(lines)
+    sign = -1 if trained.reference.lower_is_sensitive else 1
+    drug = trained.drugs.index[0]
+    order = np.argsort(sign * lines.obsm["predicted_response"][drug].to_numpy(), kind="stable")
+    assert (np.diff(lines.obsm["response_percentile"][drug].to_numpy()[order]) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["counts", "log1p", "log2 CPM", "z-scores", "one cell"])
+def test_data_on_another_scale_are_refused_with_what_to_call(kind: str, trained, cells: ad.AnnData) -> None:
+    adata = cells.copy()
+    counts = adata.X.toarray()
+    cpm = np.log2(counts / counts.sum(axis=1, keepdims=True) * 1e6 + 1)
+    if kind == "one cell":
+        adata = adata[:1].copy()
+    elif kind != "counts":
+        logs = np.log1p(counts)
+        z = (logs - logs.mean(axis=0)) / np.maximum(logs.std(axis=0), 1e-6)
+        adata.X = {"log1p": logs, "log2 CPM": cpm, "z-scores": z}[kind].astype(np.float32)
+    with pytest.raises(ValueError, match=r"not on the scale.*scdrug\.tl\.predict_response\(adata, model\)"):
+        trained.predict(adata)
+    assert "predicted_response" not in adata.obsm
+    assert "predicted_response" not in adata.uns
+
+
 def test_prediction_of_cells_registers_nothing_with_scvi(trained, cells: ad.AnnData) -> None:
     adata = cells.copy()
     tl.predict_response(adata, trained)
@@ -439,3 +486,37 @@ def test_harmonized_cells_can_be_predicted_in_two_steps(reference: ad.AnnData, c
     tl.predict_response(one, trained)
     two = trained.predict(pp.harmonize(cells, trained.profile), key_added=None)
     np.testing.assert_allclose(two, one.obsm["predicted_response"], atol=2e-3)
+
+
+@pytest.mark.parametrize("n_lines", [12, 20, 60])
+def test_held_out_lines_are_on_the_scale_of_small_references(n_lines: int) -> None:
+    everything = datasets.toy(n_lines=n_lines + 40)
+    reference, others = everything[:n_lines].copy(), everything[n_lines:].copy()
+    model.KernelRidge.setup_anndata(reference)
+    trained = model.KernelRidge(reference)
+    trained.train()
+    assert trained.predict(others, key_added=None).shape[0] == others.n_obs
+    for line in range(0, others.n_obs, 5):
+        trained.predict(others[line : line + 1].copy(), key_added=None)
+
+
+def test_real_lines_are_on_the_scale_and_real_cells_are_not(shared_data) -> None:
+    trained = model.load_pretrained("gdsc2-ridge")
+    lines = datasets.gdsc(release="GDSC1", path=shared_data / "gdsc")[:200].copy()
+    trained.predict(lines, drugs=["Trametinib"])
+    assert lines.uns["predicted_response"]["verdict"] == "ok"
+    for line in range(0, 200, 10):
+        trained.predict(lines[line : line + 1].copy(), drugs=["Trametinib"], key_added=None)
+    few_genes = lines[:, ::3].copy()
+    trained.predict(few_genes, drugs=["Trametinib"], key_added=None)
+    cells = datasets.sc_mixology(path=shared_data / "sc" / "sc_mixology")[::6].copy()
+    placed = pp.harmonize(cells, trained.profile)
+    trained.predict(placed, drugs=["Trametinib"], key_added=None)
+    trained.predict(placed[:1].copy(), drugs=["Trametinib"], key_added=None)
+    counts = cells.X.toarray() if sp.issparse(cells.X) else np.asarray(cells.X)
+    logs = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    scaled = (logs - logs.mean(axis=0)) / np.maximum(logs.std(axis=0), 1e-6)
+    for values in (counts, logs, logs / np.log(2), scaled):
+        other = ad.AnnData(values.astype(np.float32), var=cells.var[[]])
+        with pytest.raises(ValueError, match="not on the scale"):
+            trained.predict(other, drugs=["Trametinib"])

@@ -130,6 +130,7 @@ def test_cells_without_information_move_nobody(kind: str, trained, cells: ad.Ann
     n = cells.n_obs
     np.testing.assert_allclose(found.obsm["response_percentile"][:n], alone.obsm["response_percentile"], atol=1e-5)
     assert found.obsm["predicted_response"][n:].isna().all(axis=None)
+    assert found.obsm["response_percentile"][n:].isna().all(axis=None)
     assert (found.obs["response_reliability"][n:] == 0).all()
     assert "60 of 180 cells" in said
     assert found.uns["predicted_response"]["n_uninformative"] == 60

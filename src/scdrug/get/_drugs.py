@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from .._arguments import checked
@@ -49,5 +48,4 @@ def drugs_df(adata: AnnData, *, key: str = KEYS.PREDICTED) -> pd.DataFrame:
     'Trametinib'
     """
     predictions = read_predictions(adata, key)
-    half_width = np.asarray(predictions.provenance.get("half_width", np.nan), dtype=float)
-    return predictions.drugs.assign(half_width=half_width)
+    return predictions.drugs.assign(half_width=predictions.half_width)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._labels import Label, select_groups
-from .._validate import check_choice, check_key
+from .._validate import check_choice
 from ..tl._perturbed import stored
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def expression_df(
     >>> scdrug.get.expression_df(adata, tidy=True)["shift"].tolist()
     [0.5, -1.0]
     """
-    found = stored(adata, key, function="predict_expression")
+    found = stored(adata, key, function="predict_expression", tables={"table": ("group", "drug"), "shift": ()})
     table = found["table"]
     wanted = select_groups(groups, list(dict.fromkeys(table["group"])), where=f"adata.uns[{key!r}]")
     rows = table["group"].isin(wanted).to_numpy()
@@ -114,9 +114,6 @@ def perturbation_df(adata: AnnData, of: str, *, key: str | None = None) -> pd.Da
     0.7
     """
     check_choice("of", of, tuple(_TABLES))
-    found = stored(adata, _TABLES[of] if key is None else key, function=of)
-    if isinstance(found, pd.DataFrame):
-        return found.copy()
-    name = "pairs" if of == "gene_interactions" else "table"
-    check_key(dict(found), name, where=f"adata.uns[{key or _TABLES[of]!r}]")
-    return found[name].copy()
+    name = {"gene_interactions": "pairs", "enrich_interactions": "", "compare_responders": ""}.get(of, "table")
+    found = stored(adata, _TABLES[of] if key is None else key, function=of, tables={name: ()})
+    return (found[name] if name else found).copy()

@@ -44,7 +44,9 @@ def _rank_in_quantiles(values, quantiles):  # pragma: no cover - compiled
     for i in numba.prange(n_rows):
         for j in range(n_columns):
             value, steps = values[i, j], quantiles[j]
-            if value < steps[0]:
+            if np.isnan(value):  # not predicted
+                out[i, j] = np.nan
+            elif value < steps[0]:
                 out[i, j] = 0.0
             elif value > steps[last]:
                 out[i, j] = 1.0
@@ -157,7 +159,7 @@ class Calibration:
         return cls(quantiles.astype(np.float32), half_width.astype(np.float32), float(level), held_out)
 
     def percentile(self, predicted: np.ndarray, columns: np.ndarray, *, lower_is_sensitive: bool) -> np.ndarray:
-        """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32)."""
+        """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32); NaN stays NaN."""
         quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)
         rank = _rank_in_quantiles(np.ascontiguousarray(predicted, dtype=np.float32), quantiles)
         return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,17 +15,27 @@ from .. import __version__
 from .._arguments import checked
 from .._constants import KEYS
 from .._validate import plain, unique_slugs
+from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
 from ..pp._match_cells import match_cells
-from ..pp._rows import iter_row_blocks
+from ..pp._rows import iter_row_blocks, sample_rows
 from ._data import DRUG_COLUMNS, ReferenceInfo
+from ._results import PredictedResponse, reserve_predictions, verdict_on_lines
 from ._unseen import JoinedModel, choose_drugs
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ..pp._genes import GeneMatch
     from ..pp._profile import ReferenceProfile
     from ._base import DrugResponseModel
+
+
+#: Root mean square distance of a cohort's mean from the reference's, in standard deviations of lines, that is still its scale.
+_FARTHEST = 2.0
+#: Samples below which that distance may be their own, and the distance of quantile functions that they must exceed as well.
+_FEW = 10
+_FARTHEST_FEW = 0.5
 
 
 class PredictionMixin(ABC):
@@ -100,7 +111,7 @@ class PredictionMixin(ABC):
     ) -> pd.DataFrame:
         """Predict responses of samples that are on the reference's expression scale.
 
-        Cells must be harmonized first: :func:`scdrug.tl.predict_response` does both in one pass.
+        Cells must be harmonized first: :func:`scdrug.tl.predict_response` does both in one pass, and stores the same.
 
         Parameters
         ----------
@@ -116,39 +127,95 @@ class PredictionMixin(ABC):
         min_coverage
             Least share of the model's genes that must be measured; the others get their expected value.
         key_added
-            Key of `obsm` to store the predictions under; ``None`` stores nothing.
+            Key of the predictions; ``None`` stores nothing. With another than the default, the other results are stored
+            under ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``.
 
         Returns
         -------
-        Samples × drug ids, in the unit of the reference's response.
+        Samples × drug ids, in the unit of the reference's response. Unless `key_added` is `None`, they are also stored in
+        `adata`, with all that :func:`scdrug.tl.predict_response` stores: percentiles, reliability and provenance.
 
         Raises
         ------
         RuntimeError
             If the model was not trained.
         ValueError
-            If too few genes are measured or values are not finite.
+            If too few genes are measured, values are not finite or not on the reference's scale (counts, logarithms of single
+            cells, values centred by gene), or `key_added` is taken by something that scdrug did not store or cannot be
+            written to a file.
         KeyError
             If a drug is not known; the nearest names are offered.
+
+        Warns
+        -----
+        UserWarning
+            If no drug can be ranked for these samples.
+
+        Notes
+        -----
+        Reliability is gene coverage × typicality. Samples that are on the reference's scale resemble it as its own lines do,
+        so that similarity, the third factor for cells, is left out.
+
+        Samples are taken to be on the scale if the mean of each gene over them lies, in the root mean square over genes, within
+        two standard deviations of the reference's lines. Single lines lie within 1.6, harmonized cohorts of cells within 0.8,
+        logarithms and z-scores of single cells beyond 2.3. Fewer than ten samples are refused only if their values are
+        distributed otherwise, too.
         """
         self._check_if_trained(warn=False)
+        own = adata is None
         if adata is None:
-            expression, _ = self._training_arrays()
+            self._training_arrays()
             adata, layer = self.adata, self._setup_arg("layer")
+        check_cells(adata)
+        if key_added is not None:
+            reserve_predictions(adata, key_added)
         model, ids, columns = self.select_drugs(drugs)
         match = match_cells(adata, self.genes, layer=layer, min_coverage=min_coverage)
+        if not own:
+            self._check_on_scale(adata, match, layer)
         fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
-        values = np.empty((adata.n_obs, len(ids)), dtype=np.float32)
+        values, typicality = np.empty((adata.n_obs, len(ids)), dtype=np.float32), np.empty(adata.n_obs)
         names = np.asarray(adata.obs_names.astype(str), dtype=object)
         inputs = model._sample_inputs(adata)
         for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=batch_size):
             extra = () if inputs is None else (inputs[rows],)
-            values[rows] = model._predict_rows(fitted.transform(block).values, columns, names[rows], *extra)
-        table = pd.DataFrame(values, index=adata.obs_names, columns=pd.Index(ids))
+            placed = fitted.transform(block)
+            values[rows] = model._predict_rows(placed.values, columns, names[rows], *extra)
+            typicality[rows] = placed.typicality
+        reliability = fitted.coverage * np.clip(typicality, 0, 1)
+        verdict = verdict_on_lines(reliability, fitted.coverage)
+        results = PredictedResponse.of(
+            model,
+            ids,
+            columns,
+            values,
+            reliability,
+            gene_coverage=fitted.coverage,
+            harmonization=fitted.summary(),
+            verdict=verdict,
+        )
         if key_added is not None:
-            adata.obsm[key_added] = table
-            adata.uns[key_added] = self.provenance(coverage=match.coverage)
-        return table
+            if verdict != "ok":
+                warnings.warn(verdict, UserWarning, stacklevel=2)
+            results.store(adata, key_added)
+        return results.table(adata.obs_names)
+
+    def _check_on_scale(self, adata: AnnData, match: GeneMatch, layer: str | None) -> None:
+        """Raise unless expression is on the scale that the model was trained on."""
+        measured = match.columns >= 0
+        rows = sample_rows(adata, layer=layer)[:, match.columns[measured]].toarray()
+        departure, distance = self.profile.departure(rows, measured)
+        n_lines = max(self.reference.n_lines, 5)
+        limit = _FARTHEST * np.sqrt((n_lines + 1) / (n_lines - 3))  # deviations over few lines are uncertain
+        if departure <= limit or (len(rows) < _FEW and distance <= _FARTHEST_FEW):
+            return
+        raise ValueError(
+            f"`{'adata.X' if layer is None else f'adata.layers[{layer!r}]'}` is not on the scale that {type(self).__name__} was "
+            f"trained on ({self.reference.expression_scale} expression of {self.reference.n_lines} lines): genes lie {departure:.1f} "
+            f"standard deviations of the lines from the lines' mean, and more than {limit:.1f} is not believed. Cells, counts and "
+            "profiles of other platforms are predicted by `scdrug.tl.predict_response(adata, model)`, which brings them onto the "
+            "scale first and stores the same; or call `model.predict(scdrug.pp.harmonize(adata, model.profile))`."
+        )
 
     # ------------------------------------------------------------------ drugs
 

@@ -55,7 +55,13 @@ def gene_interactions(
     >>> scdrug.pl.gene_interactions(adata).get_yticklabels()[0].get_text()
     'EGFR – KRAS'
     """
-    found = stored(adata, key, function="gene_interactions")
+    found = stored(
+        adata,
+        key,
+        function="gene_interactions",
+        entries=("name",),
+        tables={"pairs": ("gene_a", "gene_b", "attention", "in_prior")},
+    )
     pairs = found["pairs"].head(n_pairs)
     ax = new_axes(ax, figsize or (4.2, 0.19 * len(pairs) + 1.1))
     y = np.arange(len(pairs))
@@ -107,7 +113,9 @@ def enrich_interactions(
     >>> scdrug.pl.enrich_interactions(adata).get_yticklabels()[0].get_text()
     'Mitosis (4/9)'
     """
-    table = stored(adata, key, function="enrich_interactions").head(n_sets)
+    table = stored(
+        adata, key, function="enrich_interactions", tables={"": ("n_set", "n_overlap", "p_value", "fdr")}
+    ).head(n_sets)
     labels = [
         f"{shorten(str(name), 44)} ({int(k)}/{int(n)})"
         for name, k, n in zip(table.index, table["n_overlap"], table["n_set"])

@@ -12,6 +12,7 @@ from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..pp._measures import lower_is_sensitive
 from ..tl._missing import rank_missing
+from ..tl._stored import read_response
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, arrows, despine, new_axes, shorten
 
 if TYPE_CHECKING:
@@ -84,10 +85,10 @@ def missing_pairs(
         raise ValueError(f"{drug!r} stands for {len(ids)} drugs: {examples(ids)}. Name one of these ids.")
     if table.empty:
         raise ValueError(f"{drug!r} was tested in all lines of the screen, so nothing is missing.")
-    stored = adata.uns[key]
-    lower = str(stored.get("direction", "")).startswith("lower")
+    predicted, stored = read_response(adata, key)
+    lower = not str(stored["direction"]).lower().startswith("higher")
     measured = adata.obsm[response_key][ids[0]]
-    known = adata.obsm[key].loc[measured.notna().to_numpy(), ids[0]].to_numpy(dtype=float)
+    known = predicted.loc[measured.notna().to_numpy(), ids[0]].to_numpy(dtype=float)
     measured_lower = lower_is_sensitive(adata.uns)
     ax = new_axes(ax, figsize or (4.2, 1.3 + _ROW_HEIGHT * len(table)))
     rows = np.arange(len(table), 0, -1)

@@ -71,7 +71,7 @@ def predict_expression(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['a', 'b']
     """
-    found = stored(adata, key, function="predict_expression")
+    found = stored(adata, key, function="predict_expression", tables={"table": ("group", "drug", "name"), "shift": ()})
     table = found["table"]
     drugs = list(dict.fromkeys(table["drug"]))
     if drug is None and len(drugs) > 1:
@@ -138,7 +138,8 @@ def perturbed_markers(
     >>> scdrug.pl.perturbed_markers(adata).get_title(loc="left")
     'shift expression, Drug'
     """
-    found = stored(adata, key, function="perturbed_markers")
+    columns = ("difference", "p_value", "fdr")
+    found = stored(adata, key, function="perturbed_markers", entries=("name", "params"), tables={"table": columns})
     table = found["table"]
     ax = new_axes(ax, figsize)
     y = -np.log10(np.maximum(table["p_value"], 1e-300))
@@ -191,7 +192,7 @@ def perturbation_distance(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['distance', 'without both']
     """
-    table = stored(adata, key, function="perturbation_distance")["table"]
+    table = stored(adata, key, function="perturbation_distance", tables={"table": ("auroc",)})["table"]
     names = {"raw": "distance", "drug mean": "without drug means", "line mean": "without line means",
              "both": "without both", "drug mean alone": "drug mean of responses alone"}  # fmt: skip
     colors = [OTHER if name == "drug mean alone" else SENSITIVE for name in table.index]
@@ -242,7 +243,8 @@ def mechanism_similarity(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['X', 'Z', 'Y']
     """
-    found = stored(adata, key, function="mechanism_similarity")
+    tables = {"drugs": ("name", "class"), "similarity": (), "table": ("difference", "p_value")}
+    found = stored(adata, key, function="mechanism_similarity", tables=tables)
     drugs = found["drugs"].sort_values(["class", "name"], kind="stable")
     values = found["similarity"].loc[drugs.index, drugs.index].to_numpy(copy=True)
     np.fill_diagonal(values, np.nan)

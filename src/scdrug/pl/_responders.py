@@ -51,7 +51,9 @@ def compare_responders(
     >>> scdrug.pl.compare_responders(adata).get_yticklabels()[0].get_text()
     'X (12 vs 20)'
     """
-    table = stored(adata, key, function="compare_responders").sort_values("auroc", ascending=False, kind="stable")
+    columns = ("name", "n_responders", "n_others", "auroc", "fdr")
+    table = stored(adata, key, function="compare_responders", tables={"": columns})
+    table = table.sort_values("auroc", ascending=False, kind="stable")
     ax = new_axes(ax, figsize or (4.6, 0.24 * len(table) + 1.0))
     names = [
         f"{shorten(str(name))} ({int(a)} vs {int(b)})"

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._arguments import checked
+from .._store import holds, reserve, store
 from .._validate import check_choice, plain
 from ._attention_training import AttentionClusters, AttentionSettings, CellInput, cluster_with_attention
 from ._checks import check_cells
@@ -127,6 +128,13 @@ def cluster_attention(
     (80, 16)
     """
     check_cells(adata)
+    reserve(
+        adata,
+        [("obs", key_added), ("obsm", f"X_{key_added}"), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("params", "silhouette", "loss"),
+        function="scdrug.pp.cluster_attention",
+    )
     settings = AttentionSettings(
         n_latent=n_latent,
         n_heads=n_heads,
@@ -141,12 +149,7 @@ def cluster_attention(
     result, points = attention_clusters(
         adata, settings, layer=layer, scale=scale, likelihood=likelihood, n_top_genes=n_top_genes
     )
-    adata = adata.copy() if copy else adata
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    adata.obs[key_added] = pd.Categorical([str(k) for k in result.labels])
-    adata.obsm[f"X_{key_added}"] = result.latent
-    adata.uns[key_added] = plain(
+    report = plain(
         {
             "params": {**asdict(settings), "likelihood": likelihood, "n_top_genes": n_top_genes, "layer": layer},
             "silhouette": silhouette(result.latent, result.labels, seed=seed)[0],
@@ -154,6 +157,12 @@ def cluster_attention(
             "loss": {phase: np.array(losses) for phase, losses in result.history.items()},
         }
     )
+    values = {
+        ("obs", key_added): pd.Categorical([str(k) for k in result.labels]),
+        ("obsm", f"X_{key_added}"): result.latent,
+        ("uns", key_added): report,
+    }
+    adata = store(adata, values, report=key_added, copy=copy)
     return adata if copy else None
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._store import writable
 from .._validate import check_choice, check_key, examples, nearest
 from ._drug_names import drug_names, find_compounds, simple_drug
 from ._molecules import FEATURES, SMILES_STATUS, UNUSABLE, canonical_smiles, featurize_smiles
@@ -115,7 +116,7 @@ def featurize_drugs(
             f"{examples(drugs[smiles_column], 3)}."
         )
 
-    adata = adata.copy() if copy else adata
+    adata = writable(adata, copy=copy)
     entry = {
         "features": values,
         "drug_ids": ids[usable].astype(str),

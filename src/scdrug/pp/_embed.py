@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._arguments import checked
+from .._store import reserve, store
 from .._validate import check_choice, plain
 from ._checks import check_cells
 from ._embed_common import cached, file_hash, fingerprint
@@ -145,23 +147,45 @@ def embed_cells(
         "seed": seed, "cache": cache,
     }  # fmt: skip
     _check_settings(settings_)
+    if isinstance(model, str):
+        check_choice("model", model, tuple(ENCODERS))
+    key = key_added if key_added is not None else _default_key(model)
+    _reserve(adata, key)
     if not isinstance(model, str):
         values, described = _embed_with_object(adata, model)
+    elif model in ("factors", "pca"):
+        values, described = _embed_directions(adata, model, reference, settings_)
     else:
-        check_choice("model", model, tuple(ENCODERS))
-        if model in ("factors", "pca"):
-            values, described = _embed_directions(adata, model, reference, settings_)
-        else:
-            values, described = _embed_pretrained(adata, model, checkpoint, settings_)
+        values, described = _embed_pretrained(adata, model, checkpoint, settings_)
     if not np.isfinite(values).all():
         raise RuntimeError("The embedding holds values that are not finite. Nothing was stored; check the expression.")
-    key = key_added or ENCODERS.get(described["model"], f"X_{described['model'].lower()}")
-    adata = adata.copy() if copy else adata
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    adata.obsm[key] = np.ascontiguousarray(values, dtype=np.float32)
-    adata.uns[EMBEDDINGS] = {**adata.uns.get(EMBEDDINGS, {}), key: plain(described)}
+    values = {
+        ("obsm", key): np.ascontiguousarray(values, dtype=np.float32),
+        ("uns", EMBEDDINGS): {**adata.uns.get(EMBEDDINGS, {}), key: plain(described)},
+    }
+    adata = store(adata, values, copy=copy)
     return adata if copy else None
+
+
+def _default_key(model: str | Any) -> str:
+    return ENCODERS[model] if isinstance(model, str) else f"X_{type(model).__name__.lower()}"
+
+
+def _reserve(adata: AnnData, key: str) -> None:
+    described = adata.uns.get(EMBEDDINGS, {})
+    if not isinstance(described, Mapping):
+        raise ValueError(
+            f"`adata.uns[{EMBEDDINGS!r}]` holds a {type(described).__name__}, where scdrug describes its embeddings. Rename it "
+            "first."
+        )
+    reserve(
+        adata,
+        [("obsm", key)],
+        report=EMBEDDINGS,
+        recognise=lambda held: key in held,
+        former=lambda _: [("obsm", key)],
+        function="scdrug.pp.embed_cells",
+    )
 
 
 def _check_settings(settings_: dict[str, Any]) -> None:

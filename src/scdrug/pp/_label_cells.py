@@ -13,6 +13,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._labels import Label, group_labels
+from .._store import Place, holds, reserve, store
 from .._validate import plain
 from . import _label_rules as rules
 from ._checks import check_cells
@@ -180,7 +181,13 @@ def label_cells(
         seed=seed,
     )
     settings.check(adata)
-    _check_free(adata, key_added)
+    reserve(
+        adata,
+        [*_places(key_added), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("label_is_treatment"),
+        function="scdrug.pp.label_cells",
+    )
     sets = {} if normal_markers is None else check_marker_sets(normal_markers)
     literature = rules.check_overrides(overrides or {})
     treatments = pd.Series(group_labels(adata, treatment_key, argument="treatment_key"), name=treatment_key)
@@ -201,9 +208,7 @@ def label_cells(
             stacklevel=2,
         )
 
-    adata = adata.copy() if copy else adata
-    _store(adata, groups, result, key_added=key_added)
-    adata.uns[key_added] = plain(
+    report = plain(
         {
             "params": {**asdict(settings), "control": groups.control_names, "treated": groups.treated_names},
             "n_sensitive": int((result.labels == rules.SENSITIVE).sum()),
@@ -218,6 +223,8 @@ def label_cells(
             "markers": {kind: adata.var_names[genes].to_numpy(dtype=object) for kind, genes in markers.items()},
         }
     )
+    columns = dict(zip(_places(key_added), _columns(adata.n_obs, groups, result), strict=True))
+    adata = store(adata, {**columns, ("uns", key_added): report}, report=key_added, copy=copy)
     logger.info("Labels: %s", pd.Series(result.reasons).value_counts().to_dict())
     return adata if copy else None
 
@@ -230,26 +237,16 @@ def _batch_columns(
     return check_batch_columns(obs, batch_key)
 
 
-def _check_free(adata: AnnData, key_added: str) -> None:
-    report = adata.uns.get(key_added)
-    ours = isinstance(report, Mapping) and "label_is_treatment" in report
-    if key_added in adata.obs and not ours:
-        raise ValueError(
-            f"`adata.obs[{key_added!r}]` is there and is not a result of `label_cells`: it would be lost. Choose another "
-            "`key_added`, or delete the column."
-        )
+def _places(key: str) -> list[Place]:
+    return [("obs", key), ("obs", f"{key}_reason"), ("obs", f"{key}_cluster")]
 
 
-def _store(adata: AnnData, groups: rules.Groups, result: Labelling, *, key_added: str) -> None:
-    """Write labels, reasons and clusters of all cells, also of those that were left out."""
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    labels = np.full(adata.n_obs, np.nan)
+def _columns(n_obs: int, groups: rules.Groups, result: Labelling) -> tuple[np.ndarray, pd.Categorical, pd.Categorical]:
+    """Labels, reasons and clusters of all cells, also of those that were left out."""
+    labels = np.full(n_obs, np.nan)
     labels[groups.used] = result.labels
     reasons = np.where(groups.unknown, rules.UNKNOWN, rules.OTHER).astype(object)
     reasons[groups.used] = result.reasons
-    clusters = np.full(adata.n_obs, None, dtype=object)
+    clusters = np.full(n_obs, None, dtype=object)
     clusters[groups.used] = result.clusters
-    adata.obs[key_added] = labels
-    adata.obs[f"{key_added}_reason"] = pd.Categorical(reasons)
-    adata.obs[f"{key_added}_cluster"] = pd.Categorical(clusters, categories=list(result.table.index))
+    return labels, pd.Categorical(reasons), pd.Categorical(clusters, categories=list(result.table.index))

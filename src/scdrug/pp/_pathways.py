@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._store import holds, reserve, store
 from .._validate import check_key, examples, plain
 from ._gene_sets import build_mask
 
@@ -96,6 +97,13 @@ def pathway_mask(
     >>> int(reference.uns["pathway_mask"]["pathways"].loc["HYPOXIA", "n_genes"])
     25
     """
+    reserve(
+        adata,
+        [("varm", key_added), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("pathways", "source"),
+        function="scdrug.pp.pathway_mask",
+    )
     counted = None
     if gene_subset is not None:
         check_key(adata.var, gene_subset, where="adata.var")
@@ -121,9 +129,7 @@ def pathway_mask(
             stacklevel=2,
         )
 
-    adata = adata.copy() if copy else adata
-    adata.varm[key_added] = mask.matrix
-    adata.uns[key_added] = plain(
+    report = plain(
         {
             "pathways": mask.table,
             "dropped": {reason: list(names) for reason, names in mask.dropped.items() if names},
@@ -134,6 +140,7 @@ def pathway_mask(
             "max_jaccard": max_jaccard,
         }
     )
+    adata = store(adata, {("varm", key_added): mask.matrix, ("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
 

@@ -14,11 +14,14 @@ import scipy.sparse as sp
 
 from .._arguments import checked
 from .._labels import marked_cells
+from .._store import STORED_IN, Place, holds, reserve, store
 from .._validate import check_key, examples
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: Where the number of controls and the report are stored.
+_N_CONTROLS, _PAIRED = "n_controls", "pair_controls"
 #: One unit in µM, and in hours.
 _DOSE_UNITS = {"pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "m": 1e6}
 _TIME_UNITS = {"min": 1 / 60, "h": 1.0, "hr": 1.0, "hour": 1.0, "hours": 1.0, "d": 24.0, "day": 24.0, "days": 24.0}
@@ -76,6 +79,8 @@ def pair_controls(
         profiles without one, which a warning counts.
     ``adata.obs["n_controls"]``
         Controls behind each row.
+    ``adata.uns["pair_controls"]``
+        Columns of `by`, and what was stored.
 
     Raises
     ------
@@ -93,6 +98,7 @@ def pair_controls(
     >>> adata.layers["control"][2]
     array([2.], dtype=float32)
     """
+    _reserve(adata, key_added)
     columns = [by] if isinstance(by, str) else list(by)
     for column in [control_key, *columns]:
         check_key(adata.obs, column, where="adata.obs")
@@ -103,7 +109,6 @@ def pair_controls(
             f"`adata.obs[{control_key!r}]` marks {what}. Perturbation needs treated profiles and, beside them, profiles "
             "that saw the vehicle alone; or expression before treatment in a layer of its own."
         )
-    adata = adata.copy() if copy else adata
     values = _dense(adata, layer)
     group = adata.obs[columns].astype(str).agg("\x1f".join, axis=1).to_numpy(dtype=object)
     codes, _ = pd.factorize(group)
@@ -123,9 +128,26 @@ def pair_controls(
             f"{' and '.join(columns)}, such as {examples(adata.obs_names[lonely], 3)}; they are left without.",
             stacklevel=2,
         )
-    adata.layers[key_added] = paired.astype(np.float32)
-    adata.obs["n_controls"] = np.where(is_control, 0, counts[codes])
+    before = np.atleast_1d(adata.uns.get(_PAIRED, {}).get(STORED_IN, []))
+    layers = {str(place) for place in before if str(place).startswith("layers/")} | {f"layers/{key_added}"}
+    results = {
+        ("layers", key_added): paired.astype(np.float32),
+        ("obs", _N_CONTROLS): np.where(is_control, 0, counts[codes]),
+        ("uns", _PAIRED): {
+            STORED_IN: [*sorted(layers), f"obs/{_N_CONTROLS}"],
+            "by": columns,
+            "control_key": control_key,
+        },
+    }
+    adata = store(adata, results, copy=copy)
     return adata if copy else None
+
+
+def _reserve(adata: AnnData, key: str) -> None:
+    places: list[Place] = [("layers", key), ("obs", _N_CONTROLS), ("uns", _PAIRED)]
+    if _PAIRED not in adata.uns and isinstance(key, str) and key in adata.layers and _N_CONTROLS in adata.obs:
+        places = places[2:]  # both together are results of version 0.1, which kept no report
+    reserve(adata, places, report=_PAIRED, recognise=holds(STORED_IN), function="scdrug.pp.pair_controls")
 
 
 def read_perturbations(
@@ -254,4 +276,5 @@ def _dense(adata: AnnData, layer: str | None) -> np.ndarray:
     if layer is not None:
         check_key(dict(adata.layers), layer, where="adata.layers")
     matrix = adata.X if layer is None else adata.layers[layer]
+    matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float32)

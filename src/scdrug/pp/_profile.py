@@ -14,6 +14,9 @@ N_QUANTILES = 501
 ANCHOR_SELECTION = 2.23
 #: Leading directions that decide whether a profile is typical of the reference.
 N_TYPICAL = 20
+#: Share of the median standard deviation below which that of a gene is not believed when a cohort's level is judged: genes that
+#: no line expresses differ between any two studies.
+_LEAST_SD = 0.25
 #: Least noise variance of a gene in standard units: cells are noisier than the lines that the factors were fitted on.
 _MIN_NOISE = 0.1
 #: Least deviation of a cohort from the reference mean, in standard deviations of the lines, that has a direction.
@@ -125,6 +128,33 @@ class ReferenceProfile:
         """Share of reference lines that lie at least as far from the mean profile as each row does (rows)."""
         within = np.interp(self.distance(scores), self.distances, np.linspace(0, 1, len(self.distances)))
         return 1 - within
+
+    def departure(self, rows: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
+        """How far samples are from the reference's scale, as a cohort.
+
+        Parameters
+        ----------
+        rows
+            Samples × measured genes.
+        measured
+            Which genes of the panel these are (G, bool).
+
+        Returns
+        -------
+        Root mean square over genes of the distance between the cohort's mean and the reference's, in standard deviations of
+        the lines: 1 for a line, less for several, 0.6-0.7 for harmonized cells. And the root mean square distance between the
+        quantile functions of cohort and reference, in standard deviations of the reference's profile: below 0.1 for several
+        lines, up to 0.4 for one.
+        """
+        sd = np.maximum(self.sd[measured], _LEAST_SD * np.median(self.sd))
+        offset = (rows.mean(axis=0, dtype=np.float64) - self.mean[measured]) / sd
+        grid = np.linspace(0, 1, 101)
+        mean_profile = np.quantile(self.mean[measured], grid) - np.quantile(self.mean, grid)
+        expected = np.interp(grid, np.linspace(0, 1, N_QUANTILES), self.quantiles) + mean_profile
+        few = rows[np.linspace(0, len(rows) - 1, min(len(rows), 64)).astype(int)]
+        found = np.quantile(few, grid, axis=1).mean(axis=1)
+        distance = np.sqrt(((found - expected) ** 2).mean()) / max(float(expected.std()), 1e-6)
+        return float(np.sqrt((offset**2).mean())), float(distance)
 
     def anchor(
         self, cohort_mean: np.ndarray, measured: np.ndarray, *, selection: float = ANCHOR_SELECTION

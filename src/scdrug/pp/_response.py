@@ -12,6 +12,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._store import holds, reserve, store
 from .._validate import check_choice, check_key, examples, plain
 from ._measures import DIRECTIONS, lower_is_sensitive
 from ._reference_tables import read_numbers
@@ -203,6 +204,13 @@ def binarize_response(
     {1.0: 3, 0.0: 3}
     """
     _check_rule(method, fraction)
+    reserve(
+        adata,
+        [("obsm", key_added), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("method", "thresholds"),
+        function="scdrug.pp.binarize_response",
+    )
     check_key(adata.obsm, response_key, where="adata.obsm", hint="Responses are a DataFrame of lines × drug ids.")
     response = adata.obsm[response_key]
     if not isinstance(response, pd.DataFrame):
@@ -226,10 +234,8 @@ def binarize_response(
     table = _table(results, response)
     _warn_unusable(table)
 
-    adata = adata.copy() if copy else adata
     labels = np.array([result.labels for result in results], dtype=np.float32).reshape(response.shape[::-1]).T
-    adata.obsm[key_added] = pd.DataFrame(labels, index=adata.obs_names, columns=response.columns)
-    adata.uns[key_added] = plain(
+    report = plain(
         {
             "method": method,
             "direction": DIRECTIONS[0] if lower else DIRECTIONS[1],
@@ -238,6 +244,11 @@ def binarize_response(
             **({"fraction": float(fraction)} if method == "extreme" else {}),
         }
     )
+    values = {
+        ("obsm", key_added): pd.DataFrame(labels, index=adata.obs_names, columns=response.columns),
+        ("uns", key_added): report,
+    }
+    adata = store(adata, values, report=key_added, copy=copy)
     return adata if copy else None
 
 

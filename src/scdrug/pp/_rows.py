@@ -95,7 +95,11 @@ class _ViewRows:
         self._adata, self._layer = adata, layer
 
     def __getitem__(self, rows: slice) -> Any:
-        part = self._adata[rows]
+        if self._adata.isbacked:  # anndata makes no view of such a view: ask the file for these rows
+            parent = self._adata._adata_ref
+            part = parent[np.arange(parent.n_obs)[self._adata._oidx][rows], self._adata._vidx]
+        else:
+            part = self._adata[rows]
         return part.X if self._layer is None else part.layers[self._layer]
 
 

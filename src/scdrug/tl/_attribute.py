@@ -18,6 +18,7 @@ from ._attribute_run import (
     Request,
     attribute_cells,
     check_request,
+    reserve_attribution,
     resolve_models,
     store,
     summary_table,
@@ -154,6 +155,7 @@ def attribute_pathways(
     )  # fmt: skip
     check_request(adata, request)
     models, ids, columns = resolve_models(model, drugs)
+    reserve_attribution(adata, key_added, ids, n_models=len(models), per_model=per_model)
     _check_pathways(models)
     from ..model.pathway_transfer._explain import explain_code
 
@@ -161,8 +163,6 @@ def attribute_pathways(
     has_linear = any(one.linear is not None for one in parts)
     nodes = _node_table(models, has_linear=has_linear)
     collect = _collector(models[0], has_linear=has_linear)
-    if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
     results, coverage = attribute_cells(
         adata, models, parts, ids, request, n_features=len(nodes), combine=lambda values: values @ collect
     )
@@ -181,7 +181,7 @@ def attribute_pathways(
         network_share=share, gene_coverage=coverage, groupby=groupby, method=method, anchor=anchor, scale=scale,
     )  # fmt: skip
     table = _table(results, nodes)
-    store(adata, key_added, results, list(nodes.index), table=table, summary=summary, params=params)
+    adata = store(adata, key_added, results, list(nodes.index), table=table, summary=summary, params=params, copy=copy)
     return adata if copy else None
 
 

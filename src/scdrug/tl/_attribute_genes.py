@@ -18,6 +18,7 @@ from ._attribute_run import (
     Request,
     attribute_cells,
     check_request,
+    reserve_attribution,
     resolve_models,
     store,
     summary_table,
@@ -138,6 +139,7 @@ def attribute_genes(
     )  # fmt: skip
     check_request(adata, request)
     models, ids, columns = resolve_models(model, drugs)
+    reserve_attribution(adata, key_added, ids, n_models=len(models), per_model=False)
     from ..model._explain import explain_genes
 
     parts = [explain_genes(one, columns, baseline=baseline) for one in models]
@@ -148,8 +150,6 @@ def attribute_genes(
             raise ValueError(
                 "The models read different genes. Train them on the same reference and cells, with other seeds."
             )
-    if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
     results, coverage = attribute_cells(adata, models, parts, ids, request, n_features=len(features))
     measured = _measured(adata, panel, features, layer)
     table = _table(results, features, measured)
@@ -163,7 +163,7 @@ def attribute_genes(
         network_share=float(np.mean([one.network_share for one in parts])), gene_coverage=coverage, groupby=groupby,
         method=method, anchor=anchor, scale=scale,
     )  # fmt: skip
-    store(adata, key_added, results, features, table=table, summary=summary, params=params)
+    adata = store(adata, key_added, results, features, table=table, summary=summary, params=params, copy=copy)
     return adata if copy else None
 
 

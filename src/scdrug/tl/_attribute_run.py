@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from .._store import Place, holds, owned, reserve
+from .._store import store as store_all
 from .._validate import check_choice, plain
 from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
@@ -218,6 +220,26 @@ def warn_incomplete(summary: pd.DataFrame) -> None:
         )
 
 
+def reserve_attribution(adata: AnnData, key: str, ids: Sequence[str], *, n_models: int, per_model: bool = True) -> None:
+    """Raise unless contributions to drugs may be stored under `key`, see :func:`scdrug._store.reserve`."""
+    several = per_model and n_models > 1 if isinstance(key, str) else False
+    places = [("obsm", cell_key(key, drug)) for drug in ids] if isinstance(key, str) else []
+    places += [("obsm", model_key(key, drug)) for drug in ids] if several else []
+    reserve(
+        adata,
+        [("uns", key), *places],
+        report=key,
+        recognise=is_attribution,
+        former=lambda held: _cell_places(key, held),
+        function="attribution",
+    )
+
+
+def _cell_places(key: str, held: Mapping[str, Any]) -> list[Place]:
+    """Contributions that a report without a list of places belongs to."""
+    return [("obsm", name(key, drug)) for drug in held["summary"].index for name in (cell_key, model_key)]
+
+
 def store(
     adata: AnnData,
     key: str,
@@ -227,31 +249,22 @@ def store(
     table: pd.DataFrame,
     summary: pd.DataFrame,
     params: dict[str, Any],
-) -> None:
-    """Write everything at the end, together."""
-    held = adata.uns.get(key)
-    if held is not None:
-        if not is_attribution(held):
-            raise ValueError(
-                f"`adata.uns[{key!r}]` holds something that attribution did not make. Choose another `key_added`, or "
-                "delete it first."
-            )
+    copy: bool = False,
+) -> AnnData:
+    """Write everything at the end, together, and take away contributions to drugs that are no longer described."""
+    old = owned(adata, report=key, recognise=is_attribution, former=lambda held: _cell_places(key, held))
+    if old:
         warnings.warn(f"Replacing the contributions that `adata.uns[{key!r}]` describes.", UserWarning, stacklevel=3)
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    if held is not None:
-        for drug in held["summary"].index:
-            for old in (cell_key(key, drug), model_key(key, drug)):
-                if old in adata.obsm:
-                    del adata.obsm[old]
+    values: dict[Place, Any] = {}
     for one in results:
         if one.cells is not None:
-            adata.obsm[cell_key(key, one.drug)] = pd.DataFrame(
+            values["obsm", cell_key(key, one.drug)] = pd.DataFrame(
                 one.cells, index=adata.obs_names, columns=pd.Index(features, dtype=object)
             )
         if one.models is not None:
-            adata.obsm[model_key(key, one.drug)] = one.models
-    adata.uns[key] = {"params": plain(params), "table": table, "summary": summary}
+            values["obsm", model_key(key, one.drug)] = one.models
+    values["uns", key] = {"params": plain(params), "table": table, "summary": summary}
+    return store_all(adata, values, report=key, drop=old - set(values), copy=copy)
 
 
 def cell_key(key: str, drug: str) -> str:
@@ -264,6 +277,5 @@ def model_key(key: str, drug: str) -> str:
     return f"{key}_{drug}_models"
 
 
-def is_attribution(value: Any) -> bool:
-    """Whether `value` is what attribution stores in `uns`."""
-    return hasattr(value, "keys") and {"params", "table", "summary"} <= set(value.keys())
+#: Whether something in `uns` is what attribution stores.
+is_attribution = holds("params", "table", "summary")

@@ -12,7 +12,7 @@ import pandas as pd
 from .._labels import Label, select_groups
 from .._validate import check_key, examples, nearest
 from ._attribute_run import cell_key, is_attribution, model_key
-from ._stored import groups_of, is_ranking
+from ._stored import groups_of, is_ranking, read_parts, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -51,12 +51,21 @@ class Stored:
         key = cell_key(self._key, self.drug)
         hint = f"Run scdrug.tl.attribute_{self.what}s again, with contributions of each cell kept."
         check_key(dict(self._adata.obsm), key, where="adata.obsm", hint=hint)
-        return self._adata.obsm[key]
+        return read_table(
+            self._adata.obsm[key], list(self.table[self.what].astype(str)), where=f"adata.obsm[{key!r}]", hint=hint
+        )
 
     @property
     def models(self) -> np.ndarray | None:
         """Contributions by model (cells × features × models), `None` if there are not several."""
-        return self._adata.obsm.get(model_key(self._key, self.drug))
+        key = model_key(self._key, self.drug)
+        held = self._adata.obsm.get(key)
+        if held is not None and np.shape(held)[:2] != self.cells.shape:
+            raise ValueError(
+                f"`adata.obsm[{key!r}]` must be cells × {self.what}s × models, as it was stored; found {np.shape(held)}. Run "
+                f"scdrug.tl.attribute_{self.what}s again."
+            )
+        return held
 
 
 def read_attribution(adata: AnnData, key: str, drug: str | None = None) -> Stored:
@@ -75,16 +84,25 @@ def read_attribution(adata: AnnData, key: str, drug: str | None = None) -> Store
     held = adata.uns[key]
     if not is_attribution(held):
         raise ValueError(f"`adata.uns[{key!r}]` is not a result of attribution. {hint}")
-    summary = held["summary"]
+    where = f"adata.uns[{key!r}]"
+    params = read_parts(held["params"], (), where=f"{where}['params']", hint=hint)
+    what = str(params.get("attributed_to", "pathway"))
+    summary = read_table(held["summary"], ("name",), where=f"{where}['summary']", hint=hint)
+    table = read_table(
+        held["table"],
+        ("drug", what, "supports"),
+        numbers=("importance", "towards_sensitive"),
+        where=f"{where}['table']",
+        hint=hint,
+    )
     chosen = _find_drug(drug, summary, key)
-    table = held["table"]
     return Stored(
         drug=chosen,
         name=str(summary.loc[chosen, "name"]),
-        what=str(held["params"].get("attributed_to", "pathway")),
+        what=what,
         table=table[table["drug"].astype(str) == chosen].reset_index(drop=True),
         summary=summary.loc[chosen],
-        params=held["params"],
+        params=params,
         _adata=adata,
         _key=key,
     )
@@ -143,12 +161,20 @@ def read_pathway_ranking(
     hint = "Run scdrug.tl.rank_pathways(adata, groupby) first."
     check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
     held = adata.uns[key]
-    if not is_ranking(held) or not {"group", "rank", "supports"} <= set(held["table"]):
+    if not is_pathway_ranking(held):
         raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_pathways. {hint}")
-    table = held["table"]
+    where = f"adata.uns[{key!r}]"
+    table = read_table(held["table"], (), numbers=("rank", "score", "fdr"), where=f"{where}['table']", hint=hint)
+    names = ("attributed_to", "reference", "unit", "name")
+    params = read_parts(held["params"], names, where=f"{where}['params']", hint=hint)
     present = list(dict.fromkeys(table["group"].astype(str)))
     wanted = select_groups(groups, present, where=groups_of(key, held["params"]))
     order = {name: place for place, name in enumerate(wanted)}
     place = table["group"].astype(str).map(order)
     rows = table[place.notna()].assign(_place=place.dropna()).sort_values(["_place", "rank"], kind="stable")
-    return rows.drop(columns="_place").reset_index(drop=True), held["params"]
+    return rows.drop(columns="_place").reset_index(drop=True), params
+
+
+def is_pathway_ranking(value: Any) -> bool:
+    """Whether `value` is what :func:`scdrug.tl.rank_pathways` stores."""
+    return is_ranking(value, "group", "rank", "supports")

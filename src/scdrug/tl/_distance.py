@@ -10,8 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from .._arguments import checked
+from .._store import holds, reserve, store
 from .._validate import check_key, plain
-from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structures_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -103,6 +104,13 @@ def perturbation_distance(
     """
     if not 0 < fraction <= 0.5:
         raise ValueError(f"`fraction` must be above 0 and at most 0.5; found {fraction}.")
+    reserve(
+        adata,
+        [("obsm", key_added), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("table", "params"),
+        function="scdrug.tl.perturbation_distance",
+    )
     check_key(dict(adata.obsm), response_key, where="adata.obsm")
     trained = perturbing_model(model, pretrained=True)
     response = adata.obsm[response_key]
@@ -121,9 +129,11 @@ def perturbation_distance(
             distance[rows, drug] = np.linalg.norm(perturbed - basal, axis=1)
     sign = 1.0 if lower_is_sensitive else -1.0
     result = compare_distances(distance, sign * response[ids].to_numpy(dtype=float), fraction=fraction)
-    adata = own_copy(adata, copy=copy)
-    adata.obsm[key_added] = pd.DataFrame(distance.astype(np.float32), index=adata.obs_names, columns=pd.Index(ids))
-    adata.uns[key_added] = {"table": result, "params": plain({"fraction": fraction, "response_key": response_key})}
+    values = {
+        ("obsm", key_added): pd.DataFrame(distance.astype(np.float32), index=adata.obs_names, columns=pd.Index(ids)),
+        ("uns", key_added): {"table": result, "params": plain({"fraction": fraction, "response_key": response_key})},
+    }
+    adata = store(adata, values, report=key_added, copy=copy)
     return adata if copy else None
 
 

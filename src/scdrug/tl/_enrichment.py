@@ -9,8 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from .._arguments import checked
+from .._store import holds, reserve, store
 from ..pp._genes import match_genes
-from ._perturbed import own_copy, stored
+from ._perturbed import stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,12 +75,18 @@ def enrich_interactions(
     >>> sorted(reference.uns["enriched_interactions"].index)
     ['first', 'last']
     """
-    found = stored(adata, key, function="gene_interactions")
+    reserve(
+        adata,
+        [("uns", key_added)],
+        report=key_added,
+        recognise=holds("n_set", "n_overlap", "odds_ratio"),
+        function="scdrug.tl.enrich_interactions",
+    )
+    found = stored(adata, key, function="gene_interactions", entries=("genes",), tables={"pairs": ("gene_a", "gene_b")})
     pairs, panel = found["pairs"], [str(gene) for gene in found["genes"]]
     chosen = set(pairs["gene_a"]) | set(pairs["gene_b"])
     result = enrich(chosen, panel, gene_sets, min_genes=min_genes)
-    adata = own_copy(adata, copy=copy)
-    adata.uns[key_added] = result
+    adata = store(adata, {("uns", key_added): result}, copy=copy)
     return adata if copy else None
 
 

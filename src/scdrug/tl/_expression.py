@@ -11,8 +11,9 @@ import pandas as pd
 
 from .._arguments import checked
 from .._labels import group_labels
+from .._store import holds, reserve, store
 from .._validate import plain
-from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structures_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -93,6 +94,13 @@ def predict_expression(
     >>> list(cells.obsm["predicted_expression_distance"].columns)
     ['trametinib']
     """
+    reserve(
+        adata,
+        [("obsm", f"{key_added}_distance"), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("shift", "table"),
+        function="scdrug.tl.predict_expression",
+    )
     trained = perturbing_model(model, pretrained=True)
     table = structures_of(trained, drugs)
     labels = None if groupby is None else group_labels(adata, groupby)
@@ -114,11 +122,8 @@ def predict_expression(
             np.add.at(sums[:, drug], inside[inside >= 0], shift[inside >= 0])
     counts = np.bincount(codes[codes >= 0], minlength=len(groups))
 
-    adata = own_copy(adata, copy=copy)
-    adata.obsm[f"{key_added}_distance"] = pd.DataFrame(
-        distance, index=adata.obs_names, columns=pd.Index(list(table.index))
-    )
-    adata.uns[key_added] = _results(sums, counts, distance, codes, groups, table, trained) | {
+    distances = pd.DataFrame(distance, index=adata.obs_names, columns=pd.Index(list(table.index)))
+    report = _results(sums, counts, distance, codes, groups, table, trained) | {
         "params": plain(
             {
                 "groupby": groupby,
@@ -128,6 +133,8 @@ def predict_expression(
             }
         )
     }
+    values = {("obsm", f"{key_added}_distance"): distances, ("uns", key_added): report}
+    adata = store(adata, values, report=key_added, copy=copy)
     return adata if copy else None
 
 

@@ -13,9 +13,10 @@ import scipy.sparse as sp
 
 from .._arguments import checked
 from .._labels import marked_cells
+from .._store import holds, reserve, store
 from .._validate import plain
 from ..pp._match_cells import match_cells
-from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structures_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -114,6 +115,13 @@ def gene_interactions(
     """
     if n_pairs < 1:
         raise ValueError(f"`n_pairs` must be at least 1; found {n_pairs}.")
+    reserve(
+        adata,
+        [("varp", key_added), ("uns", key_added)],
+        report=key_added,
+        recognise=holds("pairs", "genes", "drug"),
+        function="scdrug.tl.gene_interactions",
+    )
     trained = perturbing_model(model, pretrained=False)
     table = structures_of(trained, drug)
     if len(table) != 1:
@@ -139,15 +147,15 @@ def gene_interactions(
         total / n, genes, n_pairs=n_pairs, absolute=absolute, edges=None if edges is None else edges.cpu().numpy()
     )
 
-    adata = own_copy(adata, copy=copy)
-    adata.varp[key_added] = _sparse(pairs, adata, layer)
-    adata.uns[key_added] = {
+    report = {
         "pairs": pairs,
         "genes": genes,
         "drug": str(table.index[0]),
         "name": str(table["name"].iloc[0]),
         "params": plain({"n_samples": n, "prior": prior, "absolute": absolute, "subset": subset, "n_pairs": n_pairs}),
     }
+    values = {("varp", key_added): _sparse(pairs, adata), ("uns", key_added): report}
+    adata = store(adata, values, report=key_added, copy=copy)
     return adata if copy else None
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from .._arguments import checked
+from .._store import holds, reserve, store
 from .._validate import check_key, plain
 from ..pp._molecules import canonical_smiles, morgan_fingerprints, tanimoto_kernel
-from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structures_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -105,6 +106,13 @@ def mechanism_similarity(
     >>> reference.uns["mechanism_similarity"]["table"].index.tolist()
     ['attention', 'fingerprints', 'attention beyond fingerprints']
     """
+    reserve(
+        adata,
+        [("uns", key_added)],
+        report=key_added,
+        recognise=holds("similarity", "fingerprints", "table"),
+        function="scdrug.tl.mechanism_similarity",
+    )
     trained = perturbing_model(model, pretrained=False)
     table = _classes(trained, classes, min_drugs)
     conditions = trained.conditions(list(table["smiles"]), dose=dose, time=time)
@@ -122,15 +130,15 @@ def mechanism_similarity(
     fingerprints = tanimoto_kernel(morgan_fingerprints([canonical_smiles(text) for text in table["smiles"]]))
     result = class_tests(similarity, fingerprints, table["class"].to_numpy(), n_permutations=n_permutations, rng=rng)
 
-    adata = own_copy(adata, copy=copy)
     names = pd.Index([str(drug) for drug in table.index])
-    adata.uns[key_added] = {
+    report = {
         "similarity": pd.DataFrame(similarity, index=names, columns=names),
         "fingerprints": pd.DataFrame(fingerprints, index=names, columns=names),
         "drugs": table[["name", "class"]].set_axis(names),
         "table": result,
         "params": plain({"prior": prior, "n_samples": len(values), "n_permutations": n_permutations, "seed": seed}),
     }
+    adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from .._constants import KEYS
 from .._validate import check_key
 from ..pp._drugs import resolve_drugs
+from ._stored import read_response, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,14 +22,19 @@ def rank_missing(
 ) -> pd.DataFrame:
     """Rank the lines that were not tested with a drug; see :func:`scdrug.get.missing_pairs_df`."""
     check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="scdrug.pp.build_reference makes a reference.")
-    hint = "Call `model.predict(adata)` first."
-    check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint)
-    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
-    predicted, measured = adata.obsm[key], adata.obsm[response_key]
-    table = adata.uns[KEYS.DRUGS].reindex(measured.columns)
+    predicted, stored = read_response(adata, key, hint="Call `model.predict(adata)` first.")
+    measured = adata.obsm[response_key]
+    if not isinstance(measured, pd.DataFrame):
+        raise TypeError(
+            f"`adata.obsm[{response_key!r}]` must be a DataFrame of lines × drug ids; found {type(measured).__name__}."
+        )
+    hint = "Expected a DataFrame by drug id, as scdrug.pp.build_reference makes it."
+    check_key(dict(adata.uns), KEYS.DRUGS, where="adata.uns", hint=hint)
+    table = read_table(adata.uns[KEYS.DRUGS], ("name",), where=f"adata.uns[{KEYS.DRUGS!r}]", hint=hint)
+    table = table.reindex(measured.columns)
     common = [drug for drug in measured.columns if drug in predicted.columns]
     ids = common if drugs is None else resolve_drugs(drugs, table.loc[common])
-    sign = -1.0 if str(adata.uns[key].get("direction", "")).startswith("lower") else 1.0
+    sign = 1.0 if str(stored["direction"]).lower().startswith("higher") else -1.0
     parts = [
         _rank(predicted[drug], measured[drug].notna(), sign)
         .head(n_lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,12 @@ from scipy import stats
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
+from .._store import STORED_IN, holds, reserve, store
 from .._validate import check_choice, check_key, examples, plain
+from ..model._results import PredictedResponse, prediction_places, reserve_predictions
 from ..pp._drugs import resolve_drugs
-from ._perturbed import own_copy
 from ._predict import _resolve_model, predict_response
+from ._stored import read_response
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,15 +76,17 @@ def predict_patients(
 
     Returns
     -------
-    `None`, or a copy of `adata`, with ``adata.obsm["predicted_response" | key_added]``: patients × drugs in the unit of the model's
-    reference (lower ln IC50 = more sensitive), and ``adata.uns[key_added]``: provenance, cohorts, harmonization.
+    `None`, or a copy of `adata`, with what :func:`scdrug.tl.predict_response` stores: ``adata.obsm["predicted_response" |
+    key_added]``, patients × drugs in the unit of the model's reference (lower ln IC50 = more sensitive), percentiles,
+    reliability, and ``adata.uns[key_added]``, which also holds the `cohorts` and how they were harmonized (`harmonize`).
 
     Raises
     ------
     KeyError
         If a column or drug is missing.
     ValueError
-        If a cohort has fewer than three patients, patients have no cohort, or ``"combat"`` lacks the reference.
+        If a cohort has fewer than three patients, patients have no cohort, ``"combat"`` lacks the reference, or `key_added` is
+        taken by something that scdrug did not store.
 
     Examples
     --------
@@ -96,34 +100,59 @@ def predict_patients(
     (60, 12)
     """
     check_choice("harmonize", harmonize, ("cohort", "combat"))
+    reserve_predictions(adata, key_added)
     trained = _resolve_model(model)
     labels = group_labels(adata, cohort_key, argument="cohort_key")
     codes = np.asarray(labels.codes)
     _check_cohorts(codes, list(labels.categories))
     if harmonize == "combat" and reference is None:
         raise ValueError("ComBat needs the lines: pass the model's training data as `reference`.")
+    # anndata makes no view of a view of a file
+    source = adata.to_memory() if adata.isbacked and adata.is_view else adata
     parts = []
     for cohort in range(len(labels.categories)):
-        part = adata[codes == cohort].copy()
+        part = _own_results_only(source[codes == cohort])
         if harmonize == "combat":
-            part, part_layer, part_scale = _combat(part, reference, trained, layer, scale), None, "scaled"
-            table = trained.predict(part, drugs=drugs, min_coverage=min_coverage, key_added=None)
+            part = _combat(part, reference, trained, layer, scale)
+            trained.predict(part, drugs=drugs, min_coverage=min_coverage)
         else:
-            part_layer, part_scale = layer, scale
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Replacing the results")
-                predict_response(
-                    part, trained, drugs=drugs, layer=part_layer, scale=part_scale, min_coverage=min_coverage
-                )
-            table = part.obsm[KEYS.PREDICTED]
-        parts.append(table)
-    chosen, ids, _ = trained.select_drugs(drugs)
-    adata = own_copy(adata, copy=copy)
-    adata.obsm[key_added] = pd.concat(parts).loc[adata.obs_names]
-    adata.uns[key_added] = trained.provenance(
-        cohorts=[str(name) for name in labels.categories], harmonize=harmonize, drugs=chosen.drugs.loc[ids]
-    )
+            predict_response(part, trained, drugs=drugs, layer=layer, scale=scale, min_coverage=min_coverage)
+        parts.append(part)
+    results = _join(parts, [np.flatnonzero(codes == cohort) for cohort in range(len(parts))], list(labels.categories))
+    results.provenance["harmonize"] = harmonize
+    adata = results.store(adata, key_added, copy=copy)
     return adata if copy else None
+
+
+def _own_results_only(part: AnnData) -> AnnData:
+    """A cohort without what its predictions would replace."""
+    part = part.to_memory() if part.isbacked else part.copy()
+    for slot, key in prediction_places(KEYS.PREDICTED):
+        if key in getattr(part, slot).keys():
+            del getattr(part, slot)[key]
+    return part
+
+
+def _join(parts: list[AnnData], rows: list[np.ndarray], cohorts: list[str]) -> PredictedResponse:
+    """Predictions of all patients in their order, with the least coverage of the cohorts; ok if any cohort is."""
+    order = np.argsort(np.concatenate(rows))
+    first = parts[0].uns[KEYS.PREDICTED]
+    verdicts = {name: part.uns[KEYS.PREDICTED]["verdict"] for name, part in zip(cohorts, parts, strict=True)}
+    bad = [f"{name}: {text}" for name, text in verdicts.items() if text != "ok"]
+    own = ("harmonization", "gene_coverage", "verdict", STORED_IN)
+    return PredictedResponse(
+        ids=list(parts[0].obsm[KEYS.PREDICTED].columns),
+        response=np.vstack([part.obsm[KEYS.PREDICTED].to_numpy() for part in parts])[order],
+        percentile=np.vstack([part.obsm[KEYS.PERCENTILE].to_numpy() for part in parts])[order],
+        reliability=np.concatenate([part.obs[KEYS.RELIABILITY].to_numpy() for part in parts])[order],
+        provenance={name: value for name, value in first.items() if name not in own}
+        | {
+            "gene_coverage": min(part.uns[KEYS.PREDICTED]["gene_coverage"] for part in parts),
+            "cohorts": [str(name) for name in cohorts],
+            "verdict": " ".join(bad) if len(bad) == len(parts) else "ok",
+            "verdicts": plain(verdicts),
+        },
+    )
 
 
 def _check_cohorts(codes: np.ndarray, names: list[str]) -> None:
@@ -242,10 +271,21 @@ def compare_responders(
     """
     if min_patients < 1:
         raise ValueError(f"`min_patients` must be at least 1; found {min_patients}.")
-    check_key(dict(adata.obsm), key, where="adata.obsm", hint="Run scdrug.tl.predict_patients(adata, …) first.")
+    reserve(
+        adata,
+        [("uns", key_added), ("uns", f"{key_added}_params")],
+        report=key_added,
+        recognise=holds("n_responders", "n_others", "auroc"),
+        function="scdrug.tl.compare_responders",
+    )
+    predicted, stored = read_response(adata, key, hint="Run scdrug.tl.predict_patients(adata, …) first.")
     check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="scdrug.datasets.read_patients makes it.")
-    predicted, response = adata.obsm[key], adata.obsm[response_key]
-    pairs = _match_drugs(adata, key, response)
+    response = adata.obsm[response_key]
+    if not isinstance(response, pd.DataFrame):
+        raise TypeError(
+            f"`adata.obsm[{response_key!r}]` must be a DataFrame of patients × drugs; found {type(response).__name__}."
+        )
+    pairs = _match_drugs(predicted, stored.get("drugs"), adata.uns.get("clinical_drugs"), response)
     sign = -1.0 if lower_is_sensitive else 1.0
     cohorts = None if cohort_key is None else np.asarray(group_labels(adata, cohort_key).codes)
     rows = {}
@@ -268,17 +308,14 @@ def compare_responders(
     columns = ["name", "n_responders", "n_others", "difference", "auroc", "p_value"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).sort_values("p_value", kind="stable")
     table["fdr"] = stats.false_discovery_control(table["p_value"])
-    adata = own_copy(adata, copy=copy)
-    adata.uns[key_added] = table
-    adata.uns[f"{key_added}_params"] = plain({"min_patients": min_patients, "cohort_key": cohort_key})
+    params = plain({"min_patients": min_patients, "cohort_key": cohort_key})
+    adata = store(adata, {("uns", key_added): table, ("uns", f"{key_added}_params"): params}, copy=copy)
     return adata if copy else None
 
 
-def _match_drugs(adata: AnnData, key: str, response: pd.DataFrame) -> dict[str, str]:
+def _match_drugs(predicted: pd.DataFrame, drugs: Any, names: Any, response: pd.DataFrame) -> dict[str, str]:
     """Predicted drug for each drug that patients had."""
-    predicted = adata.obsm[key]
-    drugs = adata.uns.get(key, {}).get("drugs")
-    names = adata.uns.get("clinical_drugs")
+    names = names if isinstance(names, pd.DataFrame) and "name" in names else None
     pairs = {}
     for theirs in response.columns:
         asked = str(names.loc[theirs, "name"]) if names is not None and theirs in names.index else str(theirs)

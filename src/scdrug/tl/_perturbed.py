@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._validate import examples
+from .._validate import check_key, examples
 from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
 from ..pp._match_cells import match_cells
 from ..pp._rows import iter_row_blocks
 from ._predict import _resolve_model
+from ._stored import read_parts, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -86,23 +87,41 @@ def reference_rows(
         yield rows, np.array(fitted.transform(block).values)
 
 
-def own_copy(adata: AnnData, *, copy: bool) -> AnnData:
-    """What results are written to."""
-    if copy:
-        return adata.copy()
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    return adata
-
-
-def stored(adata: AnnData, key: str, *, function: str) -> Mapping[str, Any]:
+def stored(
+    adata: AnnData,
+    key: str,
+    *,
+    function: str,
+    entries: Sequence[str] = (),
+    tables: Mapping[str, Sequence[str]] | None = None,
+) -> Any:
     """What a function of :mod:`scdrug.tl` stored in ``uns``.
+
+    Parameters
+    ----------
+    adata, key
+        Where to look.
+    function
+        Which function stored it.
+    entries
+        Entries that the result must have.
+    tables
+        Entries that must be tables, with the columns that they must have; ``""`` stands for the result itself.
 
     Raises
     ------
     KeyError
         If there is nothing.
+    ValueError
+        If it is something else, or lacks a part.
     """
-    if key not in adata.uns:
-        raise KeyError(f"{key!r} is not in `adata.uns`. Run scdrug.tl.{function}(adata, …) first.")
-    return adata.uns[key]
+    hint = f"Run scdrug.tl.{function}(adata, …) first."
+    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
+    found, where = adata.uns[key], f"adata.uns[{key!r}]"
+    tables = dict(tables or {})
+    if "" in tables:
+        return read_table(found, tables[""], where=where, hint=hint)
+    read_parts(found, [*entries, *tables], where=where, hint=hint)
+    for name, columns in tables.items():
+        read_table(found[name], columns, where=f"{where}[{name!r}]", hint=hint)
+    return found

@@ -12,8 +12,9 @@ from scipy import stats
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._store import holds, reserve, store
 from .._validate import check_choice, check_key, plain
-from ._perturbed import own_copy, perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structures_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -104,6 +105,13 @@ def perturbed_markers(
     """
     check_choice("split", split, ("median", "thirds"))
     check_choice("use", use, ("perturbed", "shift", "basal"))
+    reserve(
+        adata,
+        [("uns", key_added)],
+        report=key_added,
+        recognise=holds("table", "drug", "params"),
+        function="scdrug.tl.perturbed_markers",
+    )
     trained = perturbing_model(model, pretrained=True)
     table = structures_of(trained, drug)
     if len(table) != 1:
@@ -122,13 +130,13 @@ def perturbed_markers(
         basal, perturbed = trained.perturb(block, condition)
         values[rows] = {"perturbed": perturbed, "shift": perturbed - basal, "basal": basal}[use]
     result = compare_groups(values[sensitive], values[resistant], list(trained._panel.genes))
-    adata = own_copy(adata, copy=copy)
-    adata.uns[key_added] = {
+    report = {
         "table": result,
         "drug": str(table.index[0]),
         "name": str(table["name"].iloc[0]),
         "params": plain({"use": use, "split": split, "n_sensitive": sensitive.sum(), "n_resistant": resistant.sum()}),
     }
+    adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
 

@@ -9,18 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
-from .._validate import plain
+from ..model._results import PredictedResponse, reserve_predictions
 from ..pp._checks import check_cells
 from ..pp._fit_harmonization import fit_harmonization
 from ..pp._harmonization import Harmonization, cell_groups
 from ..pp._match_cells import match_cells
 from ..pp._rows import iter_row_blocks
 from ..pp._transform import least_entries
-from ._keys import MIN_RELIABILITY, derived_keys
+from ._keys import MIN_RELIABILITY
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -86,9 +85,10 @@ def predict_response(
         Rows a block, `scdrug.settings.chunk_size` if omitted; results do not depend on it.
     key_added
         Key of the predictions. With another than the default, the other results are stored under
-        ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``.
+        ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``. Only what scdrug stored is replaced.
     copy
-        Return a copy instead of writing to `adata`.
+        Return a copy, in memory, instead of writing to `adata`. A view becomes an object of its own, in memory, when results
+        are written to it; a backed file stays backed and is not changed.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def predict_response(
     Raises
     ------
     ValueError
-        If the object is empty, genes are not human or too few, values are not finite, contradict `scale`, or the
-        model is unknown.
+        If the object is empty, genes are not human or too few, values are not finite, contradict `scale`, the model is
+        unknown, or `key_added` is taken by something that scdrug did not store or cannot be written to a file.
     KeyError
         If a drug, layer or column is unknown; the nearest names are offered.
 
@@ -140,9 +140,8 @@ def predict_response(
     True
     """
     check_cells(adata)
+    reserve_predictions(adata, key_added)
     trained = _resolve_model(model)
-    if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
     predictor_model, ids, columns = trained.select_drugs(drugs)
     match = match_cells(adata, trained.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
@@ -181,7 +180,22 @@ def predict_response(
             stacklevel=2,
         )
 
-    _store(adata, key_added, predictor_model, ids, columns, values, reliability, fitted, verdict)
+    results = PredictedResponse.of(
+        predictor_model,
+        ids,
+        columns,
+        values,
+        reliability,
+        gene_coverage=fitted.coverage,
+        harmonization=fitted.summary(),
+        n_uninformative=int((~informative).sum()),
+        verdict=verdict,
+    )
+    if key_added in adata.obsm:
+        warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
+    if verdict != "ok":
+        warnings.warn(verdict, UserWarning, stacklevel=2)
+    adata = results.store(adata, key_added, copy=copy)
     return adata if copy else None
 
 
@@ -250,45 +264,3 @@ def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:
         else weakness or "the cells do not resemble the model's reference"
     )
     return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."
-
-
-def _drug_table(model: DrugResponseModel, ids: list[str]) -> pd.DataFrame:
-    """The model's drugs, and whether they lie within what it was trained on, where it can tell."""
-    table, notes = model.drugs.loc[ids], model._drug_notes()
-    return table if notes is None else table.join(notes.loc[ids])
-
-
-def _store(
-    adata: AnnData,
-    key: str,
-    model: DrugResponseModel,
-    ids: list[str],
-    columns: np.ndarray,
-    values: np.ndarray,
-    reliability: np.ndarray,
-    fitted: Harmonization,
-    verdict: str,
-) -> None:
-    percentile_key, reliability_key = derived_keys(key)
-    calibration = model.calibration
-    percentile = calibration.percentile(values, columns, lower_is_sensitive=model.reference.lower_is_sensitive)
-    if key in adata.obsm:
-        warnings.warn(f"Replacing the results that `adata.obsm[{key!r}]` held.", UserWarning, stacklevel=3)
-    if verdict != "ok":
-        warnings.warn(verdict, UserWarning, stacklevel=3)
-    if adata.is_view:
-        # anndata would make the view actual half-way through; do it once, before the first key is written
-        adata._init_as_actual(adata.copy())
-    names = pd.Index(ids)
-    adata.obsm[key] = pd.DataFrame(values, index=adata.obs_names, columns=names)
-    adata.obsm[percentile_key] = pd.DataFrame(percentile, index=adata.obs_names, columns=names)
-    adata.obs[reliability_key] = reliability
-    adata.uns[key] = model.provenance(
-        gene_coverage=fitted.coverage,
-        harmonization=plain(fitted.summary()),
-        drugs=_drug_table(model, ids),
-        half_width=calibration.half_width[columns],
-        interval_level=calibration.level,
-        n_uninformative=int((~np.isfinite(values[:, 0])).sum()) if values.size else 0,
-        verdict=verdict,
-    )

@@ -13,6 +13,7 @@ import pandas as pd
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label
+from .._store import reserve, store
 from .._validate import check_choice, examples, plain
 from ..pp._evidence import warn_of_absent_groups
 from ..pp._match_cells import match_cells
@@ -22,7 +23,7 @@ from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES
-from ._stored import Predictions, check_use, group_labels, is_ranking, read_predictions
+from ._stored import Predictions, check_use, group_labels, is_drug_ranking, read_predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -153,8 +154,8 @@ def rank_drugs(
     check_choice("method", method, ("auto", "t-test", "wilcoxon"))
     if min_cells < 2:
         raise ValueError(f"`min_cells` must be at least 2, or there is no variance; found {min_cells}.")
+    reserve(adata, [("uns", key_added)], report=key_added, recognise=is_drug_ranking, function="scdrug.tl.rank_drugs")
     predictions, few_lines = _leave_out_few_lines(read_predictions(adata, key), min_lines)
-    _check_key_added(adata, key_added)
     design = read_design(adata, groupby, groups, reference, sample_key)
     design = _leave_out_unpredicted(design, predictions).leave_out_small(min_cells)
     for column in dict.fromkeys([groupby] if sample_key is None else [groupby, sample_key]):
@@ -183,10 +184,8 @@ def rank_drugs(
         "score": _SCORE,
         "note": _NOTES["cells" if sample_key is None else "samples"],
     }
-    if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
-    # assigning the whole of `uns` also makes a view an object of its own, which writing a single key does with a warning
-    adata.uns = {**adata.uns, key_added: {"params": plain(params), "table": table}}
+    report = {"params": plain(params), "table": table}
+    adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
 
@@ -258,14 +257,6 @@ def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Pred
         drugs=predictions.drugs.loc[~few],
     )
     return kept, [str(drug) for drug in predictions.drugs.index[few]]
-
-
-def _check_key_added(adata: AnnData, key_added: str) -> None:
-    if key_added in adata.uns and not is_ranking(adata.uns[key_added]):
-        raise ValueError(
-            f"`adata.uns[{key_added!r}]` holds something that scdrug.tl.rank_drugs did not make. Choose another "
-            "`key_added`, or delete it first."
-        )
 
 
 def _warn(table: pd.DataFrame, predictions: Predictions, design: Design) -> None:

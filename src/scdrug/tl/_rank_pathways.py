@@ -12,12 +12,12 @@ import pandas as pd
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label
+from .._store import reserve, store
 from .._validate import check_choice, examples, plain
-from ._attribution_stored import Stored, read_attribution
+from ._attribution_stored import Stored, is_pathway_ranking, read_attribution
 from ._rank import _NOTES
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES, REST, Comparison, adjust, class_sums, compare_cells, compare_samples
-from ._stored import is_ranking
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -130,12 +130,10 @@ def rank_pathways(
     check_choice("method", method, ("auto", "t-test", "wilcoxon"))
     if min_cells < 2:
         raise ValueError(f"`min_cells` must be at least 2, or there is no variance; found {min_cells}.")
+    reserve(
+        adata, [("uns", key_added)], report=key_added, recognise=is_pathway_ranking, function="scdrug.tl.rank_pathways"
+    )
     stored = read_attribution(adata, key, drug)
-    if key_added in adata.uns and not is_ranking(adata.uns[key_added]):
-        raise ValueError(
-            f"`adata.uns[{key_added!r}]` holds something that scdrug.tl.rank_pathways did not make. Choose another "
-            "`key_added`, or delete it first."
-        )
     design = read_design(adata, groupby, groups, reference, sample_key).leave_out_small(min_cells)
     method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
 
@@ -159,9 +157,8 @@ def rank_pathways(
         "score": _SCORE,
         "note": _NOTES["cells" if sample_key is None else "samples"],
     }
-    if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
-    adata.uns = {**adata.uns, key_added: {"params": plain(params), "table": table}}
+    report = {"params": plain(params), "table": table}
+    adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
 

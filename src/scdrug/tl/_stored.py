@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from .._validate import check_choice, check_key
-from ._keys import derived_keys
+from .._validate import check_choice, check_key, examples
+from ._keys import MIN_RELIABILITY, derived_keys
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 USES = ("percentile", "response")
+#: What to do where predictions are not as they were stored.
+RUN_PREDICT = "Run scdrug.tl.predict_response(adata) first."
+_RANKING = ("group", "drug", "name", "direction", "test", "targets", "pathway")
+_RANKING_NUMBERS = ("rank", "score", "effect", "fdr", "percentile", "n_cells", "n_samples")
+_RANKING_PARAMS = ("groupby", "reference", "unit", "more_sensitive_is", "replicates")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Predictions:
     reliability: np.ndarray
     #: Indexed by drug id in the order of the columns, with at least `name`, `targets` and `pathway`.
     drugs: pd.DataFrame
+    #: Half the width of the prediction interval (drugs); NaN where none is stated.
+    half_width: np.ndarray
     measure: str
     unit: str
     direction: str
@@ -66,34 +73,96 @@ def read_predictions(adata: AnnData, key: str) -> Predictions:
     ------
     KeyError
         If there are none, or a part of them was deleted.
+    TypeError, ValueError
+        If a part has another form than it was stored in.
     """
     percentile_key, reliability_key = derived_keys(key)
-    hint = "Run scdrug.tl.predict_response(adata) first."
-    check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint)
-    check_key(dict(adata.obsm), percentile_key, where="adata.obsm", hint=hint)
-    response = _as_frame(adata.obsm[key], key)
+    response, stored = read_response(adata, key)
+    check_key(dict(adata.obsm), percentile_key, where="adata.obsm", hint=RUN_PREDICT)
     percentile = _as_frame(adata.obsm[percentile_key], percentile_key)
-    if list(response.columns) != list(percentile.columns):
+    if set(response.columns) != set(percentile.columns):
         raise ValueError(
             f"`adata.obsm[{key!r}]` and `adata.obsm[{percentile_key!r}]` hold different drugs, so they are not of one "
-            f"prediction. {hint}"
+            f"prediction. {RUN_PREDICT}"
         )
-    if response.shape[1] == 0:
-        raise ValueError(f"`adata.obsm[{key!r}]` has no drugs. {hint}")
-    check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
-    stored = adata.uns[key]
-    reliability = adata.obs.get(reliability_key)
+    reliability = _reliability(adata, reliability_key)
+    drugs = _drug_table(stored.get("drugs"), response.columns, key)
     return Predictions(
         response=response,
-        percentile=percentile,
-        reliability=np.full(adata.n_obs, np.nan) if reliability is None else reliability.to_numpy(dtype=float),
-        drugs=_drug_table(stored.get("drugs"), response.columns),
-        measure=str(stored.get("measure", "response")),
-        unit=str(stored.get("unit", "")),
-        direction=str(stored.get("direction", "lower is more sensitive")),
-        verdict=str(stored.get("verdict", "ok")),
+        percentile=percentile[response.columns],
+        reliability=reliability,
+        drugs=drugs,
+        half_width=_half_width(stored, drugs, key),
+        measure=str(stored["measure"]),
+        unit=str(stored["unit"]),
+        direction=str(stored["direction"]),
+        verdict=_verdict(stored, reliability),
         provenance=stored,
     )
+
+
+def read_response(adata: AnnData, key: str, *, hint: str = RUN_PREDICT) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """Read predicted responses and their provenance, which is all that some functions need.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        As :func:`read_predictions`.
+    """
+    check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint)
+    response = _as_frame(adata.obsm[key], key)
+    if response.shape[1] == 0:
+        raise ValueError(f"`adata.obsm[{key!r}]` has no drugs. {hint}")
+    lost = (
+        f"The predictions in `adata.obsm[{key!r}]` need it: it says what they are. anndata.concat drops it unless called with "
+        f"`uns_merge='first'`. Join again with that, or predict again."
+    )
+    check_key(dict(adata.uns), key, where="adata.uns", hint=lost)
+    stored = read_parts(adata.uns[key], ("measure", "unit", "direction"), where=f"adata.uns[{key!r}]", hint=hint)
+    if not str(stored["direction"]).lower().startswith(("lower", "higher")):
+        raise ValueError(
+            f"`adata.uns[{key!r}]['direction']` must begin with 'lower' or 'higher' (is more sensitive); found "
+            f"{str(stored['direction'])!r}. {hint}"
+        )
+    return response, stored
+
+
+def read_parts(value: Any, names: Sequence[str], *, where: str, hint: str) -> Mapping[str, Any]:
+    """Return a stored result, a mapping or a table, that has all of these entries or columns.
+
+    Raises
+    ------
+    ValueError
+        If it has another form; `hint` says what to run.
+    """
+    if not isinstance(value, Mapping | pd.DataFrame):
+        raise ValueError(f"`{where}` must be what scdrug stored; found {type(value).__name__}. {hint}")
+    missing = [name for name in names if name not in value.keys()]
+    if missing:
+        raise ValueError(f"`{where}` is not what scdrug stored, or not all of it: it lacks {examples(missing)}. {hint}")
+    return value
+
+
+def read_table(value: Any, names: Sequence[str], *, where: str, hint: str, numbers: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a stored table that has all of these columns, those of `numbers` as numbers.
+
+    Raises
+    ------
+    ValueError
+        If it has another form; `hint` says what to run.
+    """
+    if not isinstance(value, pd.DataFrame):
+        raise ValueError(f"`{where}` must be a DataFrame, as scdrug stored it; found {type(value).__name__}. {hint}")
+    read_parts(value, [*names, *numbers], where=where, hint=hint)
+    wrong = [name for name in numbers if not pd.api.types.is_numeric_dtype(value[name])]
+    for name in wrong:
+        try:
+            value = value.assign(**{name: pd.to_numeric(value[name].astype(object))})
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"`{where}` must hold numbers in {name!r}; found {examples(value[name], 3)}. {hint}"
+            ) from None
+    return value
 
 
 def read_ranking(adata: AnnData, key: str) -> tuple[pd.DataFrame, Mapping[str, Any]]:
@@ -104,18 +173,30 @@ def read_ranking(adata: AnnData, key: str) -> tuple[pd.DataFrame, Mapping[str, A
     KeyError
         If there is nothing.
     ValueError
-        If it is something else.
+        If it is something else, or lacks a part.
     """
     hint = "Run scdrug.tl.rank_drugs(adata, groupby=…) first."
     check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
-    if not is_ranking(adata.uns[key]):
+    held = adata.uns[key]
+    if not is_ranking(held):
         raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_drugs. {hint}")
-    return adata.uns[key]["table"], adata.uns[key]["params"]
+    where = f"adata.uns[{key!r}]"
+    table = read_table(held["table"], _RANKING, numbers=_RANKING_NUMBERS, where=f"{where}['table']", hint=hint)
+    params = read_parts(held["params"], _RANKING_PARAMS, where=f"{where}['params']", hint=hint)
+    return table, params
 
 
-def is_ranking(value: Any) -> bool:
+def is_ranking(value: Any, *columns: str) -> bool:
+    """Whether `value` is a ranking: parameters, and a table that has all of `columns`."""
+    if not isinstance(value, Mapping) or "params" not in value:
+        return False
+    table = value.get("table")
+    return isinstance(table, pd.DataFrame) and set(columns) <= set(table.columns)
+
+
+def is_drug_ranking(value: Any) -> bool:
     """Whether `value` is what :func:`scdrug.tl.rank_drugs` stores."""
-    return isinstance(value, Mapping) and "params" in value and isinstance(value.get("table"), pd.DataFrame)
+    return is_ranking(value, "group", "drug", "direction")
 
 
 def groups_of(key: str, params: Mapping[str, Any]) -> str:
@@ -131,16 +212,53 @@ def check_use(use: str) -> None:
 def _as_frame(value: Any, key: str) -> pd.DataFrame:
     if not isinstance(value, pd.DataFrame):
         raise TypeError(
-            f"`adata.obsm[{key!r}]` must be a DataFrame cells × drug ids, as scdrug.tl.predict_response stores it; "
-            f"found {type(value).__name__}."
+            f"`adata.obsm[{key!r}]` must be a DataFrame cells × drug ids, as scdrug stores it; found {type(value).__name__}. "
+            f"{RUN_PREDICT}"
         )
+    if value.columns.has_duplicates:
+        raise ValueError(
+            f"`adata.obsm[{key!r}]` holds drugs twice: {examples(value.columns[value.columns.duplicated()])}. {RUN_PREDICT}"
+        )
+    wrong = [name for name, kind in value.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if wrong:
+        raise TypeError(f"`adata.obsm[{key!r}]` must hold numbers; {examples(wrong)} do not. {RUN_PREDICT}")
     return value
 
 
-def _drug_table(stored: Any, ids: pd.Index) -> pd.DataFrame:
+def _reliability(adata: AnnData, key: str) -> np.ndarray:
+    """Reliability of each cell; NaN where it was not stored."""
+    if key not in adata.obs:
+        return np.full(adata.n_obs, np.nan)
+    column = adata.obs[key]
+    if not isinstance(column, pd.Series) or not pd.api.types.is_numeric_dtype(column):
+        found = "several columns" if isinstance(column, pd.DataFrame) else str(column.dtype)
+        raise TypeError(f"`adata.obs[{key!r}]` must hold numbers from 0 to 1; found {found}. {RUN_PREDICT}")
+    return column.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _verdict(stored: Mapping[str, Any], reliability: np.ndarray) -> str:
+    """What was stored, or, where objects with different verdicts were joined, what reliability says."""
+    if "verdict" in stored:
+        return str(stored["verdict"])
+    known = reliability[np.isfinite(reliability)]
+    if len(known) and np.median(known) < MIN_RELIABILITY:
+        return f"No drug can be ranked for these cells: median reliability is {np.median(known):.2f}."
+    return "ok"
+
+
+def _drug_table(stored: Any, ids: pd.Index, key: str) -> pd.DataFrame:
     """Drug table in the order of `ids`, with text columns that plots and tables rely on."""
-    known = isinstance(stored, pd.DataFrame)
-    table = stored.reindex(ids) if known else pd.DataFrame(index=ids)
+    where = f"adata.uns[{key!r}]['drugs']"
+    if stored is not None and not isinstance(stored, pd.DataFrame):
+        raise ValueError(f"`{where}` must be a DataFrame by drug id; found {type(stored).__name__}. {RUN_PREDICT}")
+    if stored is not None and (stored.index.has_duplicates or not ids.isin(stored.index).all()):
+        unknown = ids[~ids.isin(stored.index)]
+        what = f"does not know {examples(unknown)}" if len(unknown) else "holds ids twice"
+        raise ValueError(
+            f"`{where}` {what}: drugs of `adata.obsm[{key!r}]` were renamed after prediction, or are of another one. Undo that, "
+            "or predict again with scdrug.tl.predict_response(adata)."
+        )
+    table = pd.DataFrame(index=ids) if stored is None else stored.reindex(ids)
     for column in ("name", "targets", "pathway"):
         text = table[column] if column in table else pd.Series(np.nan, index=ids)
         table = table.assign(**{column: text.astype(object).where(text.notna(), "").astype(str)})
@@ -148,3 +266,18 @@ def _drug_table(stored: Any, ids: pd.Index) -> pd.DataFrame:
     table["name"] = names
     table.index.name = "drug"
     return table
+
+
+def _half_width(stored: Mapping[str, Any], drugs: pd.DataFrame, key: str) -> np.ndarray:
+    """Half widths in the order of the drugs."""
+    if "half_width" in drugs:
+        return pd.to_numeric(drugs["half_width"], errors="coerce").to_numpy(dtype=float)
+    if "half_width" not in stored:
+        return np.full(len(drugs), np.nan)
+    values = np.atleast_1d(np.asarray(stored["half_width"], dtype=float))
+    if len(values) != len(drugs):
+        raise ValueError(
+            f"`adata.uns[{key!r}]['half_width']` holds {len(values)} values for {len(drugs)} drugs: drugs were added or removed "
+            f"after prediction. {RUN_PREDICT}"
+        )
+    return values

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ..._store import Place, reserve, store
 from ..._validate import check_key, examples
 
 if TYPE_CHECKING:
@@ -135,14 +136,25 @@ def join_modalities(
     KeyError
         If a modality is not there.
     ValueError
-        If none of its samples has expression.
+        If none of its samples has expression, or the `obsm` of expression holds something else under its key.
     """
     check_key(mdata.mod, rna, where="mdata.mod", hint="Name the modality with expression and responses with `rna`.")
     names = [name for name in mdata.mod if name != rna] if modalities is None else list(modalities)
     adata, keys = mdata.mod[rna].copy() if copy else mdata.mod[rna], []
+    joined: dict[Place, Any] = {}
     for name in names:
         check_key(mdata.mod, name, where="mdata.mod")
-        other = mdata.mod[name]
+        other, key = mdata.mod[name], f"X_{name}"
+        if not copy:
+            reserve(
+                adata,
+                [("obsm", key)],
+                report=MODALITIES,
+                recognise=lambda held, key=key: key in [str(one) for one in np.atleast_1d(held)],
+                former=lambda _, key=key: [("obsm", key)],
+                function="scdrug.model.DeepCDR",
+                argument=None,
+            )
         matrix = other.X.toarray() if sp.issparse(other.X) else np.asarray(other.X)
         rows = pd.Index(other.obs_names.astype(str)).get_indexer(adata.obs_names.astype(str))
         found = rows >= 0
@@ -160,6 +172,6 @@ def join_modalities(
                 f"{int((~complete).sum())} are masked, such as {examples(adata.obs_names[~complete], 3)}.",
                 stacklevel=4,
             )
-        keys.append(f"X_{name}")
-        adata.obsm[keys[-1]] = values
-    return adata, keys
+        keys.append(key)
+        joined["obsm", key] = values
+    return store(adata, joined if copy else {**joined, ("uns", MODALITIES): keys}), keys

@@ -211,9 +211,8 @@ class DeepCDR(TrainingMixin, NetworkModel):
         UserWarning
             If a modality does not cover all lines; the message counts them.
         """
-        adata, keys = join_modalities(mdata, rna, modalities)
+        adata, _ = join_modalities(mdata, rna, modalities)
         cls.setup_anndata(adata, layer=layer, response_key=response_key)
-        adata.uns[MODALITIES] = keys
 
     @staticmethod
     @checked

@@ -1,0 +1,138 @@
+"""What every prediction stores, whoever makes it: one schema, checked before and written at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .._constants import MIN_RELIABILITY, derived_keys
+from .._store import Place, holds, reserve, store
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ._base import DrugResponseModel
+    from ._unseen import JoinedModel
+
+#: Whether something in ``uns`` describes predictions.
+is_provenance = holds("model_class", "scdrug_version")
+
+
+@dataclass(frozen=True)
+class PredictedResponse:
+    """Predicted responses with what is needed to read them; rows stand in the order of the samples."""
+
+    #: Ids of drugs, in the order of the columns.
+    ids: list[str]
+    #: Samples × drugs, float32, in the unit of the reference.
+    response: np.ndarray
+    #: Samples × drugs, float32, 0-1, 1 = more sensitive than every reference line.
+    percentile: np.ndarray
+    #: Samples, float32, 0-1.
+    reliability: np.ndarray
+    #: Model, unit, direction, drugs, half widths and verdict, in plain types.
+    provenance: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        model: DrugResponseModel | JoinedModel,
+        ids: list[str],
+        columns: np.ndarray,
+        response: np.ndarray,
+        reliability: np.ndarray,
+        **stated: Any,
+    ) -> PredictedResponse:
+        """Complete predictions of a model by what it knows of its drugs.
+
+        Parameters
+        ----------
+        model
+            Model that predicted.
+        ids, columns
+            Drugs, and their positions in the model.
+        response
+            Samples × drugs; NaN for samples that are not predicted.
+        reliability
+            Samples, 0-1.
+        **stated
+            Further provenance: at least `gene_coverage`, `harmonization` and `verdict`.
+        """
+        calibration = model.calibration
+        half_width = calibration.half_width[columns]
+        percentile = calibration.percentile(response, columns, lower_is_sensitive=model.reference.lower_is_sensitive)
+        percentile[np.isnan(response).all(axis=1) if response.shape[1] else []] = np.nan
+        return cls(
+            ids=ids,
+            response=response,
+            percentile=percentile,
+            reliability=np.asarray(reliability, dtype=np.float32),
+            provenance=model.provenance(
+                drugs=_drug_table(model, ids).assign(half_width=half_width),
+                half_width=half_width,
+                interval_level=calibration.level,
+                **stated,
+            ),
+        )
+
+    def table(self, names: pd.Index) -> pd.DataFrame:
+        """Response as a table (samples × drug ids)."""
+        return pd.DataFrame(self.response, index=names, columns=pd.Index(self.ids))
+
+    def store(self, adata: AnnData, key: str, *, copy: bool = False) -> AnnData:
+        """Write everything to `adata`, or to a copy of it, or nothing; returns what was written to."""
+        percentile_key, reliability_key = derived_keys(key)
+        values: dict[Place, Any] = {
+            ("obsm", key): self.table(adata.obs_names),
+            ("obsm", percentile_key): pd.DataFrame(self.percentile, index=adata.obs_names, columns=pd.Index(self.ids)),
+            ("obs", reliability_key): self.reliability,
+            ("uns", key): self.provenance,
+        }
+        return store(adata, values, report=key, copy=copy)
+
+
+def prediction_places(key: str) -> tuple[Place, ...]:
+    """Where :meth:`PredictedResponse.store` writes to."""
+    percentile_key, reliability_key = derived_keys(key)
+    return ("obsm", key), ("obsm", percentile_key), ("obs", reliability_key), ("uns", key)
+
+
+def reserve_predictions(adata: AnnData, key: Any, *, argument: str = "key_added") -> None:
+    """Raise unless predictions may be stored under `key`, see :func:`scdrug._store.reserve`."""
+
+    def former(report: Mapping[str, Any]) -> Iterable[Place]:
+        # version 0.1: only tl.predict_response stored percentile and reliability, and only it gave a verdict
+        return prediction_places(key) if "verdict" in report else [("obsm", key)]
+
+    reserve(
+        adata,
+        prediction_places(key) if isinstance(key, str) else [("obsm", key)],
+        report=key,
+        recognise=is_provenance,
+        former=former,
+        function="scdrug",
+        argument=argument,
+    )
+
+
+def verdict_on_lines(reliability: np.ndarray, coverage: float) -> str:
+    """``"ok"``, or why no drug can be ranked for samples on the reference's scale."""
+    median = float(np.median(reliability)) if len(reliability) else 0.0
+    if median >= MIN_RELIABILITY:
+        return "ok"
+    reason = (
+        f"only {coverage:.0%} of the model's genes are measured"
+        if coverage < 0.5
+        else "the samples lie farther from the reference's mean than its own lines do"
+    )
+    return f"No drug can be ranked for these samples: median reliability is {median:.2f}, since {reason}."
+
+
+def _drug_table(model: DrugResponseModel | JoinedModel, ids: list[str]) -> pd.DataFrame:
+    """The model's drugs, and whether they lie within what it was trained on, where it can tell."""
+    table, notes = model.drugs.loc[ids], model._drug_notes()
+    return table if notes is None else table.join(notes.loc[ids])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
-from .._labels import Label
+from .._labels import Label, group_labels
 from .._store import reserve, store
 from .._validate import check_choice, examples, plain
 from ..pp._evidence import warn_of_absent_groups
@@ -23,7 +23,7 @@ from ._keys import MIN_RELIABILITY
 from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
 from ._rank_design import Design, read_design
 from ._rank_stats import MIN_SAMPLES
-from ._stored import Predictions, check_use, group_labels, is_drug_ranking, read_predictions
+from ._stored import Predictions, check_use, is_drug_ranking, read_predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData

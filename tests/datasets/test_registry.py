@@ -74,8 +74,9 @@ def test_hashes_are_those_of_the_verified_sources(shared_data):
     with (shared_data / "SOURCES.tsv").open() as handle:
         sources = {row["sha256_upstream"]: row for row in csv.DictReader(handle, delimiter="\t")}
     verified = {file.sha256: file for file in FILES if not file.unverified}
-    assert set(verified) == set(sources)
-    for sha256, row in sources.items():
+    assert set(verified) <= set(sources)  # data that only tests read need no entry
+    for sha256 in verified:
+        row = sources[sha256]
         assert f"{row['repository']}/{row['commit']}/" in verified[sha256].urls[0]
         if row["sha256_here"] == sha256:
             path = shared_data / row["file_here"]

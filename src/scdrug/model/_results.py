@@ -45,6 +45,8 @@ class PredictedResponse:
         columns: np.ndarray,
         response: np.ndarray,
         reliability: np.ndarray,
+        *,
+        n_uninformative: int = 0,
         **stated: Any,
     ) -> PredictedResponse:
         """Complete predictions of a model by what it knows of its drugs.
@@ -59,6 +61,8 @@ class PredictedResponse:
             Samples × drugs; NaN for samples that are not predicted.
         reliability
             Samples, 0-1.
+        n_uninformative
+            Samples that showed too few genes to be predicted.
         **stated
             Further provenance: at least `gene_coverage`, `harmonization` and `verdict`.
         """
@@ -75,6 +79,7 @@ class PredictedResponse:
                 drugs=_drug_table(model, ids).assign(half_width=half_width),
                 half_width=half_width,
                 interval_level=calibration.level,
+                n_uninformative=n_uninformative,
                 **stated,
             ),
         )

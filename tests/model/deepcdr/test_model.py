@@ -197,6 +197,18 @@ def test_modalities_that_cover_other_lines_are_masked_counted_and_reported(lines
         assert np.isfinite(model.predict(bare, key_added=None).to_numpy()).all()
 
 
+def test_a_modality_does_not_replace_what_the_user_keeps_under_its_key(lines: ad.AnnData) -> None:
+    mdata = measured_lines(lines, 50)
+    mdata["rna"].obsm["X_methylation"] = mine = np.ones((50, 2))
+    with pytest.raises(ValueError, match=r"adata.obsm\['X_methylation'\].*would be lost"):
+        DeepCDR.setup_mudata(mdata)
+    np.testing.assert_array_equal(mdata["rna"].obsm["X_methylation"], mine)
+    assert DeepCDR.join_modalities(mdata).obsm["X_methylation"].shape == (50, 7)
+    del mdata["rna"].obsm["X_methylation"]
+    DeepCDR.setup_mudata(mdata)
+    DeepCDR.setup_mudata(mdata)
+
+
 def test_modalities_without_a_common_line_are_refused(lines: ad.AnnData) -> None:
     mdata = measured_lines(lines, 10)
     mdata.mod["methylation"].obs_names = [f"other-{i}" for i in range(10)]

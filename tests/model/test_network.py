@@ -16,7 +16,14 @@ from scdrug.model._batches import TableBatches, hold_out
 from scdrug.model._card import MethodCard
 from scdrug.model._network import NetworkModel
 from scdrug.model._plan import Critic, Phase, Stopping, seeded
+from scdrug.model._schema import Part, Size
 from scdrug.nn import MLP, masked_mse
+
+
+class MiniState(Part):
+    """What a file of `Mini` says beside its arrays."""
+
+    n_genes: Size
 
 
 class Mini(NetworkModel):
@@ -24,6 +31,7 @@ class Mini(NetworkModel):
 
     card = MethodCard("Mini", "An MLP", "this test", unseen_cells=True, unseen_drugs=False, validates=True)
     _max_epochs, _batch_size, _lr = 30, 16, 1e-2
+    _state_schema = MiniState
 
     def __init__(self, adata: ad.AnnData | None = None, registry: dict[str, Any] | None = None) -> None:
         super().__init__(adata, registry)

@@ -97,7 +97,8 @@ def response(
         raise ValueError(f"No cell has a prediction of {ids[0]!r}: {predictions.verdict}")
     low, high = (0.0, 1.0) if use == "percentile" else _limits(values)
     dot_size = size if size is not None else float(np.clip(30_000 / max(len(values), 1), 1.0, 28.0))
-    ax.scatter(*points[~predicted].T, color=MIDDLE, s=dot_size, linewidths=0, rasterized=True)
+    if not predicted.all():
+        ax.scatter(*points[~predicted].T, color=MIDDLE, s=dot_size, linewidths=0, rasterized=True)
     order = order[predicted[order]]
     dots = ax.scatter(
         *points[order].T,

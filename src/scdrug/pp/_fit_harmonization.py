@@ -17,7 +17,7 @@ from ._harmonization import Harmonization, row_mode
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks, read_rows, sampled_rows
 from ._scale import Scale, refused_scaled, revise_scale, settle_scale, warn_if_assumed
-from ._transform import BlockFacts, Moments, group_moments, target_cumulated
+from ._transform import BlockFacts, Moments, group_moments, least_entries, target_cumulated
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -207,7 +207,9 @@ def _leave_out_undetected(
         if undetected.any():
             undetected &= ~_varies(adata, columns, layer=layer, chunk_size=chunk_size)
     else:
-        if not share_absent(count_showing(sample, columns), sample.shape[0], typical):
+        # empty droplets say nothing about what was measured
+        enough = np.diff(sample[:, columns].indptr) >= least_entries(len(columns))
+        if not share_absent(count_showing(sample[enough], columns), int(enough.sum()), typical):
             return match
         n_showing = np.zeros(len(columns), dtype=np.int64)
         for _, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):

@@ -154,7 +154,7 @@ def gene_interactions(
         "name": str(table["name"].iloc[0]),
         "params": plain({"n_samples": n, "prior": prior, "absolute": absolute, "subset": subset, "n_pairs": n_pairs}),
     }
-    values = {("varp", key_added): _sparse(pairs, adata), ("uns", key_added): report}
+    values = {("varp", key_added): _sparse(pairs, adata, layer), ("uns", key_added): report}
     adata = store(adata, values, report=key_added, copy=copy)
     return adata if copy else None
 

@@ -56,25 +56,22 @@ def share_absent(n_showing: np.ndarray, n_cells: int, typical: np.ndarray) -> fl
     return excess / n_common if excess > max(3.0, _MIN_ABSENT * n_common) else 0.0
 
 
-def count_showing(block: sp.csr_matrix, columns: np.ndarray) -> np.ndarray:
-    """Count the rows in which each of the named columns is not zero (columns)."""
-    shown = np.bincount(block.indices[block.data != 0], minlength=block.shape[1])
-    return shown[columns]
+def shown_genes(block: sp.csr_matrix, columns: np.ndarray) -> sp.csr_matrix:
+    """Entries that are not zero of the named columns (rows × columns)."""
+    shown = block[:, columns]
+    shown.eliminate_zeros()
+    return shown
 
 
-def warn_of_absent_groups(
-    labels: pd.Series, block: sp.csr_matrix, columns: np.ndarray, typical: np.ndarray, *, stacklevel: int
-) -> bool:
+def warn_of_absent_groups(labels: pd.Series, shown: sp.csr_matrix, typical: np.ndarray, *, stacklevel: int) -> bool:
     """Warn if a group of cells has zeros in place of genes that were not measured in it.
 
     Parameters
     ----------
     labels
         Group of each row, with the name of its column (rows).
-    block
-        Expression (rows × query genes).
-    columns
-        Columns of the measured panel genes (G).
+    shown
+        Measured panel genes, see :func:`shown_genes` (rows × G).
     typical
         Expression of these genes in an average reference line (G).
 
@@ -84,7 +81,7 @@ def warn_of_absent_groups(
     """
     absent = {}
     for group, rows in labels.groupby(labels, observed=True).indices.items():
-        share = share_absent(count_showing(block[rows], columns), len(rows), typical)
+        share = share_absent(shown[rows].getnnz(axis=0), len(rows), typical)
         if share > 0:
             absent[f"{group} ({share:.0%})"] = share
     if not absent:

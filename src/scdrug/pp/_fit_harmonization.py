@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import check_choice
-from ._evidence import count_showing, grouping_columns, judge_cohort, share_absent, warn_of_absent_groups
+from ._evidence import grouping_columns, judge_cohort, share_absent, shown_genes, warn_of_absent_groups
 from ._genes import GeneMatch, check_coverage
 from ._harmonization import Harmonization, row_mode
 from ._profile import ReferenceProfile
@@ -63,7 +63,7 @@ def fit_harmonization(
         return _unfitted(profile, match, adata.n_vars, as_is, method, anchor, layer)
     rows = sampled_rows(adata.n_obs)
     sample = read_rows(adata, rows, layer=layer)
-    found = settle_scale(adata, sample, layer=layer, scale=scale, may_be_scaled=True)
+    found = settle_scale(adata, _thinned(sample), layer=layer, scale=scale, may_be_scaled=True)
     match = _leave_out_undetected(adata, match, profile, sample, layer=layer, chunk_size=chunk_size, scale=found.name)
     check_coverage(match, min_coverage=min_coverage, names=adata.var_names)
     if method != "quantile" or found.name == "scaled":
@@ -94,7 +94,7 @@ def fit_harmonization(
 
     placed = _place(unfitted, moments, names, shift_by_group=shift_by_group, lines=lines, n_lines=n_lines)
     centre = moments.sums.sum(axis=0) / moments.counts.sum()
-    some = placed.place(sample[:: max(1, sample.shape[0] // 512)])
+    some = placed.place(_thinned(sample))
     evidence = judge_cohort(
         some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
     )
@@ -207,13 +207,13 @@ def _leave_out_undetected(
         if undetected.any():
             undetected &= ~_varies(adata, columns, layer=layer, chunk_size=chunk_size)
     else:
-        # empty droplets say nothing about what was measured
-        enough = np.diff(sample[:, columns].indptr) >= least_entries(len(columns))
-        if not share_absent(count_showing(sample[enough], columns), int(enough.sum()), typical):
+        shown = shown_genes(sample, columns)
+        shown = shown[shown.getnnz(axis=1) >= least_entries(len(columns))]  # empty droplets do not tell
+        if not share_absent(shown.getnnz(axis=0), shown.shape[0], typical):
             return match
         n_showing = np.zeros(len(columns), dtype=np.int64)
         for _, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
-            n_showing += count_showing(block, columns)
+            n_showing += shown_genes(block, columns).getnnz(axis=0)
         if not share_absent(n_showing, adata.n_obs, typical):
             return match
         undetected = n_showing == 0
@@ -253,9 +253,16 @@ def _check_groups(adata: AnnData, rows: np.ndarray, sample: sp.csr_matrix, unfit
         return
     columns = np.flatnonzero(unfitted.position >= 0)
     typical = unfitted.profile.mean[unfitted.position[columns]]
-    for labels in grouping_columns(adata, rows):
-        if warn_of_absent_groups(labels, sample, columns, typical, stacklevel=6):
+    found = grouping_columns(adata, rows)
+    shown = shown_genes(sample, columns) if found else sample
+    for labels in found:
+        if warn_of_absent_groups(labels, shown, typical, stacklevel=6):
             return
+
+
+def _thinned(rows: sp.csr_matrix, n_rows: int = 512) -> sp.csr_matrix:
+    """Every so many rows, about `n_rows` of them."""
+    return rows[:: max(1, rows.shape[0] // n_rows)]
 
 
 def _check_cohort(counts: np.ndarray, names: tuple[str, ...], n_named: int) -> None:

@@ -102,9 +102,17 @@ class ReferenceProfile:
 
     def score_weights(self, measured: np.ndarray | None = None) -> np.ndarray:
         """Map from standardised expression of the measured genes to posterior mean scores (measured × K)."""
+        # cohorts of one experiment ask for the same genes again and again; the last answer is kept
+        key = b"" if measured is None else np.asarray(measured).tobytes()
+        kept: tuple[bytes, np.ndarray] | None = self.__dict__.get("_score_weights")
+        if kept is not None and kept[0] == key:
+            return kept[1]
         loadings = (self.loadings if measured is None else self.loadings[:, measured]).astype(np.float64)
         precision = loadings @ loadings.T / self.noise + np.eye(len(loadings))
-        return np.linalg.solve(precision, loadings / self.noise).T.astype(np.float32)
+        weights = np.linalg.solve(precision, loadings / self.noise).T.astype(np.float32)
+        weights.flags.writeable = False
+        self.__dict__["_score_weights"] = key, weights
+        return weights
 
     def scores(self, expression: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
         """Posterior mean scores of profiles, in standard deviations of the lines (rows × K).

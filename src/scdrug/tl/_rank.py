@@ -15,7 +15,7 @@ from .._constants import KEYS
 from .._labels import Label, group_labels
 from .._store import reserve, store
 from .._validate import check_choice, examples, plain
-from ..pp._evidence import warn_of_absent_groups
+from ..pp._evidence import shown_genes, warn_of_absent_groups
 from ..pp._match_cells import match_cells
 from ..pp._reference import MIN_LINES
 from ..pp._rows import read_rows
@@ -218,8 +218,7 @@ def _check_measured(adata: AnnData, predictions: Predictions, column: str) -> No
     if used.any() and len(rows):
         warn_of_absent_groups(
             pd.Series(np.asarray(labels)[rows], name=column),
-            read_rows(adata, rows, layer=layer),
-            match.columns[used],
+            shown_genes(read_rows(adata, rows, layer=layer), match.columns[used]),
             np.asarray(fitted["target"])[used],
             stacklevel=4,
         )

@@ -95,12 +95,13 @@ def predict_response(
     `None`, or a copy of `adata`, with
 
     ``adata.obsm["predicted_response" | key_added]`` : DataFrame
-        Cells × drug ids, in the unit of the model's reference (lower ln IC50 = more sensitive).
+        Cells × drug ids, in the unit of the model's reference (lower ln IC50 = more sensitive); NaN for cells that
+        show too few genes.
     ``adata.obsm["response_percentile"]`` : DataFrame
         Share of reference lines predicted to be less sensitive to the drug, 0-1: free of the drug's potency, so
         comparable between drugs. 1 = more sensitive than every line.
     ``adata.obs["response_reliability"]`` : float, 0-1
-        Gene coverage × similarity to the reference × typicality, see *Notes*.
+        Gene coverage × similarity to the reference × typicality × resemblance of the cohort, see *Notes*.
     ``adata.uns["predicted_response" | key_added]`` : dict
         Model, version, unit, direction, harmonization, drugs, interval half-width per drug, verdict.
 
@@ -120,12 +121,16 @@ def predict_response(
 
     Notes
     -----
-    Reliability is a product of three shares: genes of the model that are measured; correlation of the cell's profile
-    with reference lines like it before any shift, relative to half of what reference lines reach (deep single cells do);
-    reference lines at least as far from the average line as the cell. It falls with sequencing depth and vanishes for
-    data that do not resemble human expression. Values that are centred already hold no profile to compare, so that for
-    ``scale="scaled"`` similarity is left out. Reliability does not know whether a drug's mechanism is visible in expression:
-    see the model's card for that.
+    Reliability is a product of four shares: genes of the model that are measured; correlation of the cell's profile with
+    the reference's mean before any shift, relative to half of what reference lines reach (deep single cells do); reference
+    lines at least as far from the average line as the cell; and one number for the cohort, which asks whether its mean profile
+    correlates with the reference's and whether its cells differ along the reference's directions more than noise would. It falls
+    with sequencing depth and vanishes for data that do not resemble human expression. Scaled values hold no profile to compare, so
+    that for ``scale="scaled"`` similarity and the first question to the cohort are left out. Reliability does not know whether a
+    drug's mechanism is visible in expression: see the model's card for that.
+
+    Genes that are zero in every cell count as not measured where a program rather than sequencing made them so. Cells that
+    show fewer than a hundredth of the measured genes (50 at most) are not predicted: their values are NaN.
 
     Examples
     --------

@@ -219,4 +219,6 @@ def _shell(cells: AnnData, layer: str | None) -> AnnData:
     if cells.isbacked:
         cells = cells.to_memory()
     layers = {} if layer is None else {layer: cells.layers[layer]}
-    return New(cells.X if layer is None else None, obs=cells.obs.copy(), var=cells.var[[]].copy(), layers=layers)
+    # what an earlier prediction left in `obs` would be taken for the user's own, since `uns` does not come along
+    obs = cells.obs.drop(columns=KEYS.RELIABILITY, errors="ignore")
+    return New(cells.X if layer is None else None, obs=obs, var=cells.var[[]].copy(), layers=layers)

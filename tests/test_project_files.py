@@ -93,3 +93,15 @@ def test_changelog_has_a_section_for_this_version_or_for_what_is_not_released() 
     headings = re.findall(r"^## \[([^\]]+)\]", text, flags=re.M)
     assert headings
     assert headings[0] in ("Unreleased", PROJECT["version"])
+
+
+def test_messages_that_the_docs_explain_are_given_by_the_code() -> None:
+    """Words in italics in the tables of the page stand in a message of the code, gaps ("…") left out."""
+    page = (ROOT / "docs" / "guide" / "wrong_answers.md").read_text()
+    code = "\n".join(path.read_text() for path in (ROOT / "src" / "scdrug").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # texts that go on in the next line
+    messages = re.findall(r"^\| \*(.+?)\*", page, flags=re.MULTILINE)
+    assert len(messages) > 15
+    for message in messages:
+        for words in re.split(r"…|:|'|`[^`]*`|1e\+38", message):
+            assert words.strip(" ,;.") in code, (message, words)

@@ -16,6 +16,7 @@ from .._arguments import checked
 from .._labels import marked_cells
 from .._store import STORED_IN, Place, holds, reserve, store
 from .._validate import check_key, examples
+from ._rows import check_sparse
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -277,4 +278,6 @@ def _dense(adata: AnnData, layer: str | None) -> np.ndarray:
         check_key(dict(adata.layers), layer, where="adata.layers")
     matrix = adata.X if layer is None else adata.layers[layer]
     matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
+    if sp.issparse(matrix):
+        check_sparse(matrix)
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float32)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from .._validate import check_key, examples, nearest, slug
 from ._line_names import match_lines
 from ._measure_values import check_finite
 from ._measures import Measure, find_measure
+from ._rows import check_sparse
 
 #: Columns of ``uns["drugs"]``, in this order.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
@@ -53,11 +55,11 @@ def read_numbers(table: pd.DataFrame, *, where: str, hint: str = "") -> np.ndarr
     ValueError
         If a column holds text, dates or complex numbers.
     """
-    wrong = [str(name) for name, column in table.items() if not _holds_numbers(column)]
+    wrong = [(name, column) for name, column in table.items() if not _holds_numbers(column)]
     if wrong:
-        first = table[wrong[0]] if wrong[0] in table else table.iloc[:, 0]
+        first = wrong[0][1]
         raise ValueError(
-            f"{where} must hold numbers only; these columns do not: {examples(wrong)} (such as {examples(first.dropna(), 2)}, "
+            f"{where} must hold numbers only; these columns do not: {examples(name for name, _ in wrong)} (such as {examples(first.dropna(), 2)}, "
             f"{first.dtype}). {hint}".strip()
         )
     with warnings.catch_warnings():
@@ -87,6 +89,8 @@ def dense_numbers(matrix: Any, *, where: str) -> np.ndarray:
         If there is none, if it is not numbers, or if values are masked.
     """
     for load in ("compute", "to_memory", "toarray"):  # dask, backed, sparse
+        if sp.issparse(matrix):
+            check_sparse(matrix)
         if hasattr(matrix, load):
             matrix = getattr(matrix, load)()
     if matrix is None:

@@ -84,6 +84,8 @@ def float64(adata, rng):
 
 @same
 def int32(adata, rng):
+    if (dense(adata) % 1).any():
+        raise ValueError("fractions would be lost")
     return with_x(adata, adata.X.astype(np.int32))
 
 

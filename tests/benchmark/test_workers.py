@@ -67,7 +67,13 @@ def _until(condition, seconds: float) -> bool:
 def test_no_worker_outlives_its_run(program: str, number: signal.Signals, tmp_path) -> None:
     (tmp_path / "program.py").write_text(program.replace("sys.argv[1]", repr(str(tmp_path))))
     with (tmp_path / "log").open("w") as log:
-        run = subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=log, stderr=subprocess.STDOUT)
+        run = subprocess.Popen(
+            [sys.executable, tmp_path / "program.py"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # a shell that runs in the background hands on that interrupts are ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
     try:
         started = _until(lambda: len(list(tmp_path.glob("*.pid"))) == 2 or run.poll() is not None, 300)
         assert started and run.poll() is None, (tmp_path / "log").read_text()

@@ -395,3 +395,10 @@ def test_expression_of_other_kinds_is_refused(expression, wide):
 def test_expression_that_is_the_same_in_all_lines_is_said(expression, wide):
     with pytest.warns(UserWarning, match="No gene differs"):
         build_reference(expression * 0 + 1.5, wide)
+
+
+def test_columns_of_one_name_that_hold_text_are_named() -> None:
+    expression = pd.DataFrame(np.eye(3), index=list("abc"), columns=["TP53", "EGFR", "KRAS"])
+    response = pd.DataFrame([["", 1.0], [2.0, 1.0], [3.0, 1.0]], index=list("abc"), columns=["x", "x"])
+    with pytest.raises(ValueError, match="numbers only; these columns do not: 'x'"):
+        build_reference(expression, response)

@@ -201,3 +201,20 @@ def test_values_that_are_no_measurements_are_refused(values: np.ndarray, error, 
     adata.layers["other"] = values
     with pytest.raises(error, match=message):
         _stack(adata, layer="other")
+
+
+def test_broken_matrices_and_empty_objects_are_refused_by_every_function_that_reads_them() -> None:
+    from scdrug import datasets, model, pp
+
+    reference, cells = datasets.toy(n_lines=30), datasets.toy_cells(n_cells=20)
+    with pytest.raises(ValueError, match="object is empty"):
+        pp.harmonize(cells[:0].copy(), reference)
+    cells.X = sp.csr_matrix(cells.X).copy()
+    cells.X.indices[3] = 10**7
+    with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+        pp.align_genes(cells, list(cells.var_names[:50]))
+    broken = datasets.toy(n_lines=30)
+    broken.X = sp.csr_matrix(broken.X)
+    broken.X.indices[3] = -2
+    with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+        model.KernelRidge.setup_anndata(broken)

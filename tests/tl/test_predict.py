@@ -251,6 +251,7 @@ def _no_expression(adata: ad.AnnData) -> None:
         (None, {"layer": "nothing"}, KeyError, "nothing"),
         (None, {"groupby": "clones"}, KeyError, "Did you mean 'clone'"),
         (None, {"drugs": ["not-a-drug"]}, KeyError, "not-a-drug"),
+        (None, {"drugs": []}, ValueError, "`drugs` is empty"),
         (None, {"method": "magic"}, ValueError, "method"),
     ],
 )

@@ -26,6 +26,8 @@ def choose_drugs(
     model: DrugResponseModel, drugs: str | Sequence[str] | Mapping[str, str]
 ) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
     """Find the model, the ids and the columns that answer a query, as :meth:`DrugResponseModel.select_drugs` does."""
+    if len(drugs) == 0:
+        raise ValueError("`drugs` is empty: name at least one drug, or omit it (None) for all drugs of the model.")
     if isinstance(drugs, Mapping):
         structures = {str(name): _structure(str(name), smiles) for name, smiles in drugs.items()}
         other = _predict_structures(model, structures)

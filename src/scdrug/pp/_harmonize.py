@@ -114,8 +114,10 @@ def harmonize(
     """
     from anndata import AnnData as _AnnData
 
+    from ._checks import check_cells
     from ._match_cells import match_cells
 
+    check_cells(adata)
     profile, lines = as_profile(reference, with_lines=anchor == "nearest")
     match = match_cells(adata, profile.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     # workers share the cores: with as many threads as cores in each, they mostly wait for one another
     for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(_name, "1")
+        # numba looks at its variable again at each compilation, and does not forgive a change after it started its threads
+        if _name != "NUMBA_NUM_THREADS" or "numba" not in sys.modules:
+            os.environ.setdefault(_name, "1")
+    if "numba" in sys.modules:  # a plugin was faster
+        sys.modules["numba"].set_num_threads(1)
 
 SHARED = Path(os.environ.get("SCDRUG_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 

@@ -213,6 +213,8 @@ def test_broken_matrices_and_empty_objects_are_refused_by_every_function_that_re
     cells.X.indices[3] = 10**7
     with pytest.raises(ValueError, match="sparse expression matrix is broken"):
         pp.align_genes(cells, list(cells.var_names[:50]))
+    with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+        pp.align_genes(cells[:, ::2], list(cells.var_names[:50]), min_coverage=0.1)
     broken = datasets.toy(n_lines=30)
     broken.X = sp.csr_matrix(broken.X)
     broken.X.indices[3] = -2

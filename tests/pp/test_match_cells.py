@@ -392,7 +392,7 @@ def test_transposed_objects_with_names_in_a_column_are_said_to_be_such():
 
 
 def test_notes_are_given_once_and_only_when_there_is_something_to_say():
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings(action="error", category=UserWarning):
         match_cells(cells(SYMBOLS), PANEL, min_coverage=0.5)
         match_cells(cells([f"GRCh38_{name}" for name in SYMBOLS]), PANEL, min_coverage=0.5, warn=False)
 

@@ -188,7 +188,8 @@ def _write_parts(adata: AnnData, part: Path, *, is_zarr: bool) -> list[str]:
             raise ValueError(f"Neither expression nor names of the cells can be written to a {part.suffix} file.")
         for slot in ("layers", "obsm", "varm", "obsp", "varp", "uns"):
             values = getattr(adata, slot)
-            dropped += [f"{slot}/{key}" for key in values if not _written(store[slot], key, values[key])]
+            names = [key for key in values if key is not None]  # anndata 0.13 counts X among the layers
+            dropped += [f"{slot}/{key}" for key in names if not _written(store[slot], key, values[key])]
     finally:
         if not is_zarr:
             store.close()

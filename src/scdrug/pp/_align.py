@@ -14,7 +14,7 @@ from .._validate import check_key, plain
 from ._checks import check_cells
 from ._gene_table import as_names
 from ._match_cells import match_cells
-from ._rows import check_sparse, iter_row_blocks
+from ._rows import check_indices, iter_row_blocks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -98,6 +98,7 @@ def align_genes(
 
 def _select(adata: AnnData, layer: str | None, columns: np.ndarray, fill_value: float) -> Any:
     """Columns of expression, with a constant where the column is −1."""
+    check_indices(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise ValueError("`adata.X` is empty (None): expected cells × genes expression. Name the layer with `layer=`.")
@@ -118,7 +119,6 @@ def _select(adata: AnnData, layer: str | None, columns: np.ndarray, fill_value: 
         shape=(adata.n_vars, len(columns)),
     )
     if sp.issparse(matrix) and not adata.isbacked:
-        check_sparse(matrix)
         return type(matrix)((matrix @ selector.astype(matrix.dtype)).asformat(matrix.format))
     blocks = [block @ selector for _, block in iter_row_blocks(adata, layer=layer)]
     return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, len(columns)), dtype=np.float32)

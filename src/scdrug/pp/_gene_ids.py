@@ -16,7 +16,7 @@ from .._arguments import checked
 from .._validate import check_choice, check_key, examples, plain
 from ._gene_names import read_gene_names
 from ._gene_table import are_entrez_ids, are_row_numbers, as_names, detect_gene_ids, gene_table
-from ._rows import iter_row_blocks
+from ._rows import check_indices, iter_row_blocks
 from ._scale import check_scale
 
 if TYPE_CHECKING:
@@ -286,6 +286,7 @@ def _sum_columns(adata: AnnData, symbols: np.ndarray, repeated: list[str]) -> np
     if adata.X is not None:
         matrices[None] = adata.X
     for key, matrix in matrices.items():
+        check_indices(adata, key)
         where = "adata.X" if key is None else f"adata.layers[{key!r}]"
         if not isinstance(matrix, np.ndarray) and not sp.issparse(matrix):
             raise ValueError(

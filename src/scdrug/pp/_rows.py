@@ -124,10 +124,7 @@ def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
     if layer is not None:
         check_key({key: 0 for key in adata.layers if key is not None}, layer, where="adata.layers")
     if adata.is_view:
-        parent = getattr(adata, "_adata_ref", None)
-        whole = None if parent is None or parent.isbacked else parent.X if layer is None else parent.layers[layer]
-        if sp.issparse(whole):
-            check_sparse(whole)  # anndata picks columns in compiled code that trusts the indices
+        check_indices(adata, layer)  # anndata picks columns in compiled code that trusts them
         return _ViewRows(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
@@ -144,6 +141,14 @@ def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
         _check_pointers(matrix)
         return _CsrRows(matrix)
     return matrix
+
+
+def check_indices(adata: AnnData, layer: str | None = None) -> None:
+    """Check sparse expression in memory, of a view the whole that it shows a part of, before compiled code reads it."""
+    whole = adata._adata_ref if adata.is_view else adata
+    matrix = None if whole.isbacked else whole.X if layer is None else whole.layers[layer]
+    if sp.issparse(matrix):
+        check_sparse(matrix)
 
 
 def check_sparse(matrix: Any) -> None:

@@ -6,10 +6,11 @@ A few hundred calls run by default. ``SCDRUG_FUZZ_EXAMPLES=5000 pytest tests/tes
 from __future__ import annotations
 
 import hashlib
+import linecache
 import os
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,9 @@ LABELS = {
     "disguised": lambda n, rng: rng.choice(["a", "b", "nan", ""], n),
     "unused": lambda n, rng: pd.Categorical(rng.choice(["a", "b"], n), categories=["z", "a", "b"]),
     "one": lambda n, rng: ["a"] * n,
+    "none": lambda n, rng: [None] * n,
+    "lists": lambda n, rng: pd.Series([[1]] * n, dtype=object).to_numpy(),
+    "dates": lambda n, rng: pd.date_range("2020-01-01", periods=n),
     "each": lambda n, rng: [f"cell {i}" for i in range(n)],
     "mixed": lambda n, rng: pd.Series(rng.choice([1, "1", None, "b/c"], n).tolist(), dtype=object).to_numpy(),
 }
@@ -299,7 +303,38 @@ OTHER |= {
     "own ranking": own("uns", "rank_drugs", {"table": pd.DataFrame({"a": [1]}), "params": {}}),
     "own mapping": own("uns", "gene_mapping", "mine"),
     "own ids": own("var", "original_gene_id", 1),
+    "own scale": own("uns", "expression", {"scale": 3}),
+    "filtered": own("var", "feature_is_filtered", "yes"),
+    "other features": own("var", "feature_types", "Peaks"),
+    "numbered features": own("var", "feature_types", 1),
 }
+
+
+@other
+def two_columns_of_one_name(adata, rng):
+    changed = adata.copy()
+    changed.obs = pd.concat([adata.obs, adata.obs[["clone"]]], axis=1)
+    return changed
+
+
+@other
+def masked(adata, rng):
+    return with_layer(adata, np.ma.masked_equal(dense(adata), 1))
+
+
+@other
+def read_only(adata, rng):
+    changed = with_x(adata, sp.csr_matrix(adata.X).copy())
+    for part in (changed.X.data, changed.X.indices, changed.X.indptr):
+        part.flags.writeable = False
+    return changed
+
+
+@other
+def half_of_the_names_prefixed(adata, rng):
+    changed = adata.copy()
+    changed.var_names = [f"hg19_{name}" if rng.random() < 0.5 else name for name in adata.var_names]
+    return changed
 
 
 @other
@@ -371,38 +406,79 @@ def options(table: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
     return st.lists(one, max_size=3).map(lambda chosen: {name: table[name][i] for name, i in chosen})
 
 
-def fingerprint(adata: ad.AnnData) -> str:
-    """Hash of everything that a refused call must leave alone."""
-    digest = hashlib.sha256()
-    matrices = [adata.X, *(adata.layers[key] for key in adata.layers if key is not None)]
-    for matrix in matrices:
-        if sp.issparse(matrix):
-            for part in (matrix.data, matrix.indices, matrix.indptr):
-                digest.update(np.ascontiguousarray(part).tobytes())
-        elif isinstance(matrix, np.ndarray):
-            digest.update(repr(matrix.tolist()).encode() if matrix.dtype.kind == "O" else matrix.tobytes())
-    for frame in (adata.obs, adata.var):
-        digest.update(repr((list(frame.columns), list(frame.index), frame.astype(str).to_numpy().tolist())).encode())
-    digest.update(repr((sorted(map(str, adata.uns)), sorted(adata.obsm), sorted(adata.varm))).encode())
-    return digest.hexdigest()
+def fingerprint(adata: ad.AnnData) -> dict[str, str]:
+    """Hash of everything in an object by its place, as ``"obs/clone"``; values, types and containers count."""
+    marks = {"X": mark(adata.X), "obs_names": mark(adata.obs_names), "var_names": mark(adata.var_names)}
+    for slot in ("obs", "var"):
+        table = getattr(adata, slot)
+        marks |= {f"{slot}/{name}": mark(table.iloc[:, i]) for i, name in enumerate(table.columns)}
+    for slot in ("obsm", "varm", "layers", "uns"):
+        marks |= {f"{slot}/{key}": mark(value) for key, value in getattr(adata, slot).items() if key is not None}
+    return marks
 
 
-def attempt(call: Callable[[], Any], adata: ad.AnnData | None = None) -> Exception | None:
-    """Call; a refusal must be scdrug's own, with words, and leave the object as it was."""
-    before = None if adata is None else fingerprint(adata)
+def mark(value: Any) -> str:
+    if sp.issparse(value):
+        parts: Any = [
+            value.format,
+            value.dtype.str,
+            *(getattr(value, a).tobytes() for a in ("data", "indices", "indptr")),
+        ]
+    elif isinstance(value, pd.DataFrame):
+        parts = [list(value.columns), mark(value.index), [mark(value.iloc[:, i]) for i in range(value.shape[1])]]
+    elif isinstance(value, pd.Series | pd.Index):
+        parts = [repr(value.dtype), value.tolist()]
+    elif isinstance(value, Mapping):
+        parts = [(key, mark(item)) for key, item in value.items()]
+    elif hasattr(value, "compute"):
+        parts = ["dask", mark(value.compute())]
+    elif isinstance(value, np.ndarray):
+        parts = [value.dtype.str, value.shape, value.tolist() if value.dtype.kind == "O" else value.tobytes()]
+    else:
+        parts = [type(value), value]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def is_own(error: Exception) -> bool:
+    """Whether a statement of scdrug raised it; a wrong index or an unpacking in its lines is no refusal."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = linecache.getline(last.filename, last.lineno or 0).strip()
+    return Path(last.filename).is_relative_to(HOME) and line.startswith("raise ")
+
+
+def attempt(
+    call: Callable[[], Any], adata: ad.AnnData | None = None, *, writes: Container[str] | None = ()
+) -> Exception | None:
+    """Call; a refusal must be scdrug's own, with words, and leave the object as it was.
+
+    An answer may change the places in `writes`, all of them if it is None, and nothing else.
+    """
+    before = {} if adata is None else fingerprint(adata)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             call()
         except OWN as error:
-            last = traceback.extract_tb(error.__traceback__)[-1].filename
-            assert Path(last).is_relative_to(HOME) or last.startswith("<arguments"), (
-                f"a foreign error, from {last}: {error!r}"
-            )
+            assert is_own(error), f"a foreign error: {''.join(traceback.format_exception(error))}"
             assert len(str(error)) > 20, f"a refusal without words: {error!r}"
             assert adata is None or fingerprint(adata) == before, f"altered by a call that was refused: {error!r}"
             return error
+    if adata is not None and writes is not None:
+        after = fingerprint(adata)
+        altered = {
+            place for place in {*before, *after} if before.get(place) != after.get(place) and place not in writes
+        }
+        assert not altered, f"altered by a call that answered: {sorted(altered)}"
     return None
+
+
+def places(key: str) -> set[str]:
+    """Where predictions stand."""
+    plain = key == "predicted_response"
+    percentile, reliability = (
+        ("response_percentile", "response_reliability") if plain else (f"{key}_percentile", f"{key}_reliability")
+    )
+    return {f"obsm/{key}", f"uns/{key}", f"obsm/{percentile}", f"obs/{reliability}"}
 
 
 def check_answer(adata: ad.AnnData, key: str) -> None:
@@ -440,8 +516,9 @@ def changed(names: list[str], seed: int) -> ad.AnnData:
 @given(CHANGES, st.integers(0, 99), options(OPTIONS))
 def test_cells_are_predicted_or_refused(trained, names, seed, chosen) -> None:
     adata = changed(names, seed)
-    failed = attempt(lambda: scdrug.tl.predict_response(adata, trained, **chosen), adata)
     key = chosen.get("key_added", "predicted_response")
+    writes = () if chosen.get("copy") is True else places(key)
+    failed = attempt(lambda: scdrug.tl.predict_response(adata, trained, **chosen), adata, writes=writes)
     if failed is None and chosen.get("copy") is not True:
         check_answer(adata, key)
 
@@ -485,18 +562,23 @@ STORED = {
 def test_drugs_are_ranked_read_and_drawn_or_refused(predicted, label, seed, chosen, damage, draw) -> None:
     adata = labels(LABELS[label])(predicted, np.random.default_rng(seed))
     adata.uns = {**adata.uns, "predicted_response": dict(adata.uns["predicted_response"])}
+    adata.obsm["X_odd"] = np.zeros((adata.n_obs, seed % 3 + 1))
     STORED[damage](adata)
     arguments = {"groupby": "clone", **chosen}
-    failed = attempt(lambda: scdrug.tl.rank_drugs(adata, **arguments), adata)
+    writes = {f"uns/{chosen.get('key_added', 'rank_drugs')}"}
+    failed = attempt(lambda: scdrug.tl.rank_drugs(adata, **arguments), adata, writes=writes)
     if failed is None and "key_added" not in chosen:
         table = scdrug.get.rank_drugs_df(adata)
         assert table["rank"].min() == 1 and table["p_value"].dropna().between(0, 1).all()
     if draw:
         import matplotlib.pyplot as plt
 
-        attempt(lambda: scdrug.get.response_df(adata))
-        attempt(lambda: scdrug.pl.heatmap(adata, arguments["groupby"]))
-        attempt(lambda: scdrug.pl.rank_drugs(adata, groups=chosen.get("groups")))
+        drugs = OPTIONS["drugs"][seed % len(OPTIONS["drugs"])]
+        attempt(lambda: scdrug.get.response_df(adata, drugs=drugs, tidy=True), adata)
+        attempt(lambda: scdrug.get.rank_drugs_df(adata, chosen.get("groups")), adata)
+        attempt(lambda: scdrug.pl.heatmap(adata, arguments["groupby"], drugs=drugs), adata)
+        attempt(lambda: scdrug.pl.rank_drugs(adata, groups=chosen.get("groups")), adata)
+        attempt(lambda: scdrug.pl.response(adata, drugs, basis="odd"), adata)
         plt.close("all")
 
 
@@ -513,7 +595,8 @@ PP: dict[str, Callable[[ad.AnnData, Any], Any]] = {
 @given(CHANGES, st.integers(0, 99), st.sampled_from(sorted(PP)))
 def test_preprocessing_answers_or_refuses(trained, names, seed, call) -> None:
     adata = changed(names, seed)
-    attempt(lambda: PP[call](adata, trained), adata)
+    writes = None if call.startswith("map") else places("predicted_response") if call == "predict" else ()
+    attempt(lambda: PP[call](adata, trained), adata, writes=writes)
 
 
 CELL = st.sampled_from([None, "", "nan", "text", 1e30, np.inf, -1.0, 0, True, "C/C", "A549", pd.NA])
@@ -546,4 +629,4 @@ def test_references_are_built_or_refused(damage, measure, unit, direction, doubl
 def test_structures_are_read_or_named(text) -> None:
     adata = ad.AnnData(np.zeros((1, 1), dtype=np.float32))
     adata.uns["drugs"] = pd.DataFrame({"smiles": ["CCO", text]}, index=["ethanol", "drawn"])
-    attempt(lambda: scdrug.pp.featurize_drugs(adata), adata)
+    attempt(lambda: scdrug.pp.featurize_drugs(adata), adata, writes={"uns/drugs", "uns/drug_features"})

@@ -204,6 +204,11 @@ def test_heatmap_selects_the_drugs_that_differ_most(ranked):
     assert labels(named.get_xticklabels()) == ["Eta", "Beta/2"]
 
 
+def test_heatmap_of_no_drug_is_refused(ranked):
+    with pytest.raises(ValueError, match="`drugs` is empty"):
+        scdrug.pl.heatmap(ranked, "group", drugs=[])
+
+
 def test_heatmap_of_responses_is_centred_by_drug(ranked):
     ax = scdrug.pl.heatmap(ranked, "group", use="response")
     shown = np.asarray(ax.collections[0].get_array()).reshape(3, 8)

@@ -220,3 +220,17 @@ def test_broken_matrices_and_empty_objects_are_refused_by_every_function_that_re
     broken.X.indices[3] = -2
     with pytest.raises(ValueError, match="sparse expression matrix is broken"):
         model.KernelRidge.setup_anndata(broken)
+
+
+def test_broken_rows_that_no_sample_looks_at_and_wholes_of_views_are_refused() -> None:
+    from scdrug import pp
+
+    genes = ["TP53", "P53", "EGFR", "KRAS"]  # the first two are one gene
+    matrix = sp.csr_matrix(np.ones((3000, 4), dtype=np.float32))
+    adata = ad.AnnData(matrix, var=pd.DataFrame(index=genes))
+    adata.X.indices[4 * 50] = 10**7  # row 50: a few blocks of rows are looked at to find the scale
+    with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+        pp.map_gene_ids(adata, duplicates="sum")
+    with pytest.raises(ValueError, match="sparse expression matrix is broken"):
+        pp.align_genes(adata[:, ::-1], genes)
+    assert list(adata.var_names) == genes

@@ -92,6 +92,8 @@ def heatmap(
     check_use(use)
     predictions = read_predictions(adata, key)
     named = None if drugs is None else resolve_drugs(drugs, predictions.drugs)
+    if named == []:
+        raise ValueError("`drugs` is empty: name at least one drug, or omit it (None) for those that differ most.")
     labels = group_labels(adata, groupby)
     labels = pd.Categorical.from_codes(np.where(predictions.predicted, labels.codes, -1), categories=labels.categories)
     means = _group_means(predictions.table(use), labels, groupby)

@@ -146,9 +146,7 @@ def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
 def check_indices(adata: AnnData, layer: str | None = None) -> None:
     """Check sparse expression in memory, of a view the whole that it shows a part of, before compiled code reads it."""
     whole = adata._adata_ref if adata.is_view else adata
-    if whole.isbacked:
-        return
-    matrix = whole.X if layer is None else whole.layers[layer]
+    matrix = None if whole.isbacked else whole.X if layer is None else whole.layers[layer]
     if sp.issparse(matrix):
         check_sparse(matrix)
 

@@ -31,12 +31,12 @@ from scdrug.metrics import (
     rmse,
     skill,
 )
-from scdrug.model.baseline._additive import fit_additive
-from scdrug.model.baseline._complete import complete_response
-from scdrug.model.baseline._decomposition import decompose_kernel
-from scdrug.model.baseline._kernels import RBF, apply_kernel, fit_kernel
-from scdrug.model.baseline._kronecker import fit_unseen_drugs, predict_unseen_drugs
-from scdrug.model.baseline._ridge import solve_ridge
+from scdrug.model.prior._additive import fit_additive
+from scdrug.model.prior._complete import complete_response
+from scdrug.model.prior._decomposition import decompose_kernel
+from scdrug.model.prior._kernels import RBF, apply_kernel, fit_kernel
+from scdrug.model.prior._kronecker import fit_unseen_drugs, predict_unseen_drugs
+from scdrug.model.prior._ridge import solve_ridge
 from scdrug.pp._molecules import featurize_smiles, tanimoto_kernel
 
 TEST, SEEN = 3, (1, 2, 4)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from scdrug import datasets, model
-from scdrug.model.baseline._additive import fit_additive
-from scdrug.model.baseline._complete import complete_response, residual_scale
-from scdrug.model.baseline._coupled import fit_coupled
-from scdrug.model.baseline._kernels import FIVE_KERNELS, RBF, fit_kernel
-from scdrug.model.baseline._ridge import leave_one_out, solve_ridge
-from scdrug.model.baseline._soft_impute import select_threshold
+from scdrug.model.prior._additive import fit_additive
+from scdrug.model.prior._complete import complete_response, residual_scale
+from scdrug.model.prior._coupled import fit_coupled
+from scdrug.model.prior._kernels import FIVE_KERNELS, RBF, fit_kernel
+from scdrug.model.prior._ridge import leave_one_out, solve_ridge
+from scdrug.model.prior._soft_impute import select_threshold
 
 RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 

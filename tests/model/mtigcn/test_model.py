@@ -245,7 +245,7 @@ def test_validation_responses_are_in_no_loss_but_in_the_final_process(screen, ma
 
 
 def test_the_process_completes_a_matrix_of_low_rank() -> None:
-    from scdrug.model.baseline._decomposition import decompose_kernel
+    from scdrug.model.prior._decomposition import decompose_kernel
 
     rng = np.random.default_rng(0)
     lines, drugs = rng.normal(size=(80, 3)), rng.normal(size=(12, 3))

@@ -8,7 +8,6 @@ import pytest
 import scipy.sparse as sp
 
 import scdrug
-from scdrug.model.baseline._complete import complete_response
 from scdrug.model.pathway_transfer._inputs import (
     check_targets,
     classification_targets,
@@ -19,6 +18,7 @@ from scdrug.model.pathway_transfer._inputs import (
 from scdrug.model.pathway_transfer._linear import fit_linear_path
 from scdrug.model.pathway_transfer._settings import PRESETS, resolve_settings
 from scdrug.model.pathway_transfer._training import identify_nodes
+from scdrug.model.prior._complete import complete_response
 
 
 def test_genes_are_the_union_of_what_varies_in_either_domain() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from ..._validate import check_choice, import_optional, nearest
-from ._kernels import GeneScaler, fit_gene_scaler
+from ..prior._kernels import GeneScaler, fit_gene_scaler
 from ._tree_arrays import Tree, from_sklearn, from_xgboost
 
 LINEAR = ("logistic", "svm")

@@ -13,13 +13,13 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from .._schema import LinesState
-from ._additive import fit_additive
-from ._complete import complete_response
-from ._decomposition import decompose_kernel
-from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
-from ._kernels import FIVE_KERNELS, RBF, fit_kernel
-from ._kronecker import select_effect_ridge
-from ._ridge import solve_ridge
+from ..prior._additive import fit_additive
+from ..prior._complete import complete_response
+from ..prior._decomposition import decompose_kernel
+from ..prior._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
+from ..prior._kernels import FIVE_KERNELS, RBF, fit_kernel
+from ..prior._kronecker import select_effect_ridge
+from ..prior._ridge import solve_ridge
 
 if TYPE_CHECKING:
     from anndata import AnnData

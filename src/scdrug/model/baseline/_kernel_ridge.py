@@ -15,12 +15,12 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from .._schema import LinesState
-from ._complete import complete_response
-from ._coupled import fit_coupled
-from ._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
-from ._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
-from ._kronecker import fit_unseen_drugs
-from ._ridge import decompose_kernel, leave_one_out, primal_weights, select_ridge, solve_ridge
+from ..prior._complete import complete_response
+from ..prior._coupled import fit_coupled
+from ..prior._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
+from ..prior._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
+from ..prior._kronecker import fit_unseen_drugs
+from ..prior._ridge import decompose_kernel, leave_one_out, primal_weights, select_ridge, solve_ridge
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from .._arrays import Array
 from .._schema import MAX_LAYERS, Count, LinesState, Name, Part, Share
-from ..baseline._drug_kernels import feature_arrays
+from ..prior._drug_kernels import feature_arrays
 from ._core_file import PretrainedCore
 from ._kernel_path import KernelPath
 from ._module import CSG2ANetwork

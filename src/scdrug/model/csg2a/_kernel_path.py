@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ..baseline._coupled import fit_coupled
-from ..baseline._decomposition import KernelDecomposition, decompose_kernel
-from ..baseline._drug_kernels import drug_features, drug_similarity
-from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
-from ..baseline._kronecker import fit_unseen_drugs
+from ..prior._coupled import fit_coupled
+from ..prior._decomposition import KernelDecomposition, decompose_kernel
+from ..prior._drug_kernels import drug_features, drug_similarity
+from ..prior._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ..prior._kronecker import fit_unseen_drugs
 
 #: Fewest structures for a regression on drug similarity.
 _MIN_STRUCTURES = 3
@@ -22,7 +22,7 @@ _MIN_STRUCTURES = 3
 class KernelPath:
     """A fitted kernel path.
 
-    Known drugs come from :func:`~scdrug.model.baseline._coupled.fit_coupled` with a noise of their own. Drugs that were not
+    Known drugs come from :func:`~scdrug.model.prior._coupled.fit_coupled` with a noise of their own. Drugs that were not
     in training come from a Kronecker ridge: their mean from the kernel on pretrained fingerprints, if there are any, since
     these tell potency best, and how lines differ from the mean of both drug kernels.
     """

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..._validate import examples
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...pp._profile import ReferenceProfile
-from ..baseline._kernels import FIVE_KERNELS, fit_kernel
+from ..prior._kernels import FIVE_KERNELS, fit_kernel
 from ._crossfit import NEW_LINE, DrugStructures, Offsets, offsets
 from ._drugs import compared, molecules, readable, structure_features
 from ._inputs import read_inputs

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..baseline._decomposition import KernelDecomposition, decompose_kernel
-from ..baseline._drug_kernels import drug_similarity
+from ..prior._decomposition import KernelDecomposition, decompose_kernel
+from ..prior._drug_kernels import drug_similarity
 from ._process import NEW_SHARES, DrugMix, ResponseProcess, fit_process, fit_shares, mix_drugs
 
 #: What is known of a pair when it is predicted.
@@ -26,7 +26,7 @@ class DrugStructures:
     Parameters
     ----------
     features
-        Features of the usable drugs by name, as from :func:`scdrug.model.baseline._drug_kernels.drug_features`.
+        Features of the usable drugs by name, as from :func:`scdrug.model.prior._drug_kernels.drug_features`.
     usable
         Which drugs have a structure.
     """

@@ -15,7 +15,7 @@ from ..._validate import check_choice, examples
 from .._arrays import Array, with_kept
 from .._card import MethodCard
 from .._network import NetworkModel
-from ..baseline._drug_kernels import DRUG_KERNELS
+from ..prior._drug_kernels import DRUG_KERNELS
 from ._build import Built
 from ._fit import TrainingMixin
 from ._inputs import MODALITIES, join_modalities

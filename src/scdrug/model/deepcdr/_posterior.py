@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .._arrays import Array
 from .._data import Calibration
-from ..baseline._decomposition import decompose_kernel
-from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ..prior._decomposition import decompose_kernel
+from ..prior._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ._build import Built, DeepCDRModule, cell_features
 from ._crossfit import KNOWN, NEW_DRUG, NEW_LINE
 from ._inputs import FROM_EXPRESSION, read_inputs

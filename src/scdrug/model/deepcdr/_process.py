@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from ..baseline._additive import check_response
-from ..baseline._coupled import mix_identity
-from ..baseline._decomposition import KernelDecomposition, decompose_kernel
-from ..baseline._kronecker import kronecker_ridge
-from ..baseline._ridge import select_ridge, solve_ridge
+from ..prior._additive import check_response
+from ..prior._coupled import mix_identity
+from ..prior._decomposition import KernelDecomposition, decompose_kernel
+from ..prior._kronecker import kronecker_ridge
+from ..prior._ridge import select_ridge, solve_ridge
 
 #: Share of a line's covariance that expression explains, the rest being its own: for lines with responses, and what new
 #: lines choose from by leaving lines out.

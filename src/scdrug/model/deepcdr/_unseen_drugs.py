@@ -12,7 +12,7 @@ import torch
 
 from ..._validate import examples
 from ...pp._molecules import canonical_smiles, morgan_fingerprints, why_unreadable
-from ..baseline._drug_kernels import drug_similarity
+from ..prior._drug_kernels import drug_similarity
 from ._build import DeepCDRModule
 from ._crossfit import structure_kernels
 from ._drugs import compared, molecules, structure_features

@@ -11,9 +11,9 @@ import torch
 
 from ..._validate import examples
 from .._batches import TrainingTask
-from ..baseline._decomposition import KernelDecomposition, decompose_kernel
-from ..baseline._drug_kernels import drug_similarity
-from ..baseline._kernels import FIVE_KERNELS, fit_kernel
+from ..prior._decomposition import KernelDecomposition, decompose_kernel
+from ..prior._drug_kernels import drug_similarity
+from ..prior._kernels import FIVE_KERNELS, fit_kernel
 from ._features import (
     LineFactors,
     drug_similarity_target,

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..._validate import examples
-from ..baseline._drug_kernels import drug_features, drug_similarity
-from ..baseline._kernels import fit_gene_scaler, median_distance, rbf_kernel, squared_distances
+from ..prior._drug_kernels import drug_features, drug_similarity
+from ..prior._kernels import fit_gene_scaler, median_distance, rbf_kernel, squared_distances
 
 #: Column of ``uns["drugs"]`` with fingerprints as strings of 0 and 1.
 FINGERPRINT_COLUMN = "fingerprint"

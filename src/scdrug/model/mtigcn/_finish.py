@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ...pp._molecules import canonical_smiles
-from ..baseline._drug_kernels import drug_similarity
+from ..prior._drug_kernels import drug_similarity
 from ._blend import contexts, network_shares, sensitivity_slopes
 from ._build import QUANTITIES, Built, fit_drug_processes, fit_processes, new_drug_process
 from ._features import drug_similarity_target, line_similarity

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..baseline._drug_kernels import drug_similarity
+from ..prior._drug_kernels import drug_similarity
 from ._build import QUANTITIES, new_drug_process
 from ._features import feature_matrix, structure_features
 from ._finish import DRUG_ARRAYS, keep_process

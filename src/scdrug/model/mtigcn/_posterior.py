@@ -9,7 +9,7 @@ import torch
 from scipy.special import expit
 
 from .._data import Calibration
-from ..baseline._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ..prior._kernels import FIVE_KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ._blend import contexts, probability
 from ._features import LineFactors
 from ._module import Codes, MTIGCNModule

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..baseline._coupled import fit_coupled
-from ..baseline._decomposition import KernelDecomposition
-from ..baseline._kernels import median_distance, rbf_kernel, squared_distances
-from ..baseline._kronecker import fit_unseen_drugs
+from ..prior._coupled import fit_coupled
+from ..prior._decomposition import KernelDecomposition
+from ..prior._kernels import median_distance, rbf_kernel, squared_distances
+from ..prior._kronecker import fit_unseen_drugs
 
 #: Share of the similarity of responses in the covariance of known lines; the rest is that of expression.
 RESPONSE_SHARE = 0.3
@@ -43,7 +43,7 @@ def fit_process(
     """Fit the process to the measured pairs.
 
     Responses covary between drugs as in the data, and between lines as expression does
-    (:func:`scdrug.model.baseline._coupled.fit_coupled`). For known lines a second fit follows in which lines also
+    (:func:`scdrug.model.prior._coupled.fit_coupled`). For known lines a second fit follows in which lines also
     resemble each other by what the first says of their responses, which no linear model of responses can express.
 
     Parameters

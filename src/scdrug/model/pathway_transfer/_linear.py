@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..baseline._complete import complete_response
-from ..baseline._decomposition import decompose_kernel
-from ..baseline._kernels import fit_gene_scaler, linear_kernel
-from ..baseline._ridge import primal_weights, solve_ridge
+from ..prior._complete import complete_response
+from ..prior._decomposition import decompose_kernel
+from ..prior._kernels import fit_gene_scaler, linear_kernel
+from ..prior._ridge import primal_weights, solve_ridge
 
 #: Fewer drugs say too little of each other: responses are not completed.
 _MIN_DRUGS = 20

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scdrug.model.baseline._complete import complete_response, residual_scale
-from scdrug.model.baseline._coupled import fit_coupled
-from scdrug.model.baseline._kernels import linear_kernel
-from scdrug.model.baseline._ridge import solve_ridge
+from scdrug.model.prior._complete import complete_response, residual_scale
+from scdrug.model.prior._coupled import fit_coupled
+from scdrug.model.prior._kernels import linear_kernel
+from scdrug.model.prior._ridge import solve_ridge
 
 
 def _data(share: float = 0.2, n: int = 20, m: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

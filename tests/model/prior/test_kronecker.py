@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug.model.baseline._additive import fit_additive
-from scdrug.model.baseline._decomposition import decompose_kernel
-from scdrug.model.baseline._kernels import linear_kernel
-from scdrug.model.baseline._kronecker import (
+from scdrug.model.prior._additive import fit_additive
+from scdrug.model.prior._decomposition import decompose_kernel
+from scdrug.model.prior._kernels import linear_kernel
+from scdrug.model.prior._kronecker import (
     _EFFECT_RIDGES,
     fit_unseen_drugs,
     kronecker_ridge,
     predict_unseen_drugs,
     select_effect_ridge,
 )
-from scdrug.model.baseline._ridge import solve_ridge
+from scdrug.model.prior._ridge import solve_ridge
 
 
 def _data(seed: int = 0, share: float = 0.25) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from scdrug.model.prior._complete import complete_response, residual_scale
-from scdrug.model.prior._coupled import fit_coupled
+from scdrug.model.prior._coupled import ProcessOptions, fit_coupled
 from scdrug.model.prior._kernels import linear_kernel
 from scdrug.model.prior._ridge import solve_ridge
+
+#: One fit, with one noise, whose answer can be written out.
+PLAIN = ProcessOptions(noise=0.3, line_share=0.7, drug_noise=False, response_share=0)
 
 
 def _data(share: float = 0.2, n: int = 20, m: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,7 +49,7 @@ def _explicit(kernel: np.ndarray, n: int, response: np.ndarray, parts, ridge: fl
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
 def test_predictions_condition_the_gaussian_process_on_the_measured_pairs(gaps: float) -> None:
     kernel, response, _ = _data(gaps)
-    fit = fit_coupled(kernel[:20, :20], response, ridge=0.3, kernel_share=0.7, tol=1e-11)
+    fit = fit_coupled(kernel[:20, :20], response, PLAIN, tol=1e-11)
     expected = _explicit(kernel, 20, response, _parts(response), 0.3, 0.7)
     np.testing.assert_allclose(fit.fitted, expected[:20], atol=1e-6)
     np.testing.assert_allclose(kernel[20:, :20] @ fit.alpha + fit.intercept, expected[20:], atol=1e-6)
@@ -54,7 +57,7 @@ def test_predictions_condition_the_gaussian_process_on_the_measured_pairs(gaps: 
 
 def test_left_out_predictions_are_those_without_the_line() -> None:
     kernel, response, _ = _data(0.0)
-    fit = fit_coupled(kernel[:20, :20], response, ridge=0.3, kernel_share=0.7)
+    fit = fit_coupled(kernel[:20, :20], response, PLAIN)
     order = np.r_[1:20, 0]  # what is fitted on all lines but the first, around the same mean and covariance
     expected = _explicit(kernel[np.ix_(order, order)], 19, response[1:], _parts(response), 0.3, 0.7)[-1]
     np.testing.assert_allclose(fit.left_out[0], expected, atol=1e-8)
@@ -77,11 +80,16 @@ def test_offsets_of_drugs_and_the_unit_of_responses_do_not_matter() -> None:
         np.testing.assert_allclose((getattr(moved, name) - offset) / 10, getattr(plain, name), atol=1e-6)
 
 
-def test_bad_input_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("line_share", 0), ("line_share", 1.5), ("noise", 0), ("response_share", 1), ("kernel", "cubic")],
+)
+def test_options_out_of_range_are_refused(name: str, value: float | str) -> None:
+    with pytest.raises(ValueError, match=name):
+        ProcessOptions(**{name: value})
+
+
+def test_a_kernel_of_other_lines_is_refused() -> None:
     kernel, response, _ = _data()
-    with pytest.raises(ValueError, match="kernel_share"):
-        fit_coupled(kernel[:20, :20], response, kernel_share=0)
     with pytest.raises(ValueError, match="compares 24 lines"):
         fit_coupled(kernel, response)
-    with pytest.raises(ValueError, match="`ridge` must be positive"):
-        fit_coupled(kernel[:20, :20], response, ridge=0)

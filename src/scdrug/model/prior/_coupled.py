@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from ..._validate import check_choice
 from ._additive import check_response
 from ._complete import complete_response, residual_scale
 from ._decomposition import KernelDecomposition, decompose_kernel
+from ._kernels import KERNELS, median_distance, rbf_kernel, squared_distances
 from ._kronecker import kronecker_ridge
+
+#: Fewest lines whose responses can be compared.
+_MIN_LINES = 3
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """How lines and drugs are coupled; the defaults were chosen on held-out responses of GDSC2 (`scripts/check_process.py`)."""
+
+    #: Variance of the noise, where each drug has variance one.
+    noise: float = 0.1
+    #: Share of a line's deviation from the mean that expression explains; the rest is the line's own, and is known from its
+    #: responses alone.
+    line_share: float = 0.85
+    #: Give each drug a noise of its own: the fit is made anew with drugs in units of what the one before left of them.
+    drug_noise: bool = True
+    #: Share of the similarity of responses in the similarity of measured lines, in a last fit that fills their gaps; 0 for none.
+    response_share: float = 0.3
+    #: Noise of that fit.
+    response_noise: float = 0.2
+    #: Similarity of expression: ``"linear"``, ``"rbf"``, or the ``"mean"`` of five RBF kernels.
+    kernel: str = "mean"
+
+    def __post_init__(self) -> None:
+        check_choice("kernel", self.kernel, tuple(KERNELS))
+        for name in ("noise", "response_noise"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive; found {getattr(self, name)}.")
+        if not 0 < self.line_share <= 1:
+            raise ValueError(f"`line_share` must be above 0 and at most 1; found {self.line_share}.")
+        if not 0 <= self.response_share < 1:
+            raise ValueError(f"`response_share` must be at least 0 and below 1; found {self.response_share}.")
 
 
 class CoupledFit(NamedTuple):
@@ -23,24 +58,44 @@ class CoupledFit(NamedTuple):
     fitted: np.ndarray
     #: The same without the line's own responses, where they would be complete; lines × drugs.
     left_out: np.ndarray
+    #: Unit of each drug, in which `covariance` is stated and the noise has one variance; drugs.
+    scale: np.ndarray
+    #: Covariance between the drugs; drugs × drugs.
+    covariance: np.ndarray
+
+
+class _Drugs(NamedTuple):
+    """Mean, unit and covariance of the drugs."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    covariance: KernelDecomposition
+
+    @classmethod
+    def of(cls, filled: np.ndarray, scale: np.ndarray, *, normalise: bool = False) -> _Drugs:
+        mean = filled.mean(axis=0)
+        standard = (filled - mean) / scale
+        covariance = standard.T @ standard / len(standard)
+        if normalise:
+            covariance = covariance / np.mean(np.diag(covariance))
+        return cls(mean, scale, decompose_kernel(covariance))
 
 
 def fit_coupled(
     kernel: np.ndarray | KernelDecomposition,
     response: np.ndarray,
+    options: ProcessOptions = ProcessOptions(),
     *,
-    ridge: float = 0.1,
-    kernel_share: float = 0.85,
-    drug_noise: bool = False,
     tol: float = 1e-3,
 ) -> CoupledFit:
     """Regress all drugs on one kernel at once, over the measured pairs only.
 
     Standardised responses are a Gaussian process whose covariance between two pairs is the product of a covariance
-    between lines, ``kernel_share · K + (1 − kernel_share) · I``, and one between drugs, plus noise. The covariance
+    between lines, ``line_share · K + (1 − line_share) · I``, and one between drugs, plus noise. The covariance
     between drugs is that of the responses themselves, after :func:`complete_response` has filled their gaps. A drug so
     learns from the responses of a line to other drugs, and a direction in which many drugs vary together is
-    penalised less than one that belongs to a single drug.
+    penalised less than one that belongs to a single drug. Gaps of measured lines are filled by a last fit in which lines also
+    resemble each other by what the first says of their responses, which no linear model of responses can express.
 
     Parameters
     ----------
@@ -48,14 +103,8 @@ def fit_coupled(
         Lines × lines with ones on the diagonal, or its decomposition.
     response
         Lines × drugs, NaN where not measured.
-    ridge
-        Variance of the noise, where each drug has variance one.
-    kernel_share
-        Share of a line's deviation from the mean that the kernel explains; the rest is the line's own, and is known
-        from its responses alone. Between 0 and 1.
-    drug_noise
-        Give each drug its own noise, and take the covariance of drugs from the fit: the fit is made anew with drugs in units of
-        what the one before left of them, twice.
+    options
+        Shares and noise.
     tol
         Tolerance of :func:`kronecker_ridge`.
 
@@ -66,7 +115,7 @@ def fit_coupled(
     Raises
     ------
     ValueError
-        If shapes disagree, a drug was measured in no line, or a parameter is out of range.
+        If shapes disagree, or a drug was measured in no line.
 
     Notes
     -----
@@ -85,30 +134,28 @@ def fit_coupled(
     >>> bool(abs(fit.fitted[0, 2] - hidden) < 0.5)  # the line's other responses tell
     True
     """
-    if not 0 < kernel_share <= 1:
-        raise ValueError(f"`kernel_share` must be above 0 and at most 1; found {kernel_share}.")
     response = check_response(response)
     lines = kernel if isinstance(kernel, KernelDecomposition) else decompose_kernel(kernel)
     if len(lines.kernel) != len(response):
         raise ValueError(f"The kernel compares {len(lines.kernel)} lines, but the response has {len(response)} rows.")
-    mixed = mix_identity(lines, kernel_share)
+    missing, share = np.isnan(response), options.line_share
+    mixed = mix_identity(lines, share)
     filled = complete_response(response).completed
-    scale = residual_scale(response - filled.mean(axis=0))
-    mean = filled.mean(axis=0)
-    standard = (filled - mean) / scale
-    drugs = decompose_kernel(standard.T @ standard / len(standard))
-    for more in (True, True, False) if drug_noise else (False,):
-        weights = kronecker_ridge(mixed, drugs, (response - mean) / scale, ridge=ridge, tol=tol) @ drugs.kernel * scale
-        fitted = mean + mixed.kernel @ weights
-        filled = np.where(np.isnan(response), fitted, response)
-        if more:
-            noise = np.nanstd(response - fitted, axis=0)
-            mean, scale = filled.mean(axis=0), np.maximum(noise, 0.1 * noise.mean() + 1e-12)
-            standard = (filled - mean) / scale
-            covariance = standard.T @ standard / len(standard)
-            drugs = decompose_kernel(covariance / np.mean(np.diag(covariance)))
-    left_out = mean + _leave_line_out(lines, drugs, (filled - mean) / scale, ridge, kernel_share) * scale
-    return CoupledFit(kernel_share * weights, mean, fitted, left_out)
+    drugs = _Drugs.of(filled, residual_scale(response - filled.mean(axis=0)))
+    weights, fitted = _solve(mixed, drugs, response, options.noise, tol)
+    filled = np.where(missing, fitted, response)
+    if options.drug_noise:
+        left = np.nanstd(response - fitted, axis=0)
+        drugs = _Drugs.of(filled, np.maximum(left, 0.1 * left.mean() + 1e-12), normalise=True)
+        weights, fitted = _solve(mixed, drugs, response, options.noise, tol)
+        filled = np.where(missing, fitted, response)
+    left_out = drugs.mean + _leave_line_out(lines, drugs, filled, options) * drugs.scale
+    near = _response_kernel(fitted, response) if options.response_share and missing.any() else None
+    if near is not None:
+        both = (1 - options.response_share) * lines.kernel + options.response_share * near
+        both = mix_identity(decompose_kernel(both), share)
+        fitted = _solve(both, drugs, response, options.response_noise, tol)[1]
+    return CoupledFit(share * weights, drugs.mean, fitted, left_out, drugs.scale, drugs.covariance.kernel)
 
 
 def mix_identity(lines: KernelDecomposition, share: float) -> KernelDecomposition:
@@ -117,14 +164,36 @@ def mix_identity(lines: KernelDecomposition, share: float) -> KernelDecompositio
     return KernelDecomposition(share * lines.kernel + own, share * lines.values + 1.0 - share, lines.vectors)
 
 
+def _solve(
+    lines: KernelDecomposition, drugs: _Drugs, response: np.ndarray, noise: float, tol: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Dual weights of new lines, and the fit of the training lines, in the unit of the response."""
+    standard = (response - drugs.mean) / drugs.scale
+    dual = kronecker_ridge(lines, drugs.covariance, standard, ridge=noise, tol=tol)
+    weights = dual @ drugs.covariance.kernel * drugs.scale
+    return weights, drugs.mean + lines.kernel @ weights
+
+
+def _response_kernel(fitted: np.ndarray, response: np.ndarray) -> np.ndarray | None:
+    """Similarity of lines by their fitted responses, each drug in units of its spread; `None` where they do not differ."""
+    if len(fitted) < _MIN_LINES:
+        return None
+    profile = (fitted - fitted.mean(axis=0)) / np.maximum(np.nanstd(response, axis=0), 1e-6)
+    distances = squared_distances(profile)
+    if not np.median(distances[np.triu_indices(len(distances), 1)]) > 0:
+        return None
+    return rbf_kernel(distances, median=median_distance(distances))
+
+
 def _leave_line_out(
-    lines: KernelDecomposition, drugs: KernelDecomposition, standard: np.ndarray, ridge: float, share: float
+    lines: KernelDecomposition, drugs: _Drugs, filled: np.ndarray, options: ProcessOptions
 ) -> np.ndarray:
     """Predict each line from the others, for complete responses: one ridge regression per principal direction."""
-    kept = drugs.values > 1e-6 * drugs.values[-1]
-    variance, directions = drugs.values[kept], drugs.vectors[:, kept]
-    ridges = (1.0 - share + ridge / variance) / share
-    target = standard @ directions
+    values, share = drugs.covariance.values, options.line_share
+    kept = values > 1e-6 * values[-1]
+    variance, directions = values[kept], drugs.covariance.vectors[:, kept]
+    ridges = (1.0 - share + options.noise / variance) / share
+    target = (filled - drugs.mean) / drugs.scale @ directions
     shrunk = 1.0 / (lines.values[:, None] + ridges)
     solution = lines.vectors @ (shrunk * (lines.vectors.T @ target))
     residual = solution / (lines.vectors**2 @ shrunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,21 @@ DRUG_KERNELS = ("tanimoto", "minimol", "mean")
 _MIN_DRUGS = 3
 
 
-def drug_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+class DrugFeatures(NamedTuple):
+    """Features of drugs by name, for those that have a structure."""
+
+    #: Usable drugs × features.
+    values: dict[str, np.ndarray]
+    #: Which drugs have a structure (bool).
+    usable: np.ndarray
+
+    def take(self, drugs: np.ndarray) -> dict[str, np.ndarray]:
+        """Features of usable drugs that are chosen (bool)."""
+        rows = (self.usable & drugs)[self.usable]
+        return {name: part[rows] for name, part in self.values.items()}
+
+
+def drug_features(smiles: Iterable[str | None], kind: str) -> DrugFeatures:
     """Compute the features of drugs that a kernel compares.
 
     Parameters
@@ -46,10 +61,10 @@ def drug_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str, np
         features["fingerprints"] = bits
     if kind != "tanimoto":
         features["minimol"] = minimol_fingerprints(canonical[usable])
-    return features, usable
+    return DrugFeatures(features, usable)
 
 
-def training_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def training_features(smiles: Iterable[str | None], kind: str) -> DrugFeatures:
     """Compute the features of training drugs, as :func:`drug_features`, after checking that there are structures.
 
     Raises
@@ -63,7 +78,7 @@ def training_features(smiles: Iterable[str | None], kind: str) -> tuple[dict[str
             f"`drug_kernel={kind!r}` needs structures; only {int(usable.sum())} of {len(usable)} drugs in "
             "`adata.uns['drugs']` have a SMILES that can be read. Add them, or drop `drug_kernel`."
         )
-    return features, usable
+    return DrugFeatures(features, usable)
 
 
 def feature_arrays(kind: str) -> dict[str, Array]:

@@ -57,6 +57,8 @@ FIVE_KERNELS = (
     KernelSpec(scaled=False, width=0.3),
     KernelSpec(scaled=True, width=0.3, n_genes=2000),
 )
+#: Kernels by name.
+KERNELS = {"linear": (KernelSpec(kind="linear"),), "rbf": RBF, "mean": FIVE_KERNELS}
 
 
 def fit_gene_scaler(expression: np.ndarray) -> GeneScaler:

@@ -14,7 +14,7 @@ from ._ridge import RidgeFit, select_ridge, solve_ridge
 logger = logging.getLogger(__name__)
 
 #: Ridges on drug similarity to choose from: a drug's effect is nearly determined by its neighbours, residuals are noisy.
-_EFFECT_RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+EFFECT_RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _RESIDUAL_RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
@@ -226,7 +226,7 @@ def _drug_ridges(
 
 def select_effect_ridge(kernel_drugs: np.ndarray | KernelDecomposition, effect: np.ndarray) -> float:
     """Choose the ridge of the regression of drug effects on drug similarity by leaving each drug out."""
-    return float(select_ridge(kernel_drugs, effect[:, None], ridges=_EFFECT_RIDGES).ridge)
+    return float(select_ridge(kernel_drugs, effect[:, None], ridges=EFFECT_RIDGES).ridge)
 
 
 def _decomposed(kernel: np.ndarray | KernelDecomposition) -> KernelDecomposition:

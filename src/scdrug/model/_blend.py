@@ -1,0 +1,405 @@
+"""A network beside a prior: how much of a prediction is the network's, and the base of models that are made so."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from .._validate import check_choice
+from ..pp._molecules import canonical_smiles
+from ._arrays import Array
+from ._batches import TrainingTask
+from ._data import Calibration
+from ._network import NetworkModel
+from ._schema import Count, Four, LinesState, Part, Share
+from ._share import cautious_share
+from .prior._drug_kernels import DrugFeatures, drug_features
+from .prior._process import Context, ProcessOptions, ResponseProcess, contexts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+#: Share of the pairs, of the lines and of the drugs that are held out of training.
+_HELD_OUT = 0.05
+#: Lines that stand for all where the spread of predictions is needed.
+_N_TYPICAL = 200
+PRIORS = ("process",)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Share of the network in a prediction, 0-1, by what is known of the pair."""
+
+    known: float = 0.0
+    new_line: float = 0.0
+    new_drug: float = 0.0
+    new_both: float = 0.0
+
+    @classmethod
+    def all(cls, share: float) -> Shares:
+        """The same share whatever is known."""
+        return cls(*[float(share)] * len(Context))
+
+    @classmethod
+    def choose(
+        cls,
+        prior: np.ndarray,
+        network: np.ndarray,
+        observed: np.ndarray,
+        context: np.ndarray,
+        *,
+        scale: np.ndarray | None = None,
+    ) -> Shares:
+        """The shares that fit held-out responses best by least squares, less one standard error.
+
+        Parameters
+        ----------
+        prior, network
+            Predictions, made without these responses (lines × drugs).
+        observed
+            Held-out responses that stopped no training (lines × drugs, NaN elsewhere).
+        context
+            Context of each pair (lines × drugs).
+        scale
+            Standard deviation of each drug, in units of which errors count; one for all if omitted.
+
+        Returns
+        -------
+        For each context :func:`cautious_share`, where all drugs of a line err together, or all lines of a drug if the drug is new;
+        0 where nothing was held out.
+        """
+        scale = np.ones(prior.shape[1]) if scale is None else scale
+        found = []
+        for code in Context:
+            held = np.where(context == code, observed, np.nan)
+            if code & Context.NEW_DRUG:
+                found.append(cautious_share(network.T, prior.T, held.T, scale=scale[:, None]))
+            else:
+                found.append(cautious_share(network, prior, held, scale=scale))
+        return cls(*found)
+
+    def of(self, context: np.ndarray) -> np.ndarray:
+        """Share of each pair, by its context."""
+        return np.array(self.to_json())[context]
+
+    def to_json(self) -> list[float]:
+        """The four numbers, in the order of :class:`Context`."""
+        return [self.known, self.new_line, self.new_drug, self.new_both]
+
+
+def hold_out_each(measured: np.ndarray, structured: np.ndarray, *, seed: int, share: float = _HELD_OUT) -> np.ndarray:
+    """Hold out pairs, whole lines, and whole drugs that have a structure, so that each kind of prediction can be checked.
+
+    Parameters
+    ----------
+    measured
+        Lines × drugs (bool).
+    structured
+        Which drugs have a structure; no other is drawn (bool).
+    seed
+        Seed of the draw.
+    share
+        Share of the pairs, of the lines and of the drugs.
+
+    Returns
+    -------
+    Lines × drugs, true where a measured response is held out. A drug that was not drawn keeps some responses.
+    """
+    rng = np.random.default_rng([seed, 3])
+    marked = rng.random(measured.shape) < share
+    lines = rng.permutation(np.flatnonzero(measured.any(axis=1)))
+    marked[lines[: round(share * len(lines))]] = True
+    marked[:, ~(measured & ~marked).any(axis=0)] = False
+    drugs = rng.permutation(np.flatnonzero(structured & measured.any(axis=0)))
+    marked[:, drugs[: int(share * len(drugs))]] = True
+    return marked & measured
+
+
+def reserve_for_shares(task: TrainingTask, *, seed: int) -> TrainingTask:
+    """Set aside half of what is held out, so that the network's share is chosen on responses that stopped nothing.
+
+    Known drugs are divided by line, since all responses of a line err together. All responses of held-out drugs are set aside: a
+    handful of drugs, whose potency is hard to tell, would else decide when to stop. Where nothing but drugs is held out, half
+    of them stop.
+    """
+    rng = np.random.default_rng([seed, 4])
+    held, known = task.validation, np.isfinite(task.train_response).any(axis=0)
+    lines, drugs = np.flatnonzero(held[:, known].any(axis=1)), np.flatnonzero(held.any(axis=0) & ~known)
+    aside = np.zeros_like(held)
+    if len(lines):
+        aside[rng.permutation(lines)[: len(lines) // 2]] = True
+        aside[:, drugs] = True
+    else:
+        aside[:, rng.permutation(drugs)[: len(drugs) // 2]] = True
+    return replace(task, reserved=held & aside)
+
+
+class BlendedState(LinesState):
+    """What a blended model keeps beside its arrays."""
+
+    shares: Four[Share]
+    #: Kind of the drug features that the prior was fitted with, empty without; `None` without a prior.
+    drug_kernel: str | None
+    #: Whether the drugs are others than those of the training.
+    new_drugs: bool
+    network: dict[str, Any]
+
+
+class BlendedModel(NetworkModel):
+    """Base of networks on lines × drugs that can stand on a prior.
+
+    A prediction is ``prior + share · (network − prior)``; without a prior it is the network's. The share is chosen for known
+    pairs, new lines, new drugs and both, on responses that neither was fitted to and that did not stop training; then the
+    prior is fitted to all responses.
+
+    A subclass brings `_make_module`, `_phases`, :meth:`_network_rows`, and, where it takes new drugs,
+    :meth:`_with_drugs`. It inherits the prior, files, and drugs that were not in training.
+    """
+
+    #: Priors that the model knows.
+    _priors: ClassVar[tuple[str, ...]] = PRIORS
+    _process_options: ClassVar[ProcessOptions] = ProcessOptions()
+    _validates_on_new_drugs = True
+    _state_schema: ClassVar[Any] = BlendedState
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        registry: dict[str, Any] | None = None,
+        *,
+        prior: str | None = None,
+        drug_kernel: str = "tanimoto",
+    ) -> None:
+        super().__init__(adata, registry)
+        if prior is not None:
+            check_choice("prior", prior, self._priors)
+        #: What the network stands on.
+        self.prior = prior
+        #: By what the prior compares structures.
+        self._drug_kernel = drug_kernel
+        #: The fitted prior; `None` without one.
+        self.prior_: ResponseProcess | None = None
+        #: Share of the network in predictions, by what is known of a pair; all of them without a prior.
+        self.shares_ = Shares.all(float(prior is None))
+        self._lines: dict[str, int] = {}
+        self._new_drugs = False
+        self._task: TrainingTask | None = None
+
+    # ------------------------------------------------------------------ what a subclass brings
+
+    @abstractmethod
+    def _network_rows(
+        self, expression: np.ndarray, lines: np.ndarray, drugs: np.ndarray, inputs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What the network alone predicts (rows × drugs, in the unit of the response).
+
+        `lines` are positions among the training lines, −1 for new ones; `inputs` are rows of what `_sample_inputs` returned.
+        """
+
+    def _with_drugs(self, other: Self, smiles: dict[str, str]) -> None:
+        """Give `other` this model's network for drugs that were not in training, as canonical SMILES by name."""
+        raise NotImplementedError
+
+    def _network_state(self) -> dict[str, Any]:
+        """What the network keeps beside its arrays, in JSON types."""
+        return {}
+
+    def _load_network(self, state: dict[str, Any]) -> None:
+        """Make `module` for what :meth:`_network_state` returned, to load weights into."""
+
+    def _prior_features(self, expression: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
+        """What the prior compares samples by (rows × features)."""
+        return expression
+
+    def _has_network(self, drugs: np.ndarray) -> bool:
+        """Whether there is a network that predicts these drugs."""
+        return True
+
+    # ------------------------------------------------------------------ training
+
+    def _training_task(self, validation: Any, *, early_stopping: bool, seed: int) -> TrainingTask:
+        if self.prior is not None and validation is None and early_stopping:
+            _, response = self._training_arrays()
+            marked = hold_out_each(np.isfinite(response), self._structured, seed=seed)
+            validation = pd.DataFrame(marked, index=self._training_names(), columns=self.drugs.index)
+        task = super()._training_task(validation, early_stopping=early_stopping, seed=seed)
+        self._task = task if self.prior is None else reserve_for_shares(task, seed=seed)
+        return self._task
+
+    @property
+    def _structured(self) -> np.ndarray:
+        """Which drugs have a structure (bool)."""
+        return np.array([canonical_smiles(text) is not None for text in self.drugs["smiles"]])
+
+    def _drug_features(self) -> DrugFeatures | None:
+        """What the prior compares the drugs by."""
+        return drug_features(self.drugs["smiles"], self._drug_kernel) if self._structured.any() else None
+
+    def _fit_prior(self, features: np.ndarray, response: np.ndarray) -> ResponseProcess:
+        return ResponseProcess.fit(features, response, self._drug_features(), self._process_options)
+
+    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
+        task, inputs = self._task, None if self.adata is None else self._sample_inputs(self.adata)
+        assert task is not None
+        self._lines = {str(name): row for row, name in enumerate(task.lines)}
+        self.shares_ = Shares.all(float(self.prior is None))
+        if self.prior is not None:
+            features = self._prior_features(expression, inputs)
+            if task.reserved is not None and task.reserved.any():
+                self.shares_ = self._choose_shares(task, features, inputs)
+            self.prior_ = self._fit_prior(features, response)
+        super()._finish_training(expression, response)
+        self._task = None  # it holds the training data
+        if self.prior_ is not None:
+            self.prior_ = replace(self.prior_, response=None, drugs=None, left_out=None)._sharing(self.prior_)
+
+    def _choose_shares(self, task: TrainingTask, features: np.ndarray, inputs: np.ndarray | None) -> Shares:
+        """Compare the network with a prior that has not seen the held-out responses either."""
+        prior = self._fit_prior(features, task.train_response)
+        trained = np.isfinite(task.train_response)
+        rows, drugs = np.flatnonzero(task.reserved.any(axis=1)), np.arange(trained.shape[1])
+        lines = np.where(trained.any(axis=1)[rows], rows, -1)
+        part = None if inputs is None else inputs[rows]
+        return Shares.choose(
+            prior.predict(features[rows], lines),
+            self._network_rows(task.expression[rows], lines, drugs, part),
+            np.where(task.reserved, task.response, np.nan)[rows],
+            contexts(lines >= 0, trained.any(axis=0)),
+            scale=None,
+        )
+
+    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
+        drugs, new = np.arange(response.shape[1]), np.full(len(expression), -1)
+        inputs = self._sample_inputs(self.adata) if self.adata is not None else None
+        if self.prior_ is None:
+            return np.asarray(self._network_rows(expression, new, drugs, inputs), dtype=np.float64), False
+        left_out, share = self.prior_.left_out, self.shares_.new_line
+        if share == 0:
+            return left_out, True
+        return left_out + share * (self._network_rows(expression, new, drugs, inputs) - left_out), False
+
+    # ------------------------------------------------------------------ prediction
+
+    def _predict_rows(
+        self,
+        expression: np.ndarray,
+        drugs: np.ndarray,
+        names: np.ndarray | None = None,
+        inputs: np.ndarray | None = None,
+    ) -> np.ndarray:
+        drugs, lines = np.asarray(drugs), self._positions(names, len(expression))
+        if self.prior_ is None:
+            return self._network_rows(expression, lines, drugs, inputs).astype(np.float32)
+        prior = self.prior_.predict(self._prior_features(expression, inputs), lines, drugs)
+        share = self._pair_shares(lines, len(drugs))
+        if share.any():
+            prior = prior + share * (self._network_rows(expression, lines, drugs, inputs) - prior)
+        return prior.astype(np.float32)
+
+    def _positions(self, names: np.ndarray | None, n: int) -> np.ndarray:
+        """Positions of samples among the training lines, −1 for new ones."""
+        if names is None:
+            return np.full(n, -1)
+        return np.array([self._lines.get(str(name), -1) for name in names], dtype=int)
+
+    def _pair_shares(self, lines: np.ndarray, n_drugs: int) -> np.ndarray:
+        known = lines >= 0 if self.prior_ is None else self.prior_.is_known(lines)
+        return self.shares_.of(contexts(known, np.full(n_drugs, not self._new_drugs)))
+
+    def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
+        share = self._pair_shares(self._positions(names, n), len(drugs))
+        return float(share.mean()) if share.size else 0.0
+
+    def _part(self, part: str) -> Self:
+        """The network or the prior alone."""
+        check_choice("part", part, ("network", "prior"))
+        if self.prior_ is None and part == "prior":
+            raise ValueError(
+                f"This {type(self).__name__} has no prior: all of its predictions are the network's. Train one with `prior='process'`."
+            )
+        alone = copy.copy(self)
+        alone.shares_ = Shares.all(float(part == "network"))
+        return alone
+
+    # ------------------------------------------------------------------ drugs that were not in training
+
+    @property
+    def _takes_unseen_drugs(self) -> bool:
+        able = self.card.unseen_drugs and not self._new_drugs  # a model of new drugs knows no others
+        return able and (self.prior_ is None or self.prior_.structures is not None)
+
+    def _for_unseen(self, smiles: dict[str, str]) -> Self:
+        init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
+        other = type(self)(registry=self.registry_, **{k: v for k, v in init.items() if k not in ("adata", "registry")})
+        self._hand_over(other, smiles)
+        other.shares_, other._lines, other._new_drugs = self.shares_, self._lines, True
+        if self.prior_ is not None:
+            features = drug_features(smiles.values(), self._drug_kernel).values
+            other.prior_ = self.prior_.for_structures(features)
+        self._with_drugs(other, smiles)
+        predicted = other._typical_predictions(np.arange(len(smiles)))
+        unknown = np.full(predicted.shape, np.nan)
+        other.calibration_ = Calibration.fit(predicted, unknown, held_out=False, level=self.calibration.level)
+        return other
+
+    def _typical_predictions(self, drugs: np.ndarray) -> np.ndarray:
+        """Predictions for lines as they come: training lines where they are kept, each taken as new, else draws from their profile."""
+        lines = self.profile.draw(_N_TYPICAL, seed=0) if self.prior_ is None else self.prior_.lines
+        step = max(len(lines) // _N_TYPICAL, 1)
+        return np.asarray(self._predict_rows(lines[::step], drugs), dtype=np.float64)
+
+    # ------------------------------------------------------------------ files
+
+    @property
+    def _holds_lines(self) -> bool:  # type: ignore[override]
+        return self.prior is not None
+
+    def _state(self) -> dict[str, Any]:
+        kernel = None
+        if self.prior_ is not None:
+            kernel = "" if self.prior_.structures is None else self._drug_kernel
+        return {
+            "lines": list(self._lines),
+            "shares": self.shares_.to_json(),
+            "drug_kernel": kernel,
+            "new_drugs": self._new_drugs,
+            "network": self._network_state(),
+        }
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        if (state["drug_kernel"] is None) != (self.prior is None):
+            raise ValueError("`drug_kernel` and `prior` stand together")
+        self._lines = {name: row for row, name in enumerate(state["lines"])}
+        self.shares_, self._new_drugs = Shares(*state["shares"]), state["new_drugs"]
+        self._loaded_kernel = state["drug_kernel"]
+        self._load_network(state["network"])
+
+    def _sizes(self) -> dict[str, int]:
+        return {"lines": len(self._lines)}
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        wanted = {f"network.{name}": array for name, array in super()._wanted_arrays().items()}
+        if self._loaded_kernel is not None:
+            arrays = ResponseProcess.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
+            wanted |= {f"prior.{name}": array for name, array in arrays.items()}
+        return wanted
+
+    def _module_arrays(self) -> dict[str, np.ndarray]:
+        arrays = {f"network.{name}": value for name, value in super()._module_arrays().items()}
+        if self.prior_ is not None:
+            arrays |= {f"prior.{name}": value for name, value in self.prior_.to_arrays().items()}
+        return arrays
+
+    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+        super()._load_module_arrays(part("network."))
+        if self._loaded_kernel is not None:
+            self.prior_ = ResponseProcess.from_arrays(part("prior."), self._process_options)

@@ -1,0 +1,408 @@
+"""A Gaussian process over lines × drugs: what is expected of any pair, in closed form, before any network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from functools import cached_property
+from typing import Literal, overload
+
+import numpy as np
+
+from .._arrays import Array
+from ._coupled import ProcessOptions, fit_coupled
+from ._decomposition import KernelDecomposition, decompose_kernel
+from ._drug_kernels import DrugFeatures
+from ._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ._structures import MIN_STRUCTURES, StructureFit
+
+_N_FOLDS = 5
+#: Stands for no response at all.
+_ALMOST_NONE = 1e-6
+
+
+class Context(IntEnum):
+    """What is known of a pair when it is predicted."""
+
+    KNOWN = 0
+    NEW_LINE = 1
+    NEW_DRUG = 2
+    NEW_BOTH = 3
+
+
+def contexts(known_lines: np.ndarray, known_drugs: np.ndarray) -> np.ndarray:
+    """Context of each pair (lines × drugs, codes of :class:`Context`).
+
+    Parameters
+    ----------
+    known_lines, known_drugs
+        Which lines and drugs were trained on (bool).
+    """
+    return np.where(known_lines, 0, Context.NEW_LINE)[:, None] + np.where(known_drugs, 0, Context.NEW_DRUG)[None, :]
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseProcess:
+    """A Gaussian process over lines × drugs, fitted to the measured pairs.
+
+    Known lines and drugs are predicted from all other responses of either, new lines from similar expression, and new drugs
+    from similar structures. See :func:`fit_coupled` for the process itself.
+    """
+
+    #: Features of the training lines, which new ones are compared with (lines × features).
+    lines: np.ndarray
+    #: Responses of each; lines without any are predicted like new ones (lines).
+    n_drugs: np.ndarray
+    #: Dual weights and means: a new line is predicted as ``similarity @ alpha + intercept`` (lines × drugs; drugs).
+    alpha: np.ndarray
+    intercept: np.ndarray
+    #: Posterior mean of every pair of the training lines (lines × drugs).
+    fitted: np.ndarray
+    options: ProcessOptions
+    #: Unit and covariance of the drugs, and responses of each; `None` for drugs that were not in training.
+    scale: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    n_lines: np.ndarray | None = None
+    #: What predicts new drugs; `None` without structures.
+    structures: StructureFit | None = None
+    #: What it was fitted to; `None` after loading.
+    response: np.ndarray | None = field(default=None, repr=False)
+    drugs: DrugFeatures | None = field(default=None, repr=False)
+    #: Prediction of each training line without its own responses (lines × drugs); `None` after loading.
+    left_out: np.ndarray | None = field(default=None, repr=False)
+
+    # ------------------------------------------------------------------ fit
+
+    @classmethod
+    def fit(
+        cls,
+        features: np.ndarray,
+        response: np.ndarray,
+        drugs: DrugFeatures | None = None,
+        options: ProcessOptions = ProcessOptions(),
+    ) -> ResponseProcess:
+        """Fit the process.
+
+        Parameters
+        ----------
+        features
+            Expression, or an embedding, of the lines (lines × features).
+        response
+            Lines × drugs, NaN where not measured. A drug without any response is predicted from its structure, or as the
+            typical drug if it has none.
+        drugs
+            Features of the drugs' structures; without them no new drug is told from another.
+        options
+            How lines and drugs are coupled.
+
+        Returns
+        -------
+        The posterior.
+
+        Raises
+        ------
+        ValueError
+            If nothing was measured, shapes disagree, or all lines are alike.
+        """
+        response = np.asarray(response, dtype=np.float64)
+        seen = np.isfinite(response).any(axis=0)
+        if not seen.any():
+            raise ValueError(
+                "No response was measured, so there is nothing to fit. Pass lines × drugs with some values."
+            )
+        kernel, matrix = fit_kernel(features, KERNELS[options.kernel])
+        lines = decompose_kernel(matrix)
+        process = cls._fit_seen(features, response[:, seen], lines, options)
+        if drugs is not None:
+            known = drugs.take(seen)
+            process = replace(process, structures=StructureFit.fit(process.fitted[:, drugs.usable[seen]], known, lines))
+        vars(process)["kernel"] = kernel
+        return process._with_all(response, seen, drugs)
+
+    @classmethod
+    def _fit_seen(
+        cls, features: np.ndarray, response: np.ndarray, lines: KernelDecomposition, options: ProcessOptions
+    ) -> ResponseProcess:
+        fit = fit_coupled(lines, response, options)
+        measured = np.isfinite(response)
+        fresh = ~measured.any(axis=1)
+        fitted = fit.fitted
+        fitted[fresh] = lines.kernel[fresh] @ fit.alpha + fit.intercept
+        return cls(
+            features,
+            measured.sum(axis=1),
+            fit.alpha,
+            fit.intercept,
+            fitted,
+            options,
+            fit.scale,
+            fit.covariance,
+            measured.sum(axis=0),
+            left_out=fit.left_out,
+        )
+
+    def _with_all(self, response: np.ndarray, seen: np.ndarray, drugs: DrugFeatures | None) -> ResponseProcess:
+        """The same over all drugs, of which some have no response."""
+        if seen.all():
+            return replace(self, response=response, drugs=drugs)._sharing(self)
+        parts = {name: _spread(getattr(self, name), seen) for name in ("alpha", "intercept", "fitted", "left_out")}
+        asked = np.zeros_like(seen) if drugs is None or self.structures is None else ~seen & drugs.usable
+        typical = ~seen & ~asked
+        for name in parts:
+            parts[name][..., typical] = getattr(self, name).mean(axis=-1, keepdims=True)
+        if asked.any():
+            assert drugs is not None
+            new = self.for_structures(drugs.take(asked))
+            for name in ("alpha", "intercept", "fitted"):
+                parts[name][..., asked] = getattr(new, name)
+            parts["left_out"][:, asked] = np.nan
+        scale = np.full(len(seen), float(np.median(self.scale)))
+        scale[seen] = self.scale
+        covariance = np.diag(np.full(len(seen), float(np.mean(np.diag(self.covariance)))))
+        covariance[np.ix_(seen, seen)] = self.covariance
+        n_lines = np.zeros(len(seen), dtype=int)
+        n_lines[seen] = self.n_lines
+        return replace(
+            self, **parts, scale=scale, covariance=covariance, n_lines=n_lines, response=response, drugs=drugs
+        )._sharing(self)
+
+    def _sharing(self, other: ResponseProcess) -> ResponseProcess:
+        """The same with the kernel of another process on the same lines."""
+        if "kernel" in vars(other):
+            vars(self)["kernel"] = other.kernel
+        return self
+
+    @cached_property
+    def kernel(self) -> ExpressionKernel:
+        """What compares new lines with the training lines."""
+        return fit_kernel(self.lines, KERNELS[self.options.kernel])[0]
+
+    # ------------------------------------------------------------------ prediction
+
+    @overload
+    def predict(
+        self, features: np.ndarray, lines: np.ndarray | None = ..., drugs: np.ndarray | None = ..., *,
+        variance: Literal[False] = False,
+    ) -> np.ndarray: ...  # fmt: skip
+    @overload
+    def predict(
+        self, features: np.ndarray, lines: np.ndarray | None = ..., drugs: np.ndarray | None = ..., *,
+        variance: Literal[True],
+    ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+    def predict(
+        self,
+        features: np.ndarray,
+        lines: np.ndarray | None = None,
+        drugs: np.ndarray | None = None,
+        *,
+        variance: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict pairs.
+
+        Parameters
+        ----------
+        features
+            Rows × features, as in training.
+        lines
+            Position of each row among the training lines, −1 for a new one; all new if omitted.
+        drugs
+            Positions of drugs; all if omitted.
+        variance
+            Also return the variance of the mean, in the squared unit of the response and without the noise of a
+            measurement. It is exact where nothing is missing; gaps count as if those of a line and of a drug were spread
+            evenly over the other's pairs.
+
+        Returns
+        -------
+        Posterior mean (rows × drugs), and its variance if asked for.
+
+        Raises
+        ------
+        ValueError
+            If the variance of drugs is asked for that were not in training.
+        """
+        lines = np.full(len(features), -1) if lines is None else np.asarray(lines)
+        drugs = np.arange(len(self.intercept)) if drugs is None else np.asarray(drugs)
+        known = self.is_known(lines)
+        out = self.fitted[np.ix_(lines, drugs)].astype(np.float64)
+        cross = apply_kernel(self.kernel, features[~known], self.lines) if not known.all() else None
+        if cross is not None:
+            out[~known] = cross @ self.alpha[:, drugs] + self.intercept[drugs]
+        return (out, self._variance(cross, lines, known, drugs)) if variance else out
+
+    def is_known(self, lines: np.ndarray) -> np.ndarray:
+        """Which rows, by position among the training lines, have responses of their own (bool)."""
+        return np.append(self.n_drugs > 0, False)[lines]
+
+    def _variance(
+        self, cross: np.ndarray | None, lines: np.ndarray, known: np.ndarray, drugs: np.ndarray
+    ) -> np.ndarray:
+        if self.covariance is None or self.scale is None:
+            raise ValueError("Variance is known for drugs of the training alone. Ask for `variance=False`.")
+        of_lines, of_drugs = self._line_noise, self._drug_noise
+        rows, own = np.zeros((len(lines), len(self.lines))), np.ones(len(lines))
+        if cross is not None:
+            rows[~known] = self.options.line_share * cross
+        rows[known] = self._line_covariance[lines[known]]
+        own[known] = self._line_covariance[lines[known], lines[known]]
+        between = decompose_kernel(self._line_covariance / np.outer(of_lines, of_lines))
+        within = decompose_kernel(self.covariance / np.outer(of_drugs, of_drugs))
+        a = (rows / of_lines) @ between.vectors
+        b = (self.covariance[drugs] / of_drugs) @ within.vectors
+        known_part = a**2 @ (1.0 / (between.values[:, None] * within.values + self.options.noise)) @ (b**2).T
+        return np.maximum(own[:, None] * np.diag(self.covariance)[drugs] - known_part, 0.0) * self.scale[drugs] ** 2
+
+    @cached_property
+    def _line_covariance(self) -> np.ndarray:
+        share = self.options.line_share
+        return share * fit_kernel(self.lines, KERNELS[self.options.kernel])[1] + (1 - share) * np.eye(len(self.lines))
+
+    @property
+    def _line_noise(self) -> np.ndarray:
+        """Standard deviation of the noise that gaps of a line make of it, of one where as many are measured as in the mean."""
+        return np.sqrt(self.n_drugs.mean() / np.maximum(self.n_drugs, _ALMOST_NONE))
+
+    @property
+    def _drug_noise(self) -> np.ndarray:
+        """The same for drugs, of one where all lines are measured."""
+        assert self.n_lines is not None
+        return np.sqrt(len(self.lines) / np.maximum(self.n_lines, _ALMOST_NONE))
+
+    # ------------------------------------------------------------------ what was not seen
+
+    def for_structures(self, drugs: dict[str, np.ndarray]) -> ResponseProcess:
+        """The process over drugs that were not in training.
+
+        Parameters
+        ----------
+        drugs
+            Features of their structures by name (drugs × features), of the kinds that it was fitted with.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted to fewer than three drugs with a structure.
+        """
+        if self.structures is None:
+            raise ValueError(
+                f"Fewer than {MIN_STRUCTURES} drugs of the reference have a structure that can be read, too few to predict others "
+                "from. Add SMILES to `adata.uns['drugs']`."
+            )
+        alpha, intercept, fitted = self.structures.columns(drugs)
+        return ResponseProcess(self.lines, self.n_drugs, alpha, intercept, fitted, self.options)._sharing(self)
+
+    def out_of_fold(self, seed: int = 0) -> np.ndarray:
+        """Predict each pair of the training as if less were known of it, from fits that have not seen its response.
+
+        Parameters
+        ----------
+        seed
+            Seed of the five folds of pairs, of lines and of drugs.
+
+        Returns
+        -------
+        Contexts × lines × drugs (see :class:`Context`): without the response itself, without those of its line, without
+        those of its drug, without both. NaN for new drugs without a structure. A drug that is new in a new line is predicted
+        from drugs whose own gaps it may have helped to fill.
+
+        Raises
+        ------
+        RuntimeError
+            If the process was loaded: a file does not hold responses.
+        """
+        if self.response is None:
+            raise RuntimeError("A process that was loaded holds no responses to leave out. Fit it again.")
+        response, drugs = self.response, self.drugs
+        out = np.full((len(Context), *response.shape), np.nan)
+        out[Context.KNOWN], out[Context.NEW_LINE] = self.fitted, self.predict(self.lines)
+        rng = np.random.default_rng([seed, 2])
+
+        def refit(hidden: np.ndarray) -> ResponseProcess:
+            again = np.where(hidden, np.nan, response)
+            return ResponseProcess.fit(self.lines, again, drugs, self.options)
+
+        pairs = np.argwhere(np.isfinite(response))
+        for chosen in _folds(len(pairs), rng):
+            hidden = np.zeros(response.shape, dtype=bool)
+            hidden[tuple(pairs[chosen].T)] = True
+            out[Context.KNOWN][hidden] = refit(hidden).fitted[hidden]
+        usable = np.zeros(response.shape[1], dtype=bool) if drugs is None else drugs.usable
+        parts = [part & usable for part in _folds(len(usable), rng)]
+        parts = [part for part in parts if part.any() and (usable & ~part).sum() >= MIN_STRUCTURES]
+        for held in _folds(len(response), rng):
+            less = refit(np.broadcast_to(held[:, None], response.shape))
+            out[Context.NEW_LINE][held] = less.predict(self.lines[held])
+            for new in parts if drugs is not None else ():
+                out[Context.NEW_BOTH][np.ix_(held, new & drugs.usable)] = less._from_others(new).predict(
+                    self.lines[held]
+                )
+        for new in parts if drugs is not None else ():
+            less = refit(np.broadcast_to(new, response.shape))
+            out[Context.NEW_DRUG][:, new] = less.fitted[:, new]
+        return out
+
+    def _from_others(self, new: np.ndarray) -> ResponseProcess:
+        """Some drugs (bool) as if they were new: predicted from the fit of the others."""
+        assert self.drugs is not None
+        others = self.drugs.usable & ~new
+        lines = decompose_kernel(fit_kernel(self.lines, KERNELS[self.options.kernel])[1])
+        structures = StructureFit.fit(self.fitted[:, others], self.drugs.take(~new), lines)
+        return replace(self, structures=structures)._sharing(self).for_structures(self.drugs.take(new))
+
+    # ------------------------------------------------------------------ files
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What predicts, as arrays by name; responses stay behind."""
+        own = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        structures = {} if self.structures is None else self.structures.to_arrays()
+        return {name: _plain(value) for name, value in (own | structures).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], options: ProcessOptions) -> ResponseProcess:
+        """Take back what :meth:`to_arrays` returned."""
+        own = {name: arrays[name] for name in _ARRAYS if name in arrays}
+        structures = StructureFit.from_arrays(arrays) if "effect" in arrays else None
+        return cls(**own, options=options, structures=structures)
+
+    @staticmethod
+    def wanted_arrays(drug_kernel: str = "", *, trained: bool = True) -> dict[str, Array]:
+        """What :meth:`to_arrays` returns, as arrays of a file.
+
+        Parameters
+        ----------
+        drug_kernel
+            Kind of the drug features, empty without structures.
+        trained
+            Whether its drugs were in training.
+        """
+        wanted = {name: array for name, array in _ARRAYS.items() if trained or name not in _OF_TRAINING}
+        return wanted | (StructureFit.wanted_arrays(drug_kernel) if drug_kernel else {})
+
+
+_OF_TRAINING = ("scale", "covariance", "n_lines")
+_ARRAYS = {
+    "lines": Array(("lines", "features of lines")), "n_drugs": Array(("lines",), "int"),
+    "alpha": Array(("lines", "drugs")), "intercept": Array(("drugs",)), "fitted": Array(("lines", "drugs")),
+    "scale": Array(("drugs",)), "covariance": Array(("drugs", "drugs")), "n_lines": Array(("drugs",), "int"),
+}  # fmt: skip
+
+
+def _folds(n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    fold = rng.permutation(n) % _N_FOLDS
+    for k in range(min(_N_FOLDS, n)):
+        yield fold == k
+
+
+def _spread(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Columns of drugs that have responses, at their places among all drugs."""
+    out = np.zeros((*values.shape[:-1], len(seen)))
+    out[..., seen] = values
+    return out
+
+
+def _plain(value: np.ndarray) -> np.ndarray:
+    value = np.asarray(value)
+    if value.dtype == bool:
+        return value.astype(np.uint8)
+    return value.astype(np.float32) if value.dtype.kind == "f" else value

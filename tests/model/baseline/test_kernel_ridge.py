@@ -9,8 +9,8 @@ import pytest
 from scdrug import datasets, model
 from scdrug.model.prior._additive import fit_additive
 from scdrug.model.prior._complete import complete_response, residual_scale
-from scdrug.model.prior._coupled import fit_coupled
 from scdrug.model.prior._kernels import FIVE_KERNELS, RBF, fit_kernel
+from scdrug.model.prior._process import ProcessOptions, ResponseProcess
 from scdrug.model.prior._ridge import leave_one_out, solve_ridge
 from scdrug.model.prior._soft_impute import select_threshold
 
@@ -54,23 +54,23 @@ def test_a_chosen_ridge_has_the_least_error_in_lines_left_out(reference: ad.AnnD
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_coupled_drugs_fill_known_lines_and_take_new_ones_from_expression(reference: ad.AnnData, kernel: str) -> None:
     trained = _train(model.KernelRidge, reference, kernel=kernel, couple_drugs=True, ridge=0.2, kernel_share=0.6)
-    specs = (RBF[0]._replace(kind=kernel),)
-    matrix = fit_kernel(np.asarray(reference.X), specs)[1]
-    fit = fit_coupled(matrix, reference.obsm["response"].to_numpy(), ridge=0.2, kernel_share=0.6)
-    np.testing.assert_allclose(trained.predict(reference.copy(), key_added=None), fit.fitted, atol=1e-3)
-    new = trained.predict(_renamed(reference), key_added=None)
-    np.testing.assert_allclose(new, matrix @ fit.alpha + fit.intercept, atol=1e-2)
+    expression, options = np.asarray(reference.X), ProcessOptions(noise=0.2, line_share=0.6, kernel=kernel)
+    process = ResponseProcess.fit(expression, reference.obsm["response"].to_numpy(), options=options)
+    np.testing.assert_allclose(trained.predict(reference.copy(), key_added=None), process.fitted, atol=1e-3)
+    np.testing.assert_allclose(
+        trained.predict(_renamed(reference), key_added=None), process.predict(expression), atol=1e-2
+    )
     assert trained.calibration.held_out
 
 
 def test_structures_are_fitted_to_denoised_responses_where_asked(reference: ad.AnnData) -> None:
     response = reference.obsm["response"].to_numpy()
-    for options, clean in (
-        ({"denoise": 0.5}, complete_response(response).denoised(0.5)),
-        ({"couple_drugs": True}, fit_coupled(fit_kernel(np.asarray(reference.X), RBF)[1], response).fitted),
-    ):
-        trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", **options)
-        np.testing.assert_allclose(trained.module.array("known_line"), fit_additive(clean).line, atol=1e-4)
+    trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", denoise=0.5)
+    clean = complete_response(response).denoised(0.5)
+    np.testing.assert_allclose(trained.module.array("known_line"), fit_additive(clean).line, atol=1e-4)
+    trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", couple_drugs=True)
+    process = trained.process_
+    np.testing.assert_allclose(process.structures.line_effect, fit_additive(process.fitted).line, atol=1e-4)
 
 
 def test_options_that_contradict_each_other_or_are_unknown_are_refused(reference: ad.AnnData) -> None:

@@ -11,7 +11,7 @@ from scdrug.model.prior._additive import fit_additive
 from scdrug.model.prior._decomposition import decompose_kernel
 from scdrug.model.prior._kernels import linear_kernel
 from scdrug.model.prior._kronecker import (
-    _EFFECT_RIDGES,
+    EFFECT_RIDGES,
     fit_unseen_drugs,
     kronecker_ridge,
     predict_unseen_drugs,
@@ -149,14 +149,14 @@ def test_drug_ridge_auto_is_the_best_when_each_drug_is_left_out() -> None:
     response, lines, drugs = _screen()
     effect = fit_additive(response).drug
     errors = []
-    for ridge in _EFFECT_RIDGES:
+    for ridge in EFFECT_RIDGES:
         residuals = []
         for drug in range(len(effect)):
             kept = np.arange(len(effect)) != drug
             fit = solve_ridge(drugs[np.ix_(kept, kept)], effect[kept, None], ridge=ridge)
             residuals.append(fit.predict(drugs[drug, kept]) - effect[drug])
         errors.append(np.mean(np.square(residuals)))
-    best = _EFFECT_RIDGES[int(np.argmin(errors))]
+    best = EFFECT_RIDGES[int(np.argmin(errors))]
     assert select_effect_ridge(drugs, effect) == best
     auto = fit_unseen_drugs(response, drugs, lines, drug_ridge="auto")
     np.testing.assert_allclose(

@@ -16,10 +16,10 @@ from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from .._schema import LinesState
 from ..prior._complete import complete_response
-from ..prior._coupled import fit_coupled
 from ..prior._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
-from ..prior._kernels import FIVE_KERNELS, RBF, ExpressionKernel, KernelSpec, apply_kernel, fit_gene_scaler, fit_kernel
+from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_gene_scaler, fit_kernel
 from ..prior._kronecker import fit_unseen_drugs
+from ..prior._process import ProcessOptions, ResponseProcess
 from ..prior._ridge import decompose_kernel, leave_one_out, primal_weights, select_ridge, solve_ridge
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 #: Ridges to choose from.
 _RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _KRONECKER_RIDGE = 0.2
-_SPECS = {"linear": (KernelSpec(kind="linear"),), "rbf": RBF, "mean": FIVE_KERNELS}
 
 
 class KernelRidge(ClosedFormModel):
@@ -54,8 +53,8 @@ class KernelRidge(ClosedFormModel):
     denoise
         Share of each training response that is replaced by its soft-impute fit, 0-1; what is missing stays missing.
     couple_drugs
-        Fit all drugs in one Gaussian process with the covariance of their responses, see :func:`fit_coupled`: stronger in
-        new lines, and fills the missing pairs of training lines, which are recognised by name.
+        Fit all drugs in one Gaussian process with the covariance of their responses (Bonilla, Chai and Williams 2007): stronger
+        in new lines, and fills the missing pairs of training lines, which are recognised by name.
     kernel_share
         With `couple_drugs`, the share of a line's response that expression explains; the rest is the line's own.
     drug_kernel
@@ -100,10 +99,12 @@ class KernelRidge(ClosedFormModel):
         drug_ridge: float | str = 0.3,
     ) -> None:
         super().__init__(adata, registry)
-        check_choice("kernel", kernel, tuple(_SPECS))
+        check_choice("kernel", kernel, tuple(KERNELS))
         check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
         if not 0 <= denoise <= 1:
             raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
+        if not 0 < kernel_share <= 1:
+            raise ValueError(f"`kernel_share` must be above 0 and at most 1; found {kernel_share}.")
         for name, value, words in (("ridge", ridge, ("auto", "per_drug")), ("drug_ridge", drug_ridge, ("auto",))):
             if isinstance(value, str):
                 check_choice(name, value, words)
@@ -117,7 +118,11 @@ class KernelRidge(ClosedFormModel):
         if ridge is None:
             ridge = 0.1 if couple_drugs else 0.5 if kernel == "linear" else 0.2
         self.ridge = ridge
+        #: The Gaussian process of coupled drugs; `None` without.
+        self.process_: ResponseProcess | None = None
         self._lines: dict[str, int] = {}
+        self._new_drugs = False
+        self._left_out: np.ndarray | None = None
         self._model_summary_string = (
             f"KernelRidge(kernel={kernel!r}, ridge={self.ridge!r}, denoise={denoise}, couple_drugs={couple_drugs}, "
             f"drug_kernel={drug_kernel!r})"
@@ -127,27 +132,33 @@ class KernelRidge(ClosedFormModel):
     # ------------------------------------------------------------------ fit
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
-        kernel, matrix = fit_kernel(expression, _SPECS[self.kernel])
-        vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines
-        decomposition = decompose_kernel(matrix)
-        if self.couple_drugs:
-            coupled = fit_coupled(decomposition, response, ridge=self.ridge, kernel_share=self.kernel_share)
-            self._left_out, clean = coupled.left_out, coupled.fitted
-            arrays = self._line_arrays(expression, coupled.alpha, coupled.intercept) | {"known": coupled.fitted}
-        else:
-            target, clean = self._targets(response)
-            ridge = self.ridge
-            if isinstance(ridge, str):
-                ridge = select_ridge(decomposition, target, ridges=_RIDGES, per_drug=ridge == "per_drug").ridge
-            fit = solve_ridge(decomposition, target, ridge=ridge)
-            alone = leave_one_out(decomposition, target, ridge=ridge)
-            self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
-            arrays = self._line_arrays(expression, fit.alpha, fit.intercept)
         if self.couple_drugs or self.drug_kernel is not None:
             self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
+        if self.couple_drugs:
+            drugs = None if self.drug_kernel is None else training_features(self.drugs["smiles"], self.drug_kernel)
+            process = ResponseProcess.fit(expression, response, drugs, self._process_options)
+            self._left_out, self.process_ = process.left_out, process.without_responses()
+            return {}
+        kernel, matrix = fit_kernel(expression, KERNELS[self.kernel])
+        vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines
+        decomposition = decompose_kernel(matrix)
+        target, clean = self._targets(response)
+        ridge = self.ridge
+        if isinstance(ridge, str):
+            ridge = select_ridge(decomposition, target, ridges=_RIDGES, per_drug=ridge == "per_drug").ridge
+        fit = solve_ridge(decomposition, target, ridge=ridge)
+        alone = leave_one_out(decomposition, target, ridge=ridge)
+        self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
+        arrays = self._line_arrays(expression, fit.alpha, fit.intercept)
         if self.drug_kernel is not None:
             arrays |= self._drug_arrays(expression, clean, decomposition)
         return {key: np.asarray(value, dtype=_dtype(value)) for key, value in arrays.items()}
+
+    @property
+    def _process_options(self) -> ProcessOptions:
+        return ProcessOptions(
+            noise=self.ridge, line_share=self.kernel_share, kernel=self.kernel, drug_ridge=self.drug_ridge
+        )
 
     def _targets(self, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Responses to regress on expression, and on structure: the latter without gaps where they were denoised."""
@@ -170,7 +181,7 @@ class KernelRidge(ClosedFormModel):
         """What is needed to predict drugs from their structure."""
         features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
         # a chosen ridge is for one regression a drug; that of the product kernel hardly matters
-        ridge = _KRONECKER_RIDGE if isinstance(self.ridge, str) or self.couple_drugs else self.ridge
+        ridge = _KRONECKER_RIDGE if isinstance(self.ridge, str) else self.ridge
         fit = fit_unseen_drugs(
             response[:, usable],
             drug_similarity(features),
@@ -193,63 +204,81 @@ class KernelRidge(ClosedFormModel):
         }
 
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
-        return self._left_out, True
+        left_out, self._left_out = self._left_out, None
+        return left_out, True
 
     # ------------------------------------------------------------------ predict
 
     @cached_property
     def _expression_kernel(self) -> ExpressionKernel:
-        return fit_kernel(self.module.array("lines"), _SPECS[self.kernel])[0]
+        return fit_kernel(self.module.array("lines"), KERNELS[self.kernel])[0]
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        lines = np.full(len(expression), -1)
+        if names is not None:
+            lines = np.array([self._lines.get(str(name), -1) for name in names])
+        if self.process_ is not None:
+            return self.process_.predict(expression, lines, drugs).astype(np.float32)
         linear = self._linear_weights(drugs)
         if linear is not None:
             predicted = expression @ linear[0] + linear[1]
         else:
             cross = apply_kernel(self._expression_kernel, expression, self.module.array("lines"))
             predicted = cross @ self.module.array("alpha")[:, drugs] + self.module.array("intercept")[drugs]
-        if names is not None and self._knows_lines:
-            rows = np.array([self._lines.get(str(name), -1) for name in names])
-            predicted[rows >= 0] = self.module.array("known")[np.ix_(rows[rows >= 0], drugs)]
+        if self._new_drugs:  # of training lines more is known than their expression
+            predicted[lines >= 0] = self.module.array("known")[np.ix_(lines[lines >= 0], drugs)]
         return predicted.astype(np.float32)
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if self.kernel != "linear":
             return None
-        return self.module.array("weights")[:, drugs], self.module.array("intercept")[drugs]
+        weights, intercept = (
+            self._primal if self.process_ is not None else map(self.module.array, ("weights", "intercept"))
+        )
+        return weights[:, drugs], intercept[drugs]
 
-    @property
-    def _knows_lines(self) -> bool:
-        """Whether training lines have predictions of their own: with coupled drugs, and for unseen drugs."""
-        return "known" in dict(self.module.named_buffers())
+    @cached_property
+    def _primal(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.process_ is not None
+        weights, intercept = self.process_.linear_weights()
+        return weights.astype(np.float32), intercept.astype(np.float32)
 
     # ------------------------------------------------------------------ drugs that were not in training
 
     def _for_unseen(self, smiles: dict[str, str]) -> KernelRidge:
-        features, _ = drug_features(smiles.values(), self.drug_kernel)
+        features = drug_features(smiles.values(), self.drug_kernel).values
+        other = KernelRidge(
+            registry=self.registry_, kernel=self.kernel, ridge=self.ridge, couple_drugs=self.couple_drugs
+        )
+        self._hand_over(other, smiles)
+        other._lines, other._new_drugs = self._lines, True
+        if self.process_ is not None:
+            other.process_ = self.process_.for_structures(features)
+        else:
+            other.module.set_arrays(**self._unseen_arrays(features))
+        other.calibration_ = other._gaussian_calibration(self.calibration.level)
+        return other
+
+    def _unseen_arrays(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays that predict drugs with these features."""
         cross = drug_similarity({name: self.module.array(name) for name in features}, features)
         mix = np.column_stack([cross, np.ones(len(cross))]).T  # (drugs + 1) × new drugs
         effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
-        other = KernelRidge(registry=self.registry_, kernel=self.kernel, ridge=self.ridge)
         arrays = {"intercept": self.module.array("unseen_intercept") @ mix + effect}
         if self.kernel == "linear":
             arrays["weights"] = self.module.array("unseen_weights") @ mix
         else:
             arrays["alpha"] = self.module.array("unseen_alpha") @ mix
             arrays["lines"] = self.module.array("lines")
-            vars(other)["_expression_kernel"] = self._expression_kernel
         residual = (cross @ self.module.array("known_alpha")).T
         arrays["known"] = self.module.array("known_line")[:, None] + effect[None, :] + residual
-        other.module.set_arrays(**{key: value.astype(np.float32) for key, value in arrays.items()})
-        self._hand_over(other, smiles)
-        other._lines = self._lines
-        other.calibration_ = other._gaussian_calibration(self.calibration.level)
-        return other
+        return {key: value.astype(np.float32) for key, value in arrays.items()}
 
     def _gaussian_calibration(self, level: float) -> Calibration:
         """Distribution of predictions over the reference's factor model, where no line can be left out."""
         if self.kernel != "linear":
-            predicted = self._predict_rows(self.module.array("lines"), np.arange(len(self.drugs)))
+            lines = self.module.array("lines") if self.process_ is None else self.process_.lines
+            predicted = self._predict_rows(lines, np.arange(len(self.drugs)))
             return Calibration.fit(predicted, np.full(predicted.shape, np.nan), held_out=False, level=level)
         weights, intercept = self._linear_weights(np.arange(len(self.drugs)))
         centre = self.profile.mean @ weights + intercept
@@ -267,11 +296,11 @@ class KernelRidge(ClosedFormModel):
 
     @property
     def _takes_unseen_drugs(self) -> bool:
-        return self.drug_kernel is not None
+        return self.drug_kernel is not None and not self._new_drugs
 
     @property
     def _holds_lines(self) -> bool:  # type: ignore[override]
-        return self.kernel != "linear" or self.drug_kernel is not None or self._knows_lines
+        return self.kernel != "linear" or self.drug_kernel is not None or self.couple_drugs or self._new_drugs
 
     _state_schema = LinesState
 
@@ -280,17 +309,21 @@ class KernelRidge(ClosedFormModel):
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._lines = {name: row for row, name in enumerate(state["lines"])}
+        self._new_drugs = bool(self._lines) and self.drug_kernel is None and not self.couple_drugs
 
     def _sizes(self) -> dict[str, int]:
         return {"lines": len(self._lines)} if self._lines else {}
 
     def _wanted_arrays(self) -> dict[str, Array]:
+        if self.couple_drugs:
+            arrays = ResponseProcess.wanted_arrays(self.drug_kernel or "", trained=not self._new_drugs)
+            return {f"process.{name}": array for name, array in arrays.items()}
         rows = "genes" if self.kernel == "linear" else "lines"
         dual = "weights" if self.kernel == "linear" else "alpha"
         wanted = {dual: Array((rows, "drugs")), "intercept": Array(("drugs",))}
         if self.kernel != "linear":
             wanted["lines"] = Array(("lines", "genes"))
-        if self._lines and self.drug_kernel is None or self.couple_drugs:  # a model of unseen drugs has it too
+        if self._new_drugs:
             wanted["known"] = Array(("lines", "drugs"))
         if self.drug_kernel is not None:
             wanted |= feature_arrays(self.drug_kernel) | {
@@ -302,6 +335,18 @@ class KernelRidge(ClosedFormModel):
                 "known_alpha": Array(("usable drugs", "lines")),
             }
         return wanted
+
+    def _module_arrays(self) -> dict[str, np.ndarray]:
+        if self.process_ is None:
+            return super()._module_arrays()
+        return {f"process.{name}": value for name, value in self.process_.to_arrays().items()}
+
+    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        if self.couple_drugs:
+            arrays = {name.removeprefix("process."): value for name, value in arrays.items()}
+            self.process_ = ResponseProcess.from_arrays(arrays, self._process_options)
+        else:
+            super()._load_module_arrays(arrays)
 
 
 def _dtype(value: np.ndarray) -> type:

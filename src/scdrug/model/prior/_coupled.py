@@ -35,6 +35,8 @@ class ProcessOptions:
     response_noise: float = 0.2
     #: Similarity of expression: ``"linear"``, ``"rbf"``, or the ``"mean"`` of five RBF kernels.
     kernel: str = "mean"
+    #: Ridge on similarity of structures, for new drugs; ``"auto"`` chooses it by leaving out each drug.
+    drug_ridge: float | str = "auto"
 
     def __post_init__(self) -> None:
         check_choice("kernel", self.kernel, tuple(KERNELS))

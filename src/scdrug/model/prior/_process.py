@@ -15,6 +15,7 @@ from ._coupled import ProcessOptions, fit_coupled
 from ._decomposition import KernelDecomposition, decompose_kernel
 from ._drug_kernels import DrugFeatures
 from ._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ._ridge import primal_weights
 from ._structures import MIN_STRUCTURES, StructureFit
 
 _N_FOLDS = 5
@@ -145,7 +146,7 @@ class ResponseProcess:
     def _with_all(self, response: np.ndarray, seen: np.ndarray, drugs: DrugFeatures | None) -> ResponseProcess:
         """The same over all drugs, of which some have no response."""
         if seen.all():
-            return replace(self, response=response, drugs=drugs)._sharing(self)
+            return replace(self, response=response, drugs=drugs)._like(self)
         parts = {name: _spread(getattr(self, name), seen) for name in ("alpha", "intercept", "fitted", "left_out")}
         asked = np.zeros_like(seen) if drugs is None or self.structures is None else ~seen & drugs.usable
         typical = ~seen & ~asked
@@ -165,13 +166,17 @@ class ResponseProcess:
         n_lines[seen] = self.n_lines
         return replace(
             self, **parts, scale=scale, covariance=covariance, n_lines=n_lines, response=response, drugs=drugs
-        )._sharing(self)
+        )._like(self)
 
-    def _sharing(self, other: ResponseProcess) -> ResponseProcess:
+    def _like(self, other: ResponseProcess) -> ResponseProcess:
         """The same with the kernel of another process on the same lines."""
         if "kernel" in vars(other):
             vars(self)["kernel"] = other.kernel
         return self
+
+    def without_responses(self) -> ResponseProcess:
+        """The same without what it was fitted to, as it comes back from a file."""
+        return replace(self, response=None, drugs=None, left_out=None)._like(self)
 
     @cached_property
     def kernel(self) -> ExpressionKernel:
@@ -269,6 +274,14 @@ class ResponseProcess:
         assert self.n_lines is not None
         return np.sqrt(len(self.lines) / np.maximum(self.n_lines, _ALMOST_NONE))
 
+    def linear_weights(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weights on the features themselves (features × drugs) and intercepts, of new lines; `None` unless the kernel is linear."""
+        if self.options.kernel != "linear":
+            return None
+        scaler = self.kernel.scaler
+        weights = primal_weights(scaler.transform(self.lines), self.alpha) / scaler.scale[:, None]
+        return weights, self.intercept - scaler.mean @ weights
+
     # ------------------------------------------------------------------ what was not seen
 
     def for_structures(self, drugs: dict[str, np.ndarray]) -> ResponseProcess:
@@ -290,7 +303,7 @@ class ResponseProcess:
                 "from. Add SMILES to `adata.uns['drugs']`."
             )
         alpha, intercept, fitted = self.structures.columns(drugs)
-        return ResponseProcess(self.lines, self.n_drugs, alpha, intercept, fitted, self.options)._sharing(self)
+        return ResponseProcess(self.lines, self.n_drugs, alpha, intercept, fitted, self.options)._like(self)
 
     def out_of_fold(self, seed: int = 0) -> np.ndarray:
         """Predict each pair of the training as if less were known of it, from fits that have not seen its response.
@@ -347,8 +360,10 @@ class ResponseProcess:
         assert self.drugs is not None
         others = self.drugs.usable & ~new
         lines = decompose_kernel(fit_kernel(self.lines, KERNELS[self.options.kernel])[1])
-        structures = StructureFit.fit(self.fitted[:, others], self.drugs.take(~new), lines)
-        return replace(self, structures=structures)._sharing(self).for_structures(self.drugs.take(new))
+        structures = StructureFit.fit(
+            self.fitted[:, others], self.drugs.take(~new), lines, ridge=self.options.drug_ridge
+        )
+        return replace(self, structures=structures)._like(self).for_structures(self.drugs.take(new))
 
     # ------------------------------------------------------------------ files
 

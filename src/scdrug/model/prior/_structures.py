@@ -41,7 +41,12 @@ class StructureFit:
 
     @classmethod
     def fit(
-        cls, completed: np.ndarray, features: dict[str, np.ndarray], lines: KernelDecomposition
+        cls,
+        completed: np.ndarray,
+        features: dict[str, np.ndarray],
+        lines: KernelDecomposition,
+        *,
+        ridge: float | str = "auto",
     ) -> StructureFit | None:
         """Fit to a response matrix without gaps.
 
@@ -53,6 +58,8 @@ class StructureFit:
             Their features by name.
         lines
             Similarity of the lines.
+        ridge
+            Ridge on similarity of structures; ``"auto"`` chooses it by leaving out each drug, in closed form.
 
         Returns
         -------
@@ -60,10 +67,10 @@ class StructureFit:
         """
         if completed.shape[1] < MIN_STRUCTURES:
             return None
-        fit = fit_unseen_drugs(completed, drug_similarity(features), lines, drug_ridge="auto")
+        fit = fit_unseen_drugs(completed, drug_similarity(features), lines, drug_ridge=ridge)
         assert fit.line_effect is not None
         assert fit.residual is not None
-        kinds, effect, intercept = _fit_effect(features, fit.effects.drug)
+        kinds, effect, intercept = _fit_effect(features, fit.effects.drug, ridge)
         return cls(
             features,
             kinds,
@@ -116,17 +123,20 @@ _ARRAYS = {
 assert set(_ARRAYS) == {field.name for field in fields(StructureFit)} - {"features"}
 
 
-def _fit_effect(features: dict[str, np.ndarray], effect: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fit_effect(
+    features: dict[str, np.ndarray], effect: np.ndarray, ridge: float | str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Regression of effects on the kind of features that tells them best, each drug left out in closed form."""
+    ridges = EFFECT_RIDGES if ridge == "auto" else (float(ridge),)
     names = sorted(features)
     candidates = [[name] for name in names] + ([names] if len(names) > 1 else [])
     best, chosen = np.inf, None
     for told in candidates:
         kernel = decompose_kernel(drug_similarity({name: features[name] for name in told}))
-        choice = select_ridge(kernel, effect[:, None], ridges=EFFECT_RIDGES)
+        choice = select_ridge(kernel, effect[:, None], ridges=ridges)
         error = float(np.nanmin(choice.errors)) if np.isfinite(choice.errors).any() else np.inf
         if chosen is None or error < best:
             best, chosen = error, (told, kernel, float(choice.ridge))
-    told, kernel, ridge = chosen
-    fit = solve_ridge(kernel, effect[:, None], ridge=ridge)
+    told, kernel, chosen_ridge = chosen
+    fit = solve_ridge(kernel, effect[:, None], ridge=chosen_ridge)
     return np.isin(names, told), fit.alpha[:, 0], fit.intercept

@@ -41,8 +41,8 @@ def train(reference: ad.AnnData, cells: ad.AnnData, pathways: str, **options: An
     """Train with the model's own defaults."""
     adata = reference.copy()
     PathwayTransfer.setup_anndata(adata)
-    model = PathwayTransfer(adata, pathways=pathways, **options)
-    model.train(cells=cells)
+    model = PathwayTransfer(adata, pathways=pathways, cells=cells, **options)
+    model.train()
     model.release_data()
     return model
 
@@ -108,7 +108,7 @@ def main() -> None:
 def _one_epoch(reference: ad.AnnData, cells: ad.AnnData, pathways: str, options: dict[str, Any]) -> None:
     adata = reference.copy()
     PathwayTransfer.setup_anndata(adata)
-    PathwayTransfer(adata, pathways=pathways).train(cells=cells, **options)
+    PathwayTransfer(adata, pathways=pathways, cells=cells).train(**options)
 
 
 def _predict(model: PathwayTransfer, n_cells: int, genes: np.ndarray, warm_up: ad.AnnData, *, label: str) -> None:

@@ -50,9 +50,9 @@ def main() -> None:
     settings = product(options.methods, options.n_genes, options.C, options.calibration_folds)
     for method, n_genes, penalty, folds in settings:
         BulkClassifier.setup_anndata(train)
-        model = BulkClassifier(train, method=method, n_genes=n_genes, C=penalty)
+        model = BulkClassifier(train, method=method, n_genes=n_genes, C=penalty, calibration_folds=folds)
         start = time.process_time()
-        model.train(calibration_folds=folds)
+        model.train()
         seconds = time.process_time() - start
         labels = held_out_labels(model, test)
         score = per_drug_auroc(model.predict(test, key_added=None).to_numpy(), labels)

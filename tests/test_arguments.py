@@ -152,14 +152,40 @@ def test_numpy_scalars_are_taken_for_numbers(cells, reference) -> None:
 
 
 @pytest.mark.parametrize("name", ["KernelRidge", "AdditiveMean", "SoftImpute", "BulkClassifier"])
-@pytest.mark.parametrize("argument", ["train_size", "accelerator", "early_stopping", "validation"])
-def test_exact_fits_refuse_arguments_of_training_that_they_do_not_use(reference, name, argument) -> None:
+@pytest.mark.parametrize(
+    ("argument", "value", "remedy"),
+    [
+        ("max_epochs", 5, "takes no steps. Leave it out"),
+        ("accelerator", "cpu", "on the CPU. Leave it out"),
+        ("early_stopping", False, "never stopped"),
+        ("validation", 0.9, "out of the reference"),
+        ("plan_kwargs", {"compile": True}, "on the CPU. Leave it out"),
+        ("checkpoint_dir", "checkpoints", "save\\(\\) the model"),
+    ],
+)
+def test_exact_fits_refuse_arguments_of_training_that_they_do_not_use(reference, name, argument, value, remedy) -> None:
     cls = getattr(scdrug.model, name)
     cls.setup_anndata(reference)
-    with pytest.raises(
-        TypeError, match=f"{name}.train got an unexpected argument `{argument}`.*It takes.*`max_epochs`"
-    ):
-        cls(reference).train(**{argument: 0.9})
+    with pytest.raises(TypeError, match=f"`{argument}` has no effect on {name}: .*{remedy}"):
+        cls(reference).train(**{argument: value})
+
+
+def test_only_a_model_that_draws_takes_a_seed(reference) -> None:
+    for name in ("KernelRidge", "BulkClassifier"):
+        cls = getattr(scdrug.model, name)
+        cls.setup_anndata(reference)
+        model = cls(reference)
+        if name == "BulkClassifier":
+            model.train(seed=3)
+            continue
+        with pytest.raises(TypeError, match="`seed` has no effect on KernelRidge: nothing is drawn"):
+            model.train(seed=3)
+
+
+def test_arguments_of_a_model_are_not_arguments_of_training(reference) -> None:
+    model = _network(reference)
+    with pytest.raises(TypeError, match="unexpected argument `n_genes`. It is an argument of CSG2A"):
+        model.train(n_genes=5)
 
 
 @pytest.mark.parametrize("name", ["CSG2A", "DeepCDR", "KernelRidge", "MTIGCN", "PathwayTransfer"])
@@ -191,6 +217,9 @@ def _network(reference):
         ({"devices": 0}, ValueError, "`devices` must be how many to use"),
         ({"devices": "two"}, ValueError, "`devices` must be how many to use"),
         ({"accelerator": "gpus"}, ValueError, "Did you mean 'gpu'"),
+        ({"precision": "16-mixed"}, ValueError, "Did you mean 'bf16-mixed'"),
+        ({"plan_kwargs": {"compiled": True}}, ValueError, "Did you mean 'compile'"),
+        ({"plan_kwargs": {"compile": "yes"}}, TypeError, "must be True or False"),
         ({"epochs": 3}, TypeError, "CSG2A.train got an unexpected argument `epochs`.*Did you mean `max_epochs`"),
     ],
 )

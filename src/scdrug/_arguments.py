@@ -193,12 +193,17 @@ def _check_devices(argument: str, value: Any) -> None:
         )
 
 
+def _check_precision(argument: str, value: str) -> None:
+    check_choice(argument, value, ("32-true", "bf16-mixed"))
+
+
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 #: What has to be checked besides type and range, by name of the argument.
 _FURTHER: dict[str, Callable[[str, Any], None]] = {
     "accelerator": _check_accelerator,
     "device": _check_accelerator,
     "devices": _check_devices,
+    "precision": _check_precision,
 }
 
 #: Under a file name that Python counts as a part of importing, its frame is left out when `warnings.warn` looks for the
@@ -261,6 +266,8 @@ class _Checker:
         title = self._function.__qualname__
         if args and next(iter(self._parameters), "") in ("self", "cls"):
             owner = args[0] if isinstance(args[0], type) else type(args[0])
+            if name in inspect.signature(owner).parameters:
+                hint = f" It is an argument of {owner.__name__}(…): give it there."
             title = f"{owner.__name__}.{self._function.__name__}".removesuffix(".__init__")
         takes = f"It takes {', '.join(f'`{item}`' for item in known)}." if known else "It takes none."
         raise TypeError(f"{title} got an unexpected argument `{name}`.{hint} {takes}")

@@ -1,4 +1,4 @@
-"""Folders that scdrug writes into: which files in them are its own, what a killed run left, and disks that are full."""
+"""Files and folders that scdrug writes: whole or not at all, which are its own, what a killed run left, and full disks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -14,6 +15,11 @@ from pathlib import Path
 
 #: Seconds after which a part file belongs to no run that still goes on.
 STALE_AFTER = 3600
+#: What training writes into a folder of checkpoints, and what a killed run leaves of it.
+CHECKPOINT_MANIFEST = "scdrug-training.json"
+CHECKPOINT_FILES = tuple(
+    pattern for name in ("scdrug-phase-*.ckpt", CHECKPOINT_MANIFEST) for pattern in (f".{name}-????????", name)
+)  # the manifest last: files without it are not taken for scdrug's
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -107,3 +113,29 @@ def writing(target: Path, *, kept: str) -> Iterator[None]:
         else:
             text = f"Cannot write {target} ({os.strerror(number)}); {kept}. Choose another folder"
         raise OSError(number, text) from error
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
+    """Write a file in one step: a full disk or a killed process leaves the old file, or none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the message says so in one sentence.
+    """
+    path = Path(path)
+    with writing(path, kept="files that were there are as they were"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        staging = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            staging.chmod(0o644)
+            staging.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                staging.unlink()
+    return path

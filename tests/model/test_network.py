@@ -203,6 +203,41 @@ def test_a_critic_takes_several_steps_for_one_of_the_network(reference: ad.AnnDa
     assert steps == {"critic": 12, "network": 4}
 
 
+def test_mixed_precision_trains_weights_of_full_precision(reference: ad.AnnData) -> None:
+    full, mixed = (make(reference, max_epochs=3, precision=precision) for precision in ("32-true", "bf16-mixed"))
+    assert {value.dtype for value in mixed.module.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    ours, theirs = (model.history["train_loss"].to_numpy() for model in (full, mixed))
+    assert not np.array_equal(ours, theirs), "products are rounded"
+    np.testing.assert_allclose(ours, theirs, rtol=0.05)
+    assert values(mixed, reference).dtype == values(full, reference).dtype
+
+
+def test_a_compiled_loss_trains_the_same_network(reference: ad.AnnData) -> None:
+    compiled = make(reference, max_epochs=2, plan_kwargs={"compile": True, "compile_kwargs": {"backend": "eager"}})
+    np.testing.assert_array_equal(weights(make(reference, max_epochs=2)), weights(compiled))
+
+
+def test_what_compiles_the_loss_is_the_caller_s_choice(reference: ad.AnnData) -> None:
+    seen = []
+
+    def backend(graph, inputs):
+        seen.append(graph)
+        return graph.forward
+
+    make(reference, max_epochs=1, plan_kwargs={"compile": True, "compile_kwargs": {"backend": backend}})
+    assert seen
+    n_graphs = len(seen)
+    make(reference, max_epochs=1, plan_kwargs={"compile": False, "compile_kwargs": {"backend": backend}})
+    assert len(seen) == n_graphs, "without `compile` nothing is compiled"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that PyTorch finds")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_gpu_trains_nearly_the_same_network(reference: ad.AnnData, precision: str) -> None:
+    host, device = (make(reference, max_epochs=3, precision=precision, accelerator=name) for name in ("cpu", "gpu"))
+    np.testing.assert_allclose(*(model.history["train_loss"].to_numpy() for model in (host, device)), rtol=0.05)
+
+
 def test_divergence_is_reported(reference: ad.AnnData) -> None:
     with pytest.raises(RuntimeError, match="diverged in epoch"):
         make(reference, lr=1e30, max_epochs=5)

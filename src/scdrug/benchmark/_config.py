@@ -371,7 +371,7 @@ def _model(entry: Mapping[str, Any], splits: Mapping[str, Any]) -> ModelSpec:
     for name in entry.get("splits") or ():
         check_choice(f"splits of {entry.get('name', entry['model'])!r}", name, list(splits))
     options = {key: entry.get(key) or {} for key in ("params", "train", "tune")}
-    if "cells" in options["train"] and entry.get("splits") != []:
+    if "cells" in options["params"] and entry.get("splits") != []:
         raise ValueError(
             f"{entry.get('name', entry['model'])!r} learns from the cells of a single-cell task, and splits of lines have none. "
             "Give it `splits: []`."

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -46,11 +47,13 @@ def answer(
     search: Search,
     labels: Mapping[str, Any] | None,
     seed: int,
+    checkpoint_dir: Path | None = None,
 ) -> Answer:
     """Choose parameters on validation data, train, and predict what is asked.
 
     Models that stop on validation pairs keep them apart; all others are trained on training and validation data once
-    their parameters are chosen.
+    their parameters are chosen. In `checkpoint_dir` the last training keeps its state, and goes on from there after it was
+    killed; what was tuned before is tuned again.
 
     Raises
     ------
@@ -74,9 +77,9 @@ def answer(
             spec = spec.with_values(chosen)
         if validates:
             part = training.without_mixed()
-            model = spec.fit(part.adata, validation=part.validation, seed=seed)
+            model = spec.fit(part.adata, validation=part.validation, seed=seed, checkpoint_dir=checkpoint_dir)
         else:
-            model = spec.fit(training.adata, seed=seed)
+            model = spec.fit(training.adata, seed=seed, checkpoint_dir=checkpoint_dir)
         audit_model(model)
     fitted = time.perf_counter()
     with predicting():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -66,15 +67,16 @@ class ModelSpec:
         known = _parameters(self.model_class.__init__)
         for argument, names in (("params", self.params), ("tune", self.tune)):
             for name in names:
+                if not name.startswith("train."):
+                    self._check_known(name, known, argument, "parameter")
+        trained = inspect.signature(self.model_class.train).parameters.values()
+        if not any(item.kind is inspect.Parameter.VAR_KEYWORD for item in trained):
+            arguments = _parameters(self.model_class.train)
+            for name in self.train:
+                self._check_known(name, arguments, "train", "argument of train()", known)
+            for name in self.tune:
                 if name.startswith("train."):
-                    continue
-                if name not in known:
-                    near = nearest(name, known, n=1)
-                    hint = f" Did you mean {near[0]!r}?" if near else ""
-                    raise ValueError(
-                        f"{self.model_name} has no parameter {name!r}, given in `{argument}` of {self.name!r}.{hint} "
-                        f"It has: {', '.join(known)}."
-                    )
+                    self._check_known(name.removeprefix("train."), arguments, "tune", "argument of train()", known)
         for name, values in self.tune.items():
             if not isinstance(values, Mapping) and (
                 isinstance(values, str) or not hasattr(values, "__len__") or not len(values)
@@ -82,6 +84,20 @@ class ModelSpec:
                 raise ValueError(
                     f"`tune` of {self.name!r} needs a list of values to choose from for {name!r}; found {values!r}."
                 )
+
+    def _check_known(
+        self, name: str, known: Sequence[str], argument: str, what: str, elsewhere: Sequence[str] = ()
+    ) -> None:
+        if name in known:
+            return
+        near = nearest(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        if name in elsewhere:
+            hint = " It is a parameter of the model: give it in `params`."
+        raise ValueError(
+            f"{self.model_name} has no {what} {name!r}, given in `{argument}` of {self.name!r}.{hint} "
+            f"It has: {', '.join(known)}."
+        )
 
     @property
     def id(self) -> str:
@@ -129,7 +145,14 @@ class ModelSpec:
         return replace(self, params={**self.params, **params}, train={**self.train, **train}, tune={})
 
     @checked
-    def fit(self, adata: AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0) -> DrugResponseModel:
+    def fit(
+        self,
+        adata: AnnData,
+        *,
+        validation: pd.DataFrame | None = None,
+        seed: int = 0,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> DrugResponseModel:
         """Train the model.
 
         Parameters
@@ -140,6 +163,9 @@ class ModelSpec:
             Lines × drug ids, true where a response is for early stopping; only for models whose card says `validates`.
         seed
             Seed of random numbers in training.
+        checkpoint_dir
+            Folder in which training keeps its state, for models that are trained in epochs; see
+            :meth:`DrugResponseModel.train`.
 
         Returns
         -------
@@ -153,16 +179,19 @@ class ModelSpec:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             params, train = dict(self.params), dict(self.train)
-            if isinstance(train.get("cells"), str):
+            if isinstance(params.get("cells"), str):
                 raise ValueError(
-                    f"{self.name!r} asks for `cells: {train['cells']}` in training, which only single-cell tasks have. Leave "
+                    f"{self.name!r} asks for `cells: {params['cells']}` in training, which only single-cell tasks have. Leave "
                     "it out of splits of lines with `splits: []`, and run it in a task."
                 )
             if "seed" in _parameters(model_class.__init__):
                 params.setdefault("seed", seed)
             trained = model_class(adata, **params)
-            if "seed" in _parameters(model_class.train):
+            taken = set(_parameters(model_class.train)) - set(model_class._without_effect)
+            if "seed" in taken:
                 train.setdefault("seed", seed)
+            if "checkpoint_dir" in taken and checkpoint_dir is not None:
+                train.setdefault("checkpoint_dir", checkpoint_dir)
             if validation is not None and getattr(model_class.card, "validates", False):
                 train["validation"] = validation
             trained.train(**train)

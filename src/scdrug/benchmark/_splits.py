@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from .._arguments import checked
+from .._own_files import write_atomically
 from .._validate import check_choice, check_key, examples
-from ._files import write_atomically
 
 if TYPE_CHECKING:
     from anndata import AnnData

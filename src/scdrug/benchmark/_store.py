@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,10 +21,9 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
-from .._own_files import foreign_files, remove_own, remove_stale
+from .._own_files import CHECKPOINT_FILES, foreign_files, remove_own, remove_stale, write_atomically
 from .._validate import examples
 from ._config_types import check_types
-from ._files import write_atomically
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,7 +32,7 @@ FORMAT = 1
 MANIFEST = "benchmark.json"
 #: What a benchmark and its report write.
 _WRITTEN = (
-    MANIFEST, "splits/*.csv.gz", "folds/*/*/*.npz", "single_cell/*/*.csv", "single_cell/*/*.json",
+    MANIFEST, "splits/*.csv.gz", "folds/*/*/*.npz", *(f"folds/*/*/*.training/{name}" for name in CHECKPOINT_FILES), "single_cell/*/*.csv", "single_cell/*/*.json",
     *(f"report/{name}" for name in ("report.html", "report.md", "scores.csv", "per_drug.csv", "single_cell.csv", "figures/*.png")),
 )  # fmt: skip
 #: Part files of :func:`write_atomically`.
@@ -187,6 +187,10 @@ class Store:
         """File of a fold."""
         return self.folder / "folds" / split / model / f"{fold}.npz"
 
+    def checkpoints(self, split: str, model: str, fold: str) -> Path:
+        """Folder of the state of a fold's training, while it is not finished."""
+        return self.folder / "folds" / split / model / f"{fold}.training"
+
     def write_fold(self, split: str, model: str, fold: str, content: FoldFile) -> None:
         """Write a finished fold in one step."""
         stream = BytesIO()
@@ -202,6 +206,9 @@ class Store:
             meta=np.array(json.dumps(content.meta, sort_keys=True)),
         )
         write_atomically(self.path(split, model, fold), stream.getvalue())
+        remove_own(self.checkpoints(split, model, fold), CHECKPOINT_FILES)
+        with contextlib.suppress(OSError):  # there was none, or something else stands in it
+            self.checkpoints(split, model, fold).rmdir()
 
     def read_fold(self, split: str, model: str, fold: str) -> FoldFile:
         """Read a finished fold.

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def work_off(
     report(done, len(tasks), "found finished" if done else "start")
     failures: list[tuple[Task, BaseException, str]] = []
     try:
-        for task, fold, outcome in _outcomes(adata, named, todo, options):
+        for task, fold, outcome in _outcomes(adata, named, todo, store, options):
             if isinstance(outcome, Answer):
                 try:
                     _save(store, task, fold, outcome, options)
@@ -87,7 +88,7 @@ def work_off(
 
 
 def _outcomes(
-    adata: AnnData, named: Mapping[str, Splits], todo: Sequence[Task], options: Options
+    adata: AnnData, named: Mapping[str, Splits], todo: Sequence[Task], store: Store, options: Options
 ) -> Iterator[tuple[Task, Fold, Answer | tuple[BaseException, str]]]:
     """Answers as they come in. Workers receive training data and question; truth stays here."""
     from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -103,17 +104,16 @@ def _outcomes(
             folds[key] = make_fold(adata, roles, response_key=options.response_key, name=f"{task.split} {task.fold}")
         return folds[key]
 
-    def work(number: int, task: Task) -> tuple[Task, tuple[ModelSpec, Any, Any]]:
+    def work(task: Task) -> tuple[ModelSpec, Any, Any, Path]:
         fold = fold_of(task)
-        return task, (task.spec, fold.training, fold.question)
+        return task.spec, fold.training, fold.question, store.checkpoints(task.split, task.spec.id, task.fold)
 
     n_jobs = cpu_count() if options.n_jobs == -1 else options.n_jobs
     if n_jobs == 1 or len(todo) <= 1:
         for task in todo:
-            fold = fold_of(task)
-            yield task, fold, _attempt(task.spec, fold.training, fold.question, options)
+            yield task, fold_of(task), _attempt(*work(task), options)
         return
-    calls = (delayed(_numbered)(number, *work(number, task)[1], options) for number, task in enumerate(todo))
+    calls = (delayed(_numbered)(number, *work(task), options) for number, task in enumerate(todo))
     with parallel_config(backend="loky", inner_max_num_threads=max(1, cpu_count() // n_jobs)):
         # copies of a fold are small; mapped files would make the expression read-only and fill shared memory
         parallel = Parallel(
@@ -138,16 +138,28 @@ def _outcomes(
             ) from error
 
 
-def _numbered(number: int, spec: ModelSpec, training: Any, question: Any, options: Options) -> tuple[int, Any]:
-    return number, _attempt(spec, training, question, options)
+def _numbered(
+    number: int, spec: ModelSpec, training: Any, question: Any, checkpoints: Path, options: Options
+) -> tuple[int, Any]:
+    return number, _attempt(spec, training, question, checkpoints, options)
 
 
-def _attempt(spec: ModelSpec, training: Any, question: Any, options: Options) -> Answer | tuple[BaseException, str]:
+def _attempt(
+    spec: ModelSpec, training: Any, question: Any, checkpoints: Path, options: Options
+) -> Answer | tuple[BaseException, str]:
     """An answer, or what went wrong: one failing model must not take the others down."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return answer(spec, training, question, search=options.search, labels=options.labels, seed=options.seed)
+            return answer(
+                spec,
+                training,
+                question,
+                search=options.search,
+                labels=options.labels,
+                seed=options.seed,
+                checkpoint_dir=checkpoints,
+            )
     except Exception as error:  # noqa: BLE001 - reported, with its place, when the others are finished
         return error, traceback.format_exc(limit=-6)
 

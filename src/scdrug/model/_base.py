@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +17,8 @@ import torch
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField, ObsmField
-from scvi.model.base import BaseModelClass, UnsupervisedTrainingMixin
+from scvi.model._utils import parse_device_args
+from scvi.model.base import BaseModelClass
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from scvi.train import TrainRunner
 
@@ -26,6 +30,7 @@ from ..pp._profile import ReferenceProfile
 from ._card import MethodCard
 from ._data import Calibration, ReferenceInfo, check_reference, dense_expression
 from ._model_files import ModelFilesMixin
+from ._options import TrainOptions
 from ._prediction import PredictionMixin
 
 if TYPE_CHECKING:
@@ -33,14 +38,22 @@ if TYPE_CHECKING:
 
     from ._plan import Phase
 
-__all__ = ["REGISTRY_KEYS", "BaseModuleClass", "DrugResponseModel", "LossOutput", "auto_move_data", "run_phase"]
+__all__ = [
+    "REGISTRY_KEYS",
+    "BaseModuleClass",
+    "DrugResponseModel",
+    "LossOutput",
+    "auto_move_data",
+    "move_to_device",
+    "run_phase",
+]
 
 
-class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMixin, BaseModelClass):
+class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
     """Base of all models of drug response.
 
-    A subclass brings its `card`, a module, and :meth:`_predict_rows`; it inherits setup, prediction by gene name and
-    row block, calibration, and files that open without running code.
+    A subclass brings its `card`, a module, :meth:`_fit_to` and :meth:`_predict_rows`; it inherits setup, `train`, prediction
+    by gene name and row block, calibration, and files that open without running code.
 
     Parameters
     ----------
@@ -156,6 +169,83 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
         check_unseen(self.adata.obs_names, response, where=f"{type(self).__name__}.train")
         return expression, response.to_numpy(dtype=np.float64, na_value=np.nan)
 
+    # ------------------------------------------------------------------ training
+
+    @checked
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        accelerator: str = "auto",
+        devices: int | str | list[int] = 1,
+        precision: str = "32-true",
+        batch_size: int | None = None,
+        lr: float | None = None,
+        patience: int | None = None,
+        early_stopping: bool = True,
+        validation: float | pd.DataFrame | None = None,
+        seed: int = 0,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        plan_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Train the model from scratch.
+
+        All models take the same arguments. An argument that has no effect on a model, such as epochs of an exact fit, is
+        refused unless it is left at its default.
+
+        Parameters
+        ----------
+        max_epochs
+            Most epochs of each phase.
+        accelerator, devices
+            Where to train, as scvi-tools takes them: ``"auto"``, ``"cpu"``, ``"gpu"``, …, and how many.
+        precision
+            ``"32-true"``, or ``"bf16-mixed"``, which is faster on GPUs that have it.
+        batch_size
+            Rows a step: lines, or pairs for models that complete pairs.
+        lr
+            Learning rate.
+        patience
+            Epochs without improvement before training stops.
+        early_stopping
+            Stop when the loss on validation responses has not improved for `patience` epochs, and keep the best epoch.
+        validation
+            Responses that are held out of the loss and decide when to stop: a share of lines to draw (of pairs, for
+            models that complete pairs), or a boolean DataFrame of lines × drug ids. If omitted, the model draws some when
+            `early_stopping` is on, a tenth unless its class says otherwise, and nothing is held out when it is off.
+        seed
+            Seed of the weights, the order of batches, dropout and the drawn validation responses. The caller's random
+            state is left as it was.
+        checkpoint_dir
+            Folder for the state of training after an epoch. A training that was killed, started again on the same data with
+            the same arguments, goes on from there, and its result is that of an unbroken one. The files are deleted when
+            training is done.
+        plan_kwargs
+            ``{"compile": True, "compile_kwargs": {...}}`` compiles the loss with :func:`torch.compile`, the network in it.
+
+        Raises
+        ------
+        TypeError
+            If an argument is unknown, has no effect on this model, or is of another type.
+        ValueError, KeyError
+            If `validation` or the reference do not fit, or `checkpoint_dir` holds another training; the message says where.
+        RuntimeError
+            If the model was loaded without its reference, or training diverges.
+        """
+        options = TrainOptions(
+            max_epochs, accelerator, devices, precision, batch_size, lr, patience, early_stopping, validation, seed,
+            checkpoint_dir, dict(plan_kwargs or {}),
+        )  # fmt: skip
+        options.refuse(self._without_effect, type(self).__name__)
+        self._fit_to(options)
+
+    #: Arguments of `train` that this model makes no use of: why, and what to do instead.
+    _without_effect: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def _fit_to(self, options: TrainOptions) -> None:
+        """Fit to the reference, end with :meth:`_finish_training`, and leave losses by epoch in `history_`."""
+
     def release_data(self) -> None:
         """Let go of the training data; the model still predicts.
 
@@ -194,7 +284,13 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, UnsupervisedTrainingMi
 
 
 def run_phase(
-    model: DrugResponseModel, phase: Phase, *, accelerator: str, devices: int | str | list[int], seed: int
+    model: DrugResponseModel,
+    phase: Phase,
+    options: TrainOptions,
+    *,
+    seed: int,
+    generator: torch.Generator | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[list[dict[str, float]], int | None]:
     """Train a model's module through one phase with scvi-tools' runner.
 
@@ -204,10 +300,14 @@ def run_phase(
         Model whose `module` is trained, in place.
     phase
         What to do.
-    accelerator, devices
-        Where to train, as scvi-tools takes them.
+    options
+        Where to train, how precisely, and whether compiled.
     seed
         Seed of dropout and noise; to be called where torch's random state may be changed.
+    generator
+        What orders the batches.
+    checkpoint
+        File of the phase's last epoch: training goes on from there if it exists, and writes it.
 
     Returns
     -------
@@ -215,13 +315,19 @@ def run_phase(
 
     Raises
     ------
-    RuntimeError
+    DivergenceError
         If the loss is not finite.
+    ValueError
+        If the checkpoint is damaged.
     """
-    from ._plan import NetworkPlan
+    from ._checkpoints import PlainFiles
+    from ._plan import DivergenceError, NetworkPlan
 
     model.module.train()
-    plan = NetworkPlan(model.module, phase, seed)
+    compile_kwargs = options.plan_kwargs.get("compile_kwargs") or {} if options.plan_kwargs.get("compile") else None
+    plan = NetworkPlan(
+        model.module, phase, seed, generator=generator, checkpoint=checkpoint, compile_kwargs=compile_kwargs
+    )
     benchmark = torch.backends.cudnn.benchmark
     with _quiet_scvi():
         runner = TrainRunner(
@@ -229,24 +335,38 @@ def run_phase(
             training_plan=plan,
             data_splitter=phase.batches,
             max_epochs=phase.max_epochs,
-            accelerator=accelerator,
-            devices=devices,
+            accelerator=options.accelerator,
+            devices=options.devices,
+            precision=options.precision,
+            plugins=[PlainFiles()],
+            ckpt_path=checkpoint if checkpoint is not None and checkpoint.is_file() else None,
             enable_progress_bar=settings.progress,
             log_every_n_steps=1,
         )
         torch.backends.cudnn.benchmark = benchmark  # a global flag, which is the caller's
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning on new torch
-            runner()
+            try:
+                runner()
+            except SystemExit as stopped:
+                if isinstance(stopped.__context__, KeyboardInterrupt):  # which lightning turns into the end of Python
+                    raise KeyboardInterrupt from stopped
+                raise
     model.trainer = None  # it holds the training data
     if plan.diverged:
         model.is_trained_ = False
-        raise RuntimeError(
+        raise DivergenceError(
             f"Training diverged in epoch {len(plan.records) - 1}: the loss is not finite. Lower `lr`, and check that "
             "expression and responses are on the scale that the model expects."
         )
     plan.restore_best()
     return plan.records, plan.best_epoch
+
+
+def move_to_device(model: DrugResponseModel, options: TrainOptions) -> None:
+    """Put the network where training would have left it."""
+    _, _, device = parse_device_args(options.accelerator, options.devices, return_device="torch")
+    model.to_device(device)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,19 @@ class Batches(Protocol):
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield the minibatches."""
+        ...
+
+
+@runtime_checkable
+class ResumableBatches(Batches, Protocol):
+    """Batches that remember something from one epoch to the next, beside the generator that orders them."""
+
+    def get_state(self) -> dict[str, Any]:
+        """What is remembered, in tensors and numbers."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`get_state` returned."""
         ...
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
-from .._arguments import checked
 from ._arrays import Array
 from ._base import BaseModuleClass, DrugResponseModel
+from ._options import TrainOptions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,25 +36,30 @@ class ClosedFormModel(DrugResponseModel):
     A subclass brings :meth:`_fit`, which returns the arrays that :meth:`_predict_rows` needs.
     """
 
+    _without_effect: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("accelerator", "devices", "precision", "plan_kwargs"), "it is fitted by NumPy on the CPU. Leave it out."
+    ) | {
+        **dict.fromkeys(("max_epochs", "batch_size", "lr"), "an exact fit takes no steps. Leave it out."),
+        **dict.fromkeys(
+            ("validation", "early_stopping", "patience"),
+            "an exact fit is never stopped. Leave it out, and keep lines for a test out of the reference.",
+        ),
+        "seed": "nothing is drawn at random. Leave it out.",
+        "checkpoint_dir": "an exact fit has no state in between. Leave it out, and save() the model when it is trained.",
+    }
+
     def __init__(self, adata: AnnData | None = None, registry: dict[str, Any] | None = None) -> None:
         super().__init__(adata, registry)
         self.module = ArrayModule()
+        self._seed = 0
 
     @abstractmethod
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         """Fit to expression (lines × genes) and responses (lines × drugs, NaN = not measured)."""
 
-    @checked
-    def train(self, max_epochs: int | None = None) -> None:
-        """Fit the model in closed form.
-
-        Parameters
-        ----------
-        max_epochs
-            Accepted so that all models are called alike; an exact fit has no epochs. Batches, validation responses or an
-            accelerator it has none either, and their arguments are refused.
-        """
+    def _fit_to(self, options: TrainOptions) -> None:
         expression, response = self._training_arrays()
+        self._seed = options.seed
         self.module.set_arrays(**self._fit(expression, response))
         self._finish_training(expression, response)
         self.history_ = {}

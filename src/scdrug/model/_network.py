@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .._arguments import checked
-from ._base import DrugResponseModel, run_phase
+from .._constants import KEYS
+from ._base import DrugResponseModel, move_to_device, run_phase
 from ._batches import TrainingTask, hold_out
-from ._plan import Phase, seeded
+from ._checkpoints import Checkpoints, digest, phase_state, restore_phase
+from ._options import PhaseOptions, TrainOptions, check_devices, given
+from ._plan import DivergenceError, Phase, seeded
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,25 +26,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """Arguments of `train` with the model's defaults filled in, for :meth:`NetworkModel._phases`."""
-
-    max_epochs: int
-    batch_size: int
-    lr: float
-    patience: int
-    early_stopping: bool
-    seed: int
-    #: Source of the order of batches.
-    generator: torch.Generator
-
-
 class NetworkModel(DrugResponseModel):
     """Base of models that are trained in epochs and stop on validation responses.
 
     A subclass brings :meth:`_make_module`, :meth:`_phases` and `_predict_rows`, its defaults, and a card with
-    ``validates=True``; it inherits `train`, the split into training and validation, seeds, the best state, and files.
+    ``validates=True``; it inherits `train`, the split into training and validation, seeds, the best state, checkpoints,
+    and files.
     """
 
     #: Defaults of `train`.
@@ -67,95 +56,98 @@ class NetworkModel(DrugResponseModel):
         """Return a fresh network for a task; weights are drawn from torch's generator, which is seeded."""
 
     @abstractmethod
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase | Callable[[], Phase]]:
         """Return the phases of training `self.module`; a function is called when the phases before it are done."""
 
     # ------------------------------------------------------------------ training
 
-    @checked
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        batch_size: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        patience: int | None = None,
-        lr: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Train the network from scratch.
-
-        Parameters
-        ----------
-        max_epochs
-            Most epochs of each phase.
-        accelerator, devices
-            Where to train, as scvi-tools takes them: ``"auto"``, ``"cpu"``, ``"gpu"``, ….
-        batch_size
-            Rows a step.
-        early_stopping
-            Stop when the loss on validation responses has not improved for `patience` epochs, and keep the best epoch.
-        validation
-            Responses that are held out of the loss and decide when to stop: a share of lines to draw (of pairs, for
-            models that complete pairs), or a boolean DataFrame of lines × drug ids. If omitted, a tenth is drawn when
-            `early_stopping` is on, and nothing is held out when it is off.
-        patience
-            Epochs without improvement before training stops.
-        lr
-            Learning rate.
-        seed
-            Seed of the weights, the order of batches, dropout and the drawn validation responses. The caller's random
-            state is left as it was.
-
-        Raises
-        ------
-        ValueError, TypeError, KeyError
-            If `validation` does not fit the reference; the message says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-        """
-        self._train(
-            _given(max_epochs=max_epochs, batch_size=batch_size, lr=lr, patience=patience),
-            accelerator=accelerator,
-            devices=devices,
-            early_stopping=early_stopping,
-            validation=validation,
-            seed=seed,
-        )
-
-    def _train(
-        self,
-        given: dict[str, Any],
-        *,
-        accelerator: str,
-        devices: int | str | list[int],
-        early_stopping: bool,
-        validation: float | pd.DataFrame | None,
-        seed: int,
-    ) -> None:
-        """Run all phases; `given` are the arguments of `train` that replace the model's defaults."""
-        check_devices(accelerator, devices)
-        task = self._training_task(validation, early_stopping=early_stopping, seed=seed)
-        defaults = {name: getattr(self, f"_{name}") for name in ("max_epochs", "batch_size", "lr", "patience")}
+    def _fit_to(self, options: TrainOptions) -> None:
+        """Run all phases, or those that are left of a training that was killed."""
+        check_devices(options.accelerator, options.devices)
+        task = self._training_task(options.validation, early_stopping=options.early_stopping, seed=options.seed)
         self.history_, self.is_trained_, self.best_epoch_ = {}, False, None
-        with seeded(seed) as generator:
-            options = TrainOptions(
-                **{**defaults, **given}, early_stopping=early_stopping, seed=seed, generator=generator
-            )
+        history: dict[str, pd.DataFrame] = {}
+        with seeded(options.seed) as generator:
+            chosen = self._phase_options(options, generator)
             self.module = self._make_module(task)
-            for item in self._phases(task, options):
+            checkpoints = None
+            if options.checkpoint_dir is not None:
+                checkpoints = Checkpoints(options.checkpoint_dir, self._training_identity(task, options, chosen))
+            for number, item in enumerate(self._phases(task, chosen)):
                 phase = item if isinstance(item, Phase) else item()
-                drawn = int(torch.randint(2**31, (1,), generator=generator))
-                records, self.best_epoch_ = run_phase(self, phase, accelerator=accelerator, devices=devices, seed=drawn)
-                self.history_ |= _history(records, phase.name)
+                records, self.best_epoch_ = self._run(phase, number, options, generator, checkpoints)
+                history |= history_of(records, phase.name)
+        self.history_ = history  # the runner leaves a history of its own
         self.module.eval()
         rows = np.arange(len(task.response))
         self.train_indices_ = np.intersect1d(rows, task.train_rows)
         self.validation_indices_ = task.validation_rows
         self._finish_training(task.expression, task.response)
+        if checkpoints is not None:
+            checkpoints.clear()
+
+    def _phase_options(self, options: TrainOptions, generator: torch.Generator) -> PhaseOptions:
+        names = ("max_epochs", "batch_size", "lr", "patience")
+        chosen = {name: getattr(self, f"_{name}") for name in names}
+        chosen |= given(**{name: getattr(options, name) for name in names})
+        return PhaseOptions(**chosen, early_stopping=options.early_stopping, seed=options.seed, generator=generator)
+
+    def _run(
+        self,
+        phase: Phase,
+        number: int,
+        options: TrainOptions,
+        generator: torch.Generator,
+        checkpoints: Checkpoints | None,
+    ) -> tuple[list[dict[str, float]], int | None]:
+        """Losses by epoch and best epoch of a phase, which is trained, or read where it was trained before."""
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        if checkpoints is None:
+            return run_phase(self, phase, options, seed=seed)
+        critic = None if phase.critic is None else phase.critic.module
+        done = checkpoints.read_finished(number)
+        if done is not None:
+            self.module.load_state_dict(done["module"])
+            restore_phase(done, phase.batches, critic, generator)
+            move_to_device(self, options)
+            return done["records"], done["best_epoch"]
+        file = checkpoints.running(number)
+        try:
+            records, best = run_phase(self, phase, options, seed=seed, generator=generator, checkpoint=file)
+        except DivergenceError:
+            checkpoints.clear()  # it would diverge again
+            raise
+        state = {"module": self.module.state_dict(), "records": records, "best_epoch": best}
+        checkpoints.write_finished(number, state | phase_state(phase.batches, critic, generator))
+        return records, best
+
+    def _training_inputs(self, task: TrainingTask) -> dict[str, Any]:
+        """All data that decide the result of training, by what they are called in messages."""
+        return {
+            "lines": task.lines,
+            "genes": self.genes,
+            "drugs": self.adata.uns.get(KEYS.DRUGS, self.drugs).to_csv(),
+            "expression": task.expression,
+            "responses": task.response,
+            "held-out responses": task.validation,
+        }
+
+    def _training_identity(
+        self, task: TrainingTask, options: TrainOptions, chosen: PhaseOptions
+    ) -> dict[str, dict[str, Any]]:
+        """All that decides the result of training, for :class:`Checkpoints`."""
+        arguments = {item.name: getattr(options, item.name) for item in fields(options)}
+        arguments |= {name: getattr(chosen, name) for name in arguments if hasattr(chosen, name)}
+        for name in ("validation", "checkpoint_dir"):  # what is held out stands in the data
+            arguments.pop(name)
+        settings = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
+        data = {name: digest(value) for name, value in self._training_inputs(task).items()}
+        return {
+            "model": {"class": type(self).__name__},
+            "arguments": arguments,
+            "settings": settings,
+            "data": {**data, "what the network is made from": digest(self.module.state_dict())},
+        }
 
     def _training_task(
         self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
@@ -181,37 +173,7 @@ class NetworkModel(DrugResponseModel):
         return function(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)).cpu().numpy()
 
 
-def _given(**arguments: Any) -> dict[str, Any]:
-    """Arguments that were given, that is, are not `None`."""
-    return {name: value for name, value in arguments.items() if value is not None}
-
-
-def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
-    """Refuse more devices than there are, before anything is trained.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many, or several processes would be started on a CPU.
-    """
-    if devices in ("auto", 1, "1"):
-        return
-    n_devices = torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 0
-    if not n_devices:
-        if devices not in (-1, "-1", [0], "0,"):
-            raise ValueError(
-                f"`devices` must be 1 on a CPU, whose cores are used by one process; found {devices!r}. Leave it out."
-            )
-        return
-    parts = [int(item) for item in devices.split(",") if item.strip()] if isinstance(devices, str) else devices
-    wanted = parts if isinstance(devices, list) or "," in str(devices) else [int(np.max(parts)) - 1]
-    if max(wanted) >= n_devices:
-        raise ValueError(
-            f"`devices` asks for GPU {max(wanted)}, counted from 0; PyTorch finds {n_devices}: {devices!r}."
-        )
-
-
-def _history(records: list[dict[str, float]], name: str) -> dict[str, pd.DataFrame]:
+def history_of(records: list[dict[str, float]], name: str) -> dict[str, pd.DataFrame]:
     """Loss by epoch, one DataFrame a quantity, as scvi-tools keeps it."""
     table = pd.DataFrame(records, index=pd.RangeIndex(len(records), name="epoch"))
     prefix = f"{name}_" if name else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from ..nn._mlp import detach_state
 from ._batches import Batches
+from ._checkpoints import Pace, phase_state, restore_phase
 
 #: A loss takes a batch and returns ``"loss"`` and any other scalars for the history. ``"n"`` weighs a batch in the epoch's
 #: mean: the number of responses, if that differs between batches.
@@ -99,17 +102,36 @@ class NetworkPlan(pl.LightningModule):
         What to do with it.
     seed
         Seed of dropout and noise.
+    generator
+        What orders the batches, to be kept in checkpoints.
+    checkpoint
+        File that epochs are kept in, each in the place of the last; none if omitted.
+    compile_kwargs
+        Arguments of :func:`torch.compile` for the loss, the network in it; it is not compiled if omitted.
     """
 
-    def __init__(self, module: nn.Module, phase: Phase, seed: int) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        phase: Phase,
+        seed: int,
+        *,
+        generator: torch.Generator | None = None,
+        checkpoint: Path | None = None,
+        compile_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.module, self.phase, self._seed = module, phase, seed
+        self._generator, self._checkpoint, self._pace = generator, checkpoint, Pace()
+        # networks are called part by part: what they are called from is what can be compiled
+        self._loss = phase.loss if compile_kwargs is None else torch.compile(_as_function(phase.loss), **compile_kwargs)
         self.records: list[dict[str, float]] = []
         self.best_epoch: int | None = None
         self.diverged = False
         self._best_value, self._best_state, self._waited = float("inf"), None, 0
         self._n_steps = 0
+        self._resumed: dict[str, Any] | None = None
 
     # ------------------------------------------------------------------ optimisers
 
@@ -164,7 +186,7 @@ class NetworkPlan(pl.LightningModule):
             optimizers[1].step()
             if self._n_steps % phase.critic.steps:
                 return
-        parts = phase.loss(batch)
+        parts = self._loss(batch)
         optimizers[0].zero_grad()
         self.manual_backward(parts["loss"])
         for part, norm in phase.clip:
@@ -186,6 +208,11 @@ class NetworkPlan(pl.LightningModule):
         if self.trainer.progress_bar_callback is not None:
             self.log_dict({name: record[name] for name in record if name.endswith("_loss")}, prog_bar=True)
         self._decide(record)
+        over = self.trainer.should_stop or len(self.records) >= self.phase.max_epochs
+        if self._checkpoint is not None and not over and self._pace.is_due():
+            start = time.monotonic()
+            self.trainer.save_checkpoint(self._checkpoint)
+            self._pace.wrote(time.monotonic() - start)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
@@ -211,11 +238,58 @@ class NetworkPlan(pl.LightningModule):
         if self._waited >= stopping.patience:
             self.trainer.should_stop = True
 
+    # ------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add to lightning's checkpoint, of weights and optimisers, what else decides how training goes on."""
+        checkpoint["scdrug"] = {
+            "records": self.records,
+            "best": {"epoch": self.best_epoch, "value": self._best_value, "state": self._best_state},
+            "waited": self._waited,
+            "n_steps": self._n_steps,
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            **phase_state(self.phase.batches, self._critic, self._generator),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` added, all but what lightning has not made yet."""
+        state = self._resumed = checkpoint["scdrug"]
+        self.records, self._waited, self._n_steps = state["records"], state["waited"], state["n_steps"]
+        best = state["best"]
+        self.best_epoch, self._best_value, self._best_state = best["epoch"], best["value"], best["state"]
+
+    def on_train_start(self) -> None:
+        """Take back the rest, when nothing is drawn any more before the first step."""
+        if self._resumed is not None:
+            if self._schedule is not None:
+                self._schedule.load_state_dict(self._resumed["schedule"])
+            restore_phase(self._resumed, self.phase.batches, self._critic, self._generator)
+            self._resumed = None
+
+    @property
+    def _critic(self) -> nn.Module | None:
+        return None if self.phase.critic is None else self.phase.critic.module
+
     def restore_best(self) -> None:
         """Put the module back into the state of its best epoch."""
         if self._best_state is not None:
             self.module.load_state_dict(self._best_state)
             self._best_state = None
+
+
+class DivergenceError(RuntimeError):
+    """The loss is not finite."""
+
+
+def _as_function(loss: Loss) -> Loss:
+    """The same as a plain function, which is what can be compiled."""
+
+    def call(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return loss(batch)
+
+    # code of its own: torch compiles the same code a few times only, whichever loss it then calls
+    call.__code__ = call.__code__.replace()
+    return call
 
 
 @contextmanager

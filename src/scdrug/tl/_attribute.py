@@ -140,8 +140,8 @@ def attribute_pathways(
     >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
     >>> scdrug.pp.pathway_mask(reference, "toy")
     >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
-    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0)
-    >>> model.train(max_epochs=3, cells=cells)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0, cells=cells)
+    >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
     >>> cells.obsm["pathway_ig_trametinib"].shape
     (200, 9)

@@ -20,9 +20,8 @@ NETWORK = {"pathways": "toy", "min_genes": 4, "n_hidden": 8, "n_head": [8]}
 ROOT = Path(__file__).parents[3]
 
 
-def spec(name: str = "network", **train: object) -> ModelSpec:
-    train = {"max_epochs": 2, **train}
-    return ModelSpec(name, "PathwayTransfer", params=NETWORK, train=train, splits=[])
+def spec(name: str = "network", **params: object) -> ModelSpec:
+    return ModelSpec(name, "PathwayTransfer", params={**NETWORK, **params}, train={"max_epochs": 2}, splits=[])
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +43,16 @@ def cells() -> ad.AnnData:
 
 @pytest.fixture
 def handed(monkeypatch) -> list[dict]:
-    """Arguments of `train` of each model that is trained."""
+    """Arguments of each model that is made."""
     seen: list[dict] = []
-    train = scdrug.model.PathwayTransfer.train
+    init = scdrug.model.PathwayTransfer.__init__
 
-    def spy(self, *arguments, cells=None, cells_method="quantile", seed=0, **options):
+    def spy(self, *arguments, cells=None, cells_method="quantile", **options):
         seen.append({"cells": cells, "method": cells_method, **options})
-        train(self, *arguments, cells=cells, cells_method=cells_method, seed=seed, **options)
+        init(self, *arguments, cells=cells, cells_method=cells_method, **options)
 
-    spy.__signature__ = inspect.signature(train)
-    monkeypatch.setattr(scdrug.model.PathwayTransfer, "train", spy)
+    spy.__signature__ = inspect.signature(init)
+    monkeypatch.setattr(scdrug.model.PathwayTransfer, "__init__", spy)
     return seen
 
 
@@ -83,26 +82,30 @@ def test_a_model_that_does_not_ask_sees_no_cell(reference, cells, handed) -> Non
 
 def test_what_is_tuned_sees_the_cells_too(reference, cells, handed) -> None:
     tuned = ModelSpec(
-        "tuned", "PathwayTransfer", params=NETWORK, train={"max_epochs": 1, "cells": "assay"}, tune={"dropout": [0.1, 0.2]}
+        "tuned", "PathwayTransfer", params={**NETWORK, "cells": "assay"}, train={"max_epochs": 1},
+        tune={"dropout": [0.1, 0.2]},
     )  # fmt: skip
     score_labels(tuned, reference, cells, drug="trametinib", exclude=[], n_bootstrap=0)
     assert [len(given["cells"]) for given in handed] == [80, 80, 80]
 
 
-def test_a_model_of_lines_alone_takes_no_cells(reference, cells) -> None:
-    ridge = ModelSpec("ridge", "KernelRidge", train={"cells": "assay"})
-    with pytest.raises(ValueError, match="'ridge' asks for `cells: assay`, but KernelRidge learns from lines alone"):
-        score_labels(ridge, reference, cells, drug="trametinib", exclude=[], n_bootstrap=0)
+def test_cells_are_a_parameter_of_models_that_take_them() -> None:
+    with pytest.raises(ValueError, match="KernelRidge has no parameter 'cells', given in `params` of 'ridge'"):
+        ModelSpec("ridge", "KernelRidge", params={"cells": "assay"})
+    with pytest.raises(
+        ValueError, match="no argument of train\\(\\) 'cells'.*It is a parameter of the model: give it in `params`"
+    ):
+        ModelSpec("network", "PathwayTransfer", train={"cells": "assay"})
 
 
 def test_splits_of_lines_have_no_cells(reference, tmp_path) -> None:
-    asking = ModelSpec("network", "PathwayTransfer", params=NETWORK, train={"cells": _fit.ASSAY})
+    asking = ModelSpec("network", "PathwayTransfer", params={**NETWORK, "cells": _fit.ASSAY})
     with pytest.raises((ValueError, RuntimeError), match="which only single-cell tasks have"):
         asking.fit(reference)
     content = {
         "data": {"dataset": "toy"},
         "splits": [{"kind": "line"}],
-        "models": [{"model": "PathwayTransfer", "train": {"cells": "assay"}}],
+        "models": [{"model": "PathwayTransfer", "params": {"cells": "assay"}}],
     }
     path = tmp_path / "benchmark.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -110,7 +113,7 @@ def test_splits_of_lines_have_no_cells(reference, tmp_path) -> None:
         read_config(path)
     content["models"][0]["splits"] = []
     path.write_text(yaml.safe_dump(content))
-    assert read_config(path).models[0].train == {"cells": "assay"}
+    assert read_config(path).models[0].params == {"cells": "assay"}
 
 
 # ---------------------------------------------------------------------- sets of He et al. 2025

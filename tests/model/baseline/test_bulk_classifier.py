@@ -36,8 +36,8 @@ def labelled(reference: ad.AnnData) -> tuple[np.ndarray, np.ndarray]:
 def _trained(reference: ad.AnnData, *, n_jobs: int = 1, calibration_folds: int = 0, seed: int = 0, **options):
     adata = reference.copy()
     model.BulkClassifier.setup_anndata(adata)
-    trained = model.BulkClassifier(adata, **options)
-    trained.train(n_jobs=n_jobs, calibration_folds=calibration_folds, seed=seed)
+    trained = model.BulkClassifier(adata, n_jobs=n_jobs, calibration_folds=calibration_folds, **options)
+    trained.train(seed=seed)
     return trained
 
 
@@ -419,7 +419,7 @@ def test_the_benchmark_reads_probabilities_in_their_direction(reference: ad.AnnD
     adata = datasets.toy(n_lines=80)
     splits = benchmark.make_splits(adata, kind="line", n_folds=2)
     specs = [
-        benchmark.ModelSpec("logistic", "BulkClassifier", train={"calibration_folds": 0}),
+        benchmark.ModelSpec("logistic", "BulkClassifier", params={"calibration_folds": 0}),
         benchmark.ModelSpec("rate", "BulkClassifier", params={"method": "drug_rate"}),
     ]
     results = benchmark.run(adata, splits, specs, out=tmp_path, labels={"method": "extreme"})

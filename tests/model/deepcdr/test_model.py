@@ -280,12 +280,12 @@ def test_options_that_exclude_each_other_are_refused(lines: ad.AnnData) -> None:
     with pytest.raises(ValueError, match="drug_kernel"):
         DeepCDR(lines, drug_kernel="morgan")
     with pytest.raises(ValueError, match="drug_features='contextpred'"):
-        DeepCDR(lines).train(pretrained_drugs="gcn_contextpred.pth")
+        DeepCDR(lines, pretrained_drugs="gcn_contextpred.pth")
 
 
 def test_the_public_pretrained_drug_network_is_read_without_running_code(lines: ad.AnnData, shared_data) -> None:
     weights = shared_data / "molecule" / "gcn_contextpred.pth"
     model = fitted(
-        lines, drug_features="contextpred", drug_pool="mean", train={"pretrained_drugs": weights, "max_epochs": 1}
+        lines, drug_features="contextpred", drug_pool="mean", pretrained_drugs=weights, train={"max_epochs": 1}
     )
     assert np.isfinite(model.predict(lines, key_added=None).to_numpy()).all()

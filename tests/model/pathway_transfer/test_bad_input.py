@@ -24,7 +24,7 @@ def make(adata: ad.AnnData, *, train: dict[str, Any] | None = None, **options: A
 
 
 def test_lines_without_cells_train_with_a_warning(reference) -> None:
-    with pytest.warns(UserWarning, match=r"lines only.*Pass `cells`"):
+    with pytest.warns(UserWarning, match=r"lines only.*Create the model with `cells`"):
         model = make(reference)
     assert model.n_cells_ == 0
     assert not len(model.module.autoencoder.private)
@@ -43,8 +43,8 @@ def test_cells_without_lines_are_refused(reference, cells) -> None:
 
 
 def test_cells_come_from_one_place(reference, cells) -> None:
-    with pytest.raises(ValueError, match="pass no `cells`"):
-        make(pp.join_domains(reference, cells), train={"cells": cells})
+    with pytest.raises(ValueError, match="leave out `cells`"):
+        make(pp.join_domains(reference, cells), cells=cells)
 
 
 def test_labels_on_cells_are_refused(reference, cells) -> None:
@@ -63,21 +63,20 @@ def test_unknown_domains_are_named(reference, cells) -> None:
 
 def test_cells_on_another_scale_than_stated_are_refused(reference, cells) -> None:
     with pytest.raises(ValueError, match="was stated"):
-        make(reference, train={"cells": cells, "cells_scale": "log"})
+        make(reference, cells=cells, cells_scale="log")
 
 
 def test_cells_of_another_species_are_refused(reference, cells) -> None:
     mouse = cells.copy()
     mouse.var_names = [f"Mrpl{number}" for number in range(mouse.n_vars)]
     with pytest.raises(ValueError, match="genes"):
-        make(reference, train={"cells": mouse})
+        make(reference, cells=mouse)
 
 
 def test_cells_that_are_harmonized_already_are_taken_as_they_are(reference, cells) -> None:
     placed = pp.harmonize(cells, reference)
     by_model, before = (
-        make(reference, train={"cells": part, **options})
-        for part, options in ((cells, {}), (placed, {"cells_method": "none"}))
+        make(reference, cells=part, **options) for part, options in ((cells, {}), (placed, {"cells_method": "none"}))
     )
     first, second = by_model.module.state_dict(), before.module.state_dict()
     for name in first:
@@ -169,7 +168,7 @@ def test_pathways_that_are_too_small_for_what_is_read_are_refused(reference) -> 
 
 
 def test_variants_without_pathways_have_none_to_show(reference, cells) -> None:
-    model = make(reference, variant="shared", train={"cells": cells})
+    model = make(reference, variant="shared", cells=cells)
     for call in (model.get_pathway_activity, model.get_pathway_table):
         with pytest.raises(ValueError, match="has no pathways"):
             call()

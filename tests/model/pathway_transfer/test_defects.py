@@ -28,8 +28,8 @@ SIZES = Sizes(
 def make(reference: ad.AnnData, cells: ad.AnnData | None, *, train: dict[str, Any] | None = None, **options: Any):
     adata = reference.copy()
     PathwayTransfer.setup_anndata(adata)
-    model = PathwayTransfer(adata, **{"n_hidden": 16, "n_head": (8,), **options})
-    model.train(**{"max_epochs": 4, "cells": cells, **(train or {})})
+    model = PathwayTransfer(adata, cells=cells, **{"n_hidden": 16, "n_head": (8,), **options})
+    model.train(**{"max_epochs": 4, **(train or {})})
     return model
 
 
@@ -183,8 +183,10 @@ def test_cells_in_another_order_train_a_model_of_the_same_kind(reference, cells)
 
 def test_alignment_brings_the_codes_of_both_domains_together(reference, cells) -> None:
     def gap(**options: Any) -> float:
-        train = {"max_epochs": 40, "cells_method": "none", "validation": 0.1}
-        model = make(reference, shifted, train=train, linear_ridge=0.0, schedule="joint", **options)
+        train = {"max_epochs": 40, "validation": 0.1}
+        model = make(
+            reference, shifted, train=train, cells_method="none", linear_ridge=0.0, schedule="joint", **options
+        )
         lines = model.get_latent_representation(reference)
         codes = model.get_latent_representation(shifted)
         return float(np.abs((lines.mean(0) - codes.mean(0)) / lines.std(0).clip(1e-3)).mean())

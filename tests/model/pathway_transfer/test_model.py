@@ -87,7 +87,7 @@ def test_cells_without_labels_give_the_head_no_gradient() -> None:
 
 
 def test_masked_connections_stay_zero_through_training(reference, cells) -> None:
-    model = make(reference, train={"cells": cells}, schedule="joint")
+    model = make(reference, cells=cells, schedule="joint")
     layer = model.module.autoencoder.sparse
     assert (layer.weight[~layer.mask] == 0).all()
     names = reference.uns["pathway_mask"]["pathways"].index
@@ -108,7 +108,7 @@ def test_each_cell_is_drawn_once_before_any_comes_again() -> None:
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_a_row_s_prediction_does_not_depend_on_its_batch(reference, cells, norm: str) -> None:
-    model = make(reference, train={"cells": cells}, norm=norm)
+    model = make(reference, cells=cells, norm=norm)
     expression = np.random.default_rng(0).normal(6, 2, size=(20, reference.n_vars)).astype(np.float32)
     drugs = np.arange(12)
     everything = model._predict_rows(expression, drugs)
@@ -127,7 +127,7 @@ def weights(model: PathwayTransfer) -> np.ndarray:
 @pytest.mark.parametrize("options", [{}, {"schedule": "joint", "align": "coral"}, {"variant": "adversarial_shared"}])
 def test_the_seed_decides_the_network(reference, cells, options) -> None:
     first, again, other = (
-        weights(make(reference, train={"cells": cells, "seed": seed, "max_epochs": 6}, **options)) for seed in (1, 1, 2)
+        weights(make(reference, train={"seed": seed, "max_epochs": 6}, cells=cells, **options)) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
@@ -136,7 +136,7 @@ def test_the_seed_decides_the_network(reference, cells, options) -> None:
 @pytest.mark.parametrize("task", ["regression", "classification"])
 @pytest.mark.parametrize("variant", ["base", "adversarial", "shared", "adversarial_shared", "full"])
 def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant, task, tmp_path) -> None:
-    model = make(reference, train={"cells": cells}, variant=variant, task=task)
+    model = make(reference, cells=cells, variant=variant, task=task)
     adata = cells.copy()
     tl.predict_response(adata, model)
     expected = adata.obsm["predicted_response"].to_numpy()
@@ -154,7 +154,7 @@ def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant
 
 @pytest.mark.parametrize("preset", ["he2025", "he2025_released"])
 def test_presets_run_and_may_be_changed(reference, cells, preset) -> None:
-    model = make(reference, train={"cells": cells, "max_epochs": 2}, preset=preset, min_genes=4)
+    model = make(reference, train={"max_epochs": 2}, cells=cells, preset=preset, min_genes=4)
     assert model.settings.task == "classification"
     assert model.settings.n_hidden == 24
     assert ("pretraining_train_loss" in model.history) == (preset == "he2025")
@@ -166,15 +166,15 @@ def test_validation_responses_reach_nothing_that_is_fitted(reference, cells) -> 
     marked.iloc[:10] = True
     changed = reference.copy()
     changed.obsm["response"].iloc[:10] = np.full((10, 12), 50.0, dtype=np.float32)
-    train = {"cells": cells, "validation": marked, "early_stopping": False}
-    first, second = (make(adata, train=train) for adata in (reference, changed))
+    train = {"validation": marked, "early_stopping": False}
+    first, second = (make(adata, train=train, cells=cells) for adata in (reference, changed))
     states = first.module.state_dict(), second.module.state_dict()
     differ = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
     assert differ <= {"gate"}, "only the share of the network is chosen on validation responses"
 
 
 def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path) -> None:
-    model = make(reference, train={"cells": cells})
+    model = make(reference, cells=cells)
     before = weights(model)
     new = datasets.toy_cells(n_cells=40, seed=0)
     new.obs_names = "new-" + new.obs_names
@@ -192,7 +192,7 @@ def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path)
 
 @pytest.mark.parametrize("options", [{}, {"task": "classification"}, {"variant": "base", "norm": "none"}])
 def test_missing_genes_are_folded_into_the_first_layer(reference, cells, options) -> None:
-    model = make(reference, train={"cells": cells}, **options)
+    model = make(reference, cells=cells, **options)
     part = cells[:, np.random.default_rng(0).permutation(cells.n_vars)[:240]].copy()
     for drugs in (None, list(model.drugs.index[[7, 2]])):
         tl.predict_response(part, model, drugs=drugs, key_added="folded")
@@ -201,7 +201,7 @@ def test_missing_genes_are_folded_into_the_first_layer(reference, cells, options
 
 
 def test_dense_sparse_and_backed_cells_are_predicted_alike(reference, cells, tmp_path) -> None:
-    model = make(reference, train={"cells": cells})
+    model = make(reference, cells=cells)
     sparse = cells.copy()
     sparse.X = sp.csr_matrix(np.asarray(cells.X.toarray() if sp.issparse(cells.X) else cells.X, dtype=np.float32))
     dense = sparse.copy()
@@ -231,7 +231,7 @@ def test_activity_is_in_standard_deviations_of_the_lines_and_oriented_by_its_gen
 def test_planted_pathways_are_found_and_the_table_says_so(cells) -> None:
     reference = datasets.toy()
     pp.pathway_mask(reference, "toy")
-    model = make(reference, train={"cells": cells, "max_epochs": 60}, n_free=0, linear_ridge=0, n_hidden=64)
+    model = make(reference, train={"max_epochs": 60}, cells=cells, n_free=0, linear_ridge=0, n_hidden=64)
     activity = model.get_pathway_activity(reference.copy())
     truth = reference.obsm["true_pathway_activity"]
     found = pd.Series({name: np.corrcoef(activity[name], truth[name])[0, 1] for name in truth})
@@ -263,7 +263,7 @@ def test_network_and_linear_path_share_the_prediction(reference) -> None:
 
 def test_cells_come_joined_or_by_themselves_with_the_same_result(reference, cells) -> None:
     # validation lines are drawn from the same lines either way
-    by_itself = make(reference, train={"cells": cells})
+    by_itself = make(reference, cells=cells)
     joined = make(pp.join_domains(reference, cells))
     np.testing.assert_allclose(weights(by_itself), weights(joined), atol=1e-3)
     assert joined.reference.n_lines == 60

@@ -15,8 +15,8 @@ import pandas as pd
 from ... import __version__
 from ..._arguments import checked
 from ..._constants import DISCLAIMER
+from ..._own_files import write_atomically
 from ..._validate import check_choice
-from .._files import write_atomically
 from ._cells import cell_tables
 from ._figures import Figure, cell_figures, split_figures
 from ._format import Table

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...model._base import DrugResponseModel
     from .._spec import ModelSpec
 
-#: Value of `cells` among the arguments of `train` that stands for the cells to be scored.
+#: Value of `cells` among the parameters of a model that stands for the cells to be scored.
 ASSAY = "assay"
 #: Arguments of `tl.predict_response` that the harness sets itself.
 _OWN_OPTIONS = ("adata", "model", "drugs", "key_added", "copy")
@@ -57,7 +57,7 @@ def fit_model(
     validation
         Share of the training lines for that.
     cells
-        Cells of the assay. A model whose `train` says ``cells: assay`` learns from their expression, and from nothing else of
+        Cells of the assay. A model whose `params` say ``cells: assay`` learns from their expression, and from nothing else of
         them.
     options
         Arguments of :func:`scdrug.tl.predict_response`, by which these cells are harmonized too.
@@ -76,7 +76,7 @@ def fit_model(
             "Leave it out of single-cell transfer."
         )
     search = search or Search()
-    if getattr(spec, "train", {}).get("cells") == ASSAY:
+    if getattr(spec, "params", {}).get("cells") == ASSAY:
         spec = _with_cells(spec, data, cells, options or {})
     validates = bool(getattr(card, "validates", False))
     roles = _line_roles(data.training, validation if spec.tune or validates else 0.0, seed)
@@ -99,14 +99,14 @@ def _with_cells(spec: ModelSpec, data: TransferData, cells: AnnData | None, opti
     """Put the assay's cells, harmonized as for prediction and without what is known of them, into the place of their name."""
     from ...pp import harmonize
 
-    if "cells" not in inspect.signature(spec.model_class.train).parameters or cells is None:
-        raise ValueError(f"{spec.name!r} asks for `cells: {ASSAY}`, but {spec.model_name} learns from lines alone.")
+    if cells is None:
+        raise ValueError(f"{spec.name!r} asks for `cells: {ASSAY}`, but the task has none to learn from.")
     known = inspect.signature(harmonize).parameters
     placed = harmonize(
         _shell(cells, options.get("layer")), data.training, **{key: options[key] for key in options if key in known}
     )
     bare = type(placed)(placed.X, obs=placed.obs[[]], var=placed.var[[]])
-    return replace(spec, train={**spec.train, "cells": bare, "cells_method": "none"})
+    return replace(spec, params={**spec.params, "cells": bare, "cells_method": "none"})
 
 
 def cell_rows(model: DrugResponseModel, name: str, seed: int) -> list[Row]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._files import write_atomically
+from ..._own_files import write_atomically
 from .._search import Search
 from .._store import jsonable
 from ._tasks import run_single_cell

@@ -63,7 +63,7 @@ def score_labels(
     Parameters
     ----------
     spec
-        Model to train. A model that learns from unlabelled cells too, with ``cells: assay`` in `train`, is handed the
+        Model to train. A model that learns from unlabelled cells too, with ``cells: assay`` in `params`, is handed the
         expression of `cells`; the table says so.
     reference
         Bulk reference with responses to `drug`.

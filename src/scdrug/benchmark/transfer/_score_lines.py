@@ -58,7 +58,7 @@ def score_lines(
     Parameters
     ----------
     spec
-        Model to train. A model that learns from unlabelled cells too, with ``cells: assay`` in `train`, is handed the
+        Model to train. A model that learns from unlabelled cells too, with ``cells: assay`` in `params`, is handed the
         expression of `cells`; the table says so.
     reference
         Bulk reference with the responses of the assayed lines among others.

@@ -76,6 +76,12 @@ class BulkClassifier(ClosedFormModel):
         Trees of ``"forest"``, ``"boosting"`` and ``"xgboost"``.
     params
         More arguments of the estimator, such as ``{"max_depth": 4}`` or ``{"class_weight": "balanced"}``.
+    n_jobs
+        Threads over drugs (over trees for a forest), as joblib takes them: -1 for all cores.
+    calibration_folds
+        Folds in which each drug's labelled lines are predicted by classifiers that did not see them: percentiles
+        compare cells with these. 0 saves the time and compares with the fit itself, which is too sure of its lines. A
+        forest needs no folds, only a number other than 0: each line is predicted by the trees that did not see it.
 
     Attributes
     ----------
@@ -86,7 +92,12 @@ class BulkClassifier(ClosedFormModel):
     Raises
     ------
     ValueError
-        If an argument is out of range or unknown.
+        If an argument is out of range or unknown, or, in training, labels are not 0 or 1.
+
+    Warns
+    -----
+    UserWarning
+        In training, if drugs have too few lines of a class and get a constant prediction.
 
     Notes
     -----
@@ -131,7 +142,11 @@ class BulkClassifier(ClosedFormModel):
         C: float | None = None,
         n_estimators: int = 100,
         params: Mapping[str, Any] | None = None,
+        n_jobs: int = 1,
+        calibration_folds: int = 3,
     ) -> None:
+        if calibration_folds == 1:
+            raise ValueError(f"`calibration_folds` must be 0 or at least 2; found {calibration_folds}.")
         params, label = check_params(method, params), check_label_rule(label)
         super().__init__(adata, registry)
         if adata is not None:
@@ -139,55 +154,15 @@ class BulkClassifier(ClosedFormModel):
             self.reference_ = replace(self.reference, response=_predicts(method))
         self.method, self.label, self.n_genes = method, label, n_genes
         self._recipe = Recipe(method, DEFAULT_C.get(method, 1.0) if C is None else float(C), n_estimators, params)
-        self._options: dict[str, Any] = {}
+        self._n_jobs, self._n_folds = n_jobs, calibration_folds
         self.labels_: pd.DataFrame | None = None
         self._model_summary_string = f"BulkClassifier(method={method!r}, label={label!r}, n_genes={n_genes})"
         self.init_params_ = self._get_init_params(locals())
 
     # ------------------------------------------------------------------ fit
 
-    @checked
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        n_jobs: int = 1,
-        seed: int = 0,
-        calibration_folds: int = 3,
-    ) -> None:
-        """Label the training lines and fit one classifier a drug.
-
-        Parameters
-        ----------
-        max_epochs
-            Accepted so that all models are called alike; an exact fit has no epochs.
-        n_jobs
-            Threads over drugs (over trees for a forest), as joblib takes them: -1 for all cores.
-        seed
-            Seed of trees and folds. Each drug has its own, so that a drug's model does not depend on which others are
-            trained.
-        calibration_folds
-            Folds in which each drug's labelled lines are predicted by classifiers that did not see them: percentiles
-            compare cells with these. 0 saves the time and compares with the fit itself, which is too sure of its lines. A
-            forest needs no folds, only a number other than 0: each line is predicted by the trees that did not
-            see it.
-
-        Raises
-        ------
-        ValueError
-            If labels are not 0 or 1, or `label` does not fit the responses.
-        RuntimeError
-            If the model was loaded without its reference.
-
-        Warns
-        -----
-        UserWarning
-            If drugs have too few lines of a class and get a constant prediction.
-        """
-        if calibration_folds == 1:
-            raise ValueError(f"`calibration_folds` must be 0 or at least 2; found {calibration_folds}.")
-        self._options = {"n_jobs": n_jobs, "seed": seed, "n_folds": calibration_folds}
-        super().train(max_epochs)
+    #: Trees and folds are drawn: each drug has a seed of its own, whichever others are trained.
+    _without_effect = {name: why for name, why in ClosedFormModel._without_effect.items() if name != "seed"}
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         measured = ReferenceInfo.from_anndata(self.adata, response_key=self._setup_arg("response_key"))
@@ -229,7 +204,7 @@ class BulkClassifier(ClosedFormModel):
 
     def _fit_drugs(self, features: np.ndarray, labels: ClassLabels) -> dict[int, DrugFit]:
         """Fit the drugs that have enough lines, by position."""
-        jobs, seed, n_folds = (self._options[name] for name in ("n_jobs", "seed", "n_folds"))
+        jobs, seed, n_folds = self._n_jobs, self._seed, self._n_folds
         rows = {
             int(drug): np.flatnonzero(np.isfinite(labels.values[:, drug])) for drug in np.flatnonzero(labels.usable)
         }
@@ -257,7 +232,7 @@ class BulkClassifier(ClosedFormModel):
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
         fitted = np.asarray(self._predict_rows(expression, np.arange(response.shape[1])), dtype=np.float64)
         left_out = self.__dict__.pop("_left_out")
-        return np.where(np.isnan(left_out), fitted, left_out), self._options["n_folds"] > 0
+        return np.where(np.isnan(left_out), fitted, left_out), self._n_folds > 0
 
     # ------------------------------------------------------------------ predict
 

@@ -36,18 +36,9 @@ class _CompletionModel(ClosedFormModel):
         super().__init__(adata, registry)
         self._lines: dict[str, int] = {}
 
-    @checked
-    def train(self, max_epochs: int | None = None) -> None:
-        """Fit the model in closed form.
-
-        Parameters
-        ----------
-        max_epochs
-            Accepted so that all models are called alike; an exact fit has no epochs.
-        """
-        if self.adata is not None:
-            self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
-        super().train(max_epochs)
+    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
+        self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
+        super()._finish_training(expression, response)
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         out = np.tile(self.module.array("drug")[drugs], (len(expression), 1))

@@ -12,7 +12,7 @@ import torch
 
 from ..._validate import examples
 from .._batches import TrainingTask, hold_out
-from .._network import TrainOptions
+from .._options import PhaseOptions
 from .._plan import Phase, Stopping
 from ._blend import DEFAULT_SHARES, choose_shares, kinds_of, mixed_hold_out
 from ._kernel_path import KernelPath
@@ -90,7 +90,7 @@ class TrainingMixin:
         self._network_inputs = self._panel.transform(task.expression)
         return network
 
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase | Callable[[], Phase]]:
         self._task = task
         if not self.settings.network:
             self._shares = dict.fromkeys(DEFAULT_SHARES, 0.0)
@@ -111,7 +111,7 @@ class TrainingMixin:
 
         return [first, again]
 
-    def _phase(self, task: TrainingTask, options: TrainOptions, epochs: int, name: str = "") -> Phase:
+    def _phase(self, task: TrainingTask, options: PhaseOptions, epochs: int, name: str = "") -> Phase:
         """Training on the responses of a task that are not held out."""
         assert isinstance(self.module, CSG2ANetwork)
         assert self._structures is not None

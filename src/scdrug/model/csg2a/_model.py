@@ -14,7 +14,8 @@ import torch
 from ..._arguments import checked
 from .._card import MethodCard
 from .._data import Calibration
-from .._network import NetworkModel, _given
+from .._network import NetworkModel
+from .._options import given
 from ._core_file import PretrainedCore, read_core
 from ._files import FilesMixin, _init_arguments, _make_plain
 from ._fit import TrainingMixin
@@ -121,7 +122,7 @@ class CSG2A(FilesMixin, TrainingMixin, PerturbationMixin, NetworkModel):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(adata, registry)
-        changes = _given(encoder=encoder, propagation=propagation, freeze=freeze, kernel_path=kernel_path)
+        changes = given(encoder=encoder, propagation=propagation, freeze=freeze, kernel_path=kernel_path)
         self.settings: Settings = settings_of(preset, {**dict(settings or {}), **changes})
         if encoder_weights is not None and self.settings.encoder != "mat":
             raise ValueError(f"`encoder_weights` are for encoder='mat'; the encoder is {self.settings.encoder!r}.")

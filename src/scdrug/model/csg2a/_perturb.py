@@ -14,7 +14,8 @@ from ...pp._molecules import why_unreadable
 from ...pp._perturbation import read_perturbations
 from .._base import run_phase
 from .._batches import TableBatches
-from .._network import _history, check_devices
+from .._network import history_of
+from .._options import TrainOptions, check_devices
 from .._plan import Phase, Stopping, seeded
 from ._core_file import PretrainedCore, shape_of
 from ._profiles import _errors, _fit_features, _hold_out_conditions, _ProfileLoss, _summary, _tensors, _with_structures
@@ -140,9 +141,9 @@ class PerturbationMixin:
                 optimizer=lambda parameters: torch.optim.Adam(parameters, lr=lr),
                 name="pretrain",
             )
-            records, best = run_phase(self, phase, accelerator=accelerator, devices=devices, seed=seed)
+            records, best = run_phase(self, phase, TrainOptions(accelerator=accelerator, devices=devices), seed=seed)
         network.eval()
-        self.pretrain_history_ = _history(records, "pretrain")
+        self.pretrain_history_ = history_of(records, "pretrain")
         summary = _summary(tensors, measured, held, data) | _errors(network, loss, tensors, measured, held)
         summary |= {"best_epoch": -1 if best is None else int(best)}
         shape = shape_of(self.settings, structures.n_features)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from ..._arguments import checked
 from .._batches import TableBatches, TrainingTask
-from .._network import TrainOptions, _given
+from .._options import PhaseOptions
 from .._plan import Phase, Stopping
 from ._build import Built, build
 from ._crossfit import N_CONTEXTS
@@ -38,58 +37,6 @@ class TrainingMixin:
         _posterior: Posterior | None
         _pretrained_drugs: str | os.PathLike[str] | None
 
-    @checked
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        batch_size: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        patience: int | None = None,
-        lr: float | None = None,
-        seed: int = 0,
-        pretrained_drugs: str | os.PathLike[str] | None = None,
-    ) -> None:
-        """Train the network from scratch, after fitting the process.
-
-        Parameters
-        ----------
-        max_epochs, accelerator, devices, batch_size, early_stopping, patience, lr, seed
-            As for all networks; `batch_size` counts pairs.
-        validation
-            Responses that decide when to stop and how much the network counts: a share of pairs to draw, or a boolean
-            DataFrame of lines × drug ids. If omitted and `early_stopping` is on, one pair, line and drug in twenty are
-            drawn, so that all kinds of predictions are checked (pairs alone without the process). Once that is decided, the
-            process is fitted to these responses too.
-        pretrained_drugs
-            File ``gcn_contextpred.pth`` (Hu et al. 2020) with weights of the drug branch, for
-            ``drug_features="contextpred"``. It is read without running code.
-
-        Raises
-        ------
-        ValueError, TypeError, KeyError, FileNotFoundError
-            If an argument does not fit the reference or the network; the message says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-        """
-        if pretrained_drugs is not None and self.settings.drug_features != "contextpred":
-            raise ValueError(
-                "`pretrained_drugs` needs a model with drug_features='contextpred'; this one has "
-                f"{self.settings.drug_features!r}."
-            )
-        self._pretrained_drugs = pretrained_drugs
-        self._train(
-            _given(max_epochs=max_epochs, batch_size=batch_size, lr=lr, patience=patience),
-            accelerator=accelerator,
-            devices=devices,
-            early_stopping=early_stopping,
-            validation=validation,
-            seed=seed,
-        )
-
     _validates_on_new_drugs = True
 
     def _training_task(
@@ -108,7 +55,7 @@ class TrainingMixin:
         self._built = build(self, task, pretrained_drugs=self._pretrained_drugs)
         return self._built.module
 
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase | Callable[[], Phase]]:
         assert self._built is not None
         if not self.settings.network:
             return []
@@ -126,6 +73,10 @@ class TrainingMixin:
                 weight_decay=self.settings.weight_decay,
             )
         ]
+
+    def _training_inputs(self, task: TrainingTask) -> dict[str, Any]:
+        assert self._built is not None
+        return super()._training_inputs(task) | {"features of the lines": self._built.features}  # type: ignore[misc]
 
     def _loss(self) -> PairLoss:
         assert self._built is not None

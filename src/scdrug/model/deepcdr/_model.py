@@ -80,6 +80,15 @@ class DeepCDR(TrainingMixin, NetworkModel):
         Share of units that are dropped in training.
     task
         ``"regression"``, or ``"classification"`` of responses 1 (sensitive) and 0, which predicts probabilities.
+    pretrained_drugs
+        File ``gcn_contextpred.pth`` (Hu et al. 2020) with weights of the drug branch, for ``drug_features="contextpred"``. It
+        is read in training, without running code.
+
+    Notes
+    -----
+    Without `validation` and with early stopping, training with the process holds out one pair, line and drug in twenty, so
+    that all kinds of predictions are checked. They decide when to stop and how much the network counts; then the process
+    is fitted to them too.
 
     Examples
     --------
@@ -125,6 +134,7 @@ class DeepCDR(TrainingMixin, NetworkModel):
         identities: bool | None = None,
         dropout: float | None = None,
         task: str = "regression",
+        pretrained_drugs: str | os.PathLike[str] | None = None,
     ) -> None:
         adata = _expression_of(adata)
         super().__init__(adata, registry)
@@ -168,7 +178,14 @@ class DeepCDR(TrainingMixin, NetworkModel):
         self.applicability_: pd.DataFrame | None = None
         self._built: Built | None = None
         self._posterior: Posterior | None = None
-        self._pretrained_drugs: str | os.PathLike[str] | None = None
+        if pretrained_drugs is not None:
+            pretrained_drugs = os.fspath(pretrained_drugs)
+            if self.settings.drug_features != "contextpred":
+                raise ValueError(
+                    "`pretrained_drugs` needs a model with drug_features='contextpred'; this one has "
+                    f"{self.settings.drug_features!r}."
+                )
+        self._pretrained_drugs = pretrained_drugs
         self._model_summary_string = (
             f"DeepCDR(preset={preset!r}, cell_input={cell_input!r}, drug_kernel={drug_kernel!r})"
         )

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..._arguments import checked
 from .._batches import TrainingTask
-from .._network import TrainOptions
+from .._options import PhaseOptions
 from .._plan import Phase, Stopping
 from ._blend import DEFAULT_SLOPES, LOGIT_SLOPES, N_CONTEXTS
 from ._build import Built, build
@@ -37,60 +36,7 @@ class TrainingMixin:
 
     _validates_on_new_drugs = True
 
-    @checked
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        batch_size: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        patience: int | None = None,
-        lr: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Train the network from scratch and fit the process.
-
-        Parameters
-        ----------
-        max_epochs
-            Most epochs, of ten steps over the whole graph.
-        accelerator, devices, early_stopping, patience, lr, seed
-            As for all networks.
-        batch_size
-            Has no effect: each step sees the whole graph.
-        validation
-            Responses that decide when to stop, how much the network counts and how scores become probabilities: a share of
-            pairs to draw, or a boolean DataFrame of lines × drug ids. If omitted and `early_stopping` is on, one pair, line
-            and drug in twenty are drawn, so that all kinds of predictions are checked (a tenth of the pairs without the
-            process). Once that is decided, the process is fitted to these responses too.
-
-        Raises
-        ------
-        ValueError, TypeError, KeyError
-            If an argument does not fit the reference; the message says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-
-        Warns
-        -----
-        UserWarning
-            If drugs have no structure or threshold, are sensitive or resistant in all lines, or a line or drug has no
-            training pair.
-        """
-        super().train(
-            max_epochs,
-            accelerator=accelerator,
-            devices=devices,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            validation=validation,
-            patience=patience,
-            lr=lr,
-            seed=seed,
-        )
+    _without_effect = {"batch_size": "each step sees the whole graph. Leave it out."}
 
     def _training_task(
         self, validation: float | pd.DataFrame | None, *, early_stopping: bool, seed: int
@@ -109,7 +55,7 @@ class TrainingMixin:
         self._built = build(self, task)
         return self._built.module
 
-    def _phases(self, task: TrainingTask, options: TrainOptions) -> Sequence[Phase | Callable[[], Phase]]:
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase | Callable[[], Phase]]:
         built, settings = self._built, self.settings
         assert built is not None
         if not settings.network:

@@ -71,6 +71,12 @@ class MTIGCN(TrainingMixin, NetworkModel):
         ``"morgan"`` fingerprints, ``"minimol"`` (pretrained, extra ``molecule``), ``"both"``, or ``"table"``: strings of 0
         and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted.
 
+    Notes
+    -----
+    An epoch is ten steps over the whole graph. Without `validation` and with early stopping, training with the process holds
+    out one pair, line and drug in twenty, so that all kinds of predictions are checked. They decide when to stop, how much
+    the network counts and how scores become probabilities; then the process is fitted to them too.
+
     Examples
     --------
     >>> import scdrug

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,9 +66,19 @@ def take_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return values[rows]
 
 
-def harmonized_cells(
-    model: PathwayTransfer, bulk: np.ndarray, cells: AnnData | None, *, method: str, layer: str | None, scale: str
-) -> np.ndarray | None:
+@dataclass(frozen=True, eq=False)
+class CellSource:
+    """Unlabelled cells beside the lines, and how they are brought onto the reference's scale, see `pp.harmonize`."""
+
+    cells: AnnData | None
+    method: str
+    layer: str | None
+    scale: str
+    #: Whether there were cells, which were let go when training was done.
+    released: bool = False
+
+
+def harmonized_cells(model: PathwayTransfer, bulk: np.ndarray, source: CellSource) -> np.ndarray | None:
     """Cells to learn from on the reference's scale (cells × panel), or `None`.
 
     Parameters
@@ -76,30 +87,34 @@ def harmonized_cells(
         Model that was set up.
     bulk
         Which rows of its AnnData are lines (bool).
-    cells
+    source
         Cells that are not in its AnnData.
-    method, layer, scale
-        How they are brought onto the reference's scale, see :func:`scdrug.pp.harmonize`.
 
     Raises
     ------
     ValueError
         If there are two sources of cells, or none where the settings need them.
+    RuntimeError
+        If the cells were let go after an earlier training.
     """
-    settings = model.settings
+    settings, cells = model.settings, source.cells
+    if source.released:
+        raise RuntimeError(
+            "PathwayTransfer keeps no cells once it is trained. Create a new model with `cells` to train again."
+        )
     if cells is not None and not bulk.all():
-        raise ValueError("The model was set up on lines and cells together: pass no `cells` to train().")
+        raise ValueError("The model was set up on lines and cells together: leave out `cells`.")
     if cells is None and bulk.all():
         if settings.needs_cells:
             raise ValueError(
                 f"`variant={settings.variant!r}` with `align={settings.align!r}` compares two domains, and there are lines only. "
-                "Pass `cells` to train(), or set the model up on scdrug.pp.join_domains(reference, cells)."
+                "Create it with `cells`, or set the model up on scdrug.pp.join_domains(reference, cells)."
             )
         warnings.warn(
-            "There are lines only: the code is learned without cells, and nothing brings the two domains together. Pass "
-            "`cells` to train(), or set the model up on scdrug.pp.join_domains(reference, cells).",
+            "There are lines only: the code is learned without cells, and nothing brings the two domains together. Create "
+            "the model with `cells`, or set the model up on scdrug.pp.join_domains(reference, cells).",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return None
     expression = dense_expression(model.adata, model._setup_arg("layer"))
@@ -108,9 +123,9 @@ def harmonized_cells(
     check_cells(cells)
     check_unseen(cells.obs_names, None, where="PathwayTransfer.train")
     profile = ReferenceProfile.fit(expression, model.genes)
-    match = match_cells(cells, model.genes, layer=layer, min_coverage=0.3)
-    fitted = fit_harmonization(cells, profile, match, method=method, scale=scale, layer=layer)
+    match = match_cells(cells, model.genes, layer=source.layer, min_coverage=0.3)
+    fitted = fit_harmonization(cells, profile, match, method=source.method, scale=source.scale, layer=source.layer)
     out = np.empty((cells.n_obs, len(model.genes)), dtype=np.float32)
-    for rows, block in iter_row_blocks(cells, layer=layer, check=False):
+    for rows, block in iter_row_blocks(cells, layer=source.layer, check=False):
         out[rows] = fitted.transform(block).values
     return out

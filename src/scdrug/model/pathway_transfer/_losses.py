@@ -65,6 +65,14 @@ class DomainBatches:
                 batch["cells"] = self.cells[self._next_cells(len(rows))]
             yield batch
 
+    def get_state(self) -> dict[str, Tensor]:
+        """Cells that come next."""
+        return {"queue": self._queue}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`get_state` returned."""
+        self._queue = state["queue"]
+
     def _next_cells(self, n: int) -> Tensor:
         """Cells in random order, each once before any comes again."""
         assert self.cells is not None

@@ -17,7 +17,7 @@ from .._arrays import Array, check_positions
 from .._card import MethodCard
 from .._network import NetworkModel
 from ._activity import ActivityMixin
-from ._cells import check_domains, take_rows
+from ._cells import CellSource, check_domains, take_rows
 from ._fit import TrainingMixin
 from ._inputs import read_pathways
 from ._module import PathwayModule, PathwayState, Sizes
@@ -88,6 +88,13 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
     schedule
         ``"fine_tune"``: the autoencoder first, then everything together; ``"two_phase"``: the autoencoder first, then the
         head on its frozen code; ``"joint"``: everything together from the start.
+    cells
+        Unlabelled cells to learn from, raw; they are harmonized as :func:`scdrug.tl.predict_response` does by default, and let
+        go when training is done. For other ways, join them with :func:`scdrug.pp.join_domains` before. New cells are
+        predicted without training again.
+    cells_layer, cells_scale, cells_method
+        Layer of `cells` to read, its scale, and how cells are brought onto the scale of the lines, see
+        :func:`scdrug.pp.harmonize`; ``cells_method="none"`` takes cells that were harmonized already.
 
     Examples
     --------
@@ -95,8 +102,8 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
     >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
     >>> scdrug.pp.pathway_mask(reference, "toy")
     >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
-    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32)
-    >>> model.train(max_epochs=2, cells=cells)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, cells=cells)
+    >>> model.train(max_epochs=2)
     >>> scdrug.tl.predict_response(cells, model)
     >>> model.get_pathway_activity(scdrug.pp.harmonize(cells, reference)).shape
     (200, 13)
@@ -145,11 +152,17 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         noise: float | None = None,
         relu: bool | None = None,
         schedule: str | None = None,
+        cells: AnnData | None = None,
+        cells_layer: str | None = None,
+        cells_scale: str = "auto",
+        cells_method: str = "quantile",
     ) -> None:
         super().__init__(adata, registry)
         self.settings = resolve_settings(preset, locals())
         self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
         self._patience, self._lr = self.settings.patience, self.settings.lr
+        self._cell_source = CellSource(cells, cells_method, cells_layer, cells_scale)
+        self._cells: np.ndarray | None = None
         #: Unlabelled cells that it was trained on.
         self.n_cells_ = 0
         #: Private encoder that reads rows, in variants without a shared one.

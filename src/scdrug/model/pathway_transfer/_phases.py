@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .._batches import TableBatches, TrainingTask
-from .._network import TrainOptions
+from .._options import PhaseOptions
 from .._plan import Critic, Phase, Stopping
 from ._inputs import Targets
 from ._losses import DomainBatches, Objective
@@ -46,7 +46,7 @@ class Phases:
         self,
         model: PathwayTransfer,
         task: TrainingTask,
-        options: TrainOptions,
+        options: PhaseOptions,
         *,
         cells: np.ndarray | None,
         targets: Targets,

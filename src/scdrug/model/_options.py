@@ -1,0 +1,110 @@
+"""Arguments of `train`, which are the same for all models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .._validate import check_choice
+
+#: What `plan_kwargs` may hold.
+_PLAN = ("compile", "compile_kwargs")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainOptions:
+    """Arguments of :meth:`DrugResponseModel.train`; `None` where the model's own default holds."""
+
+    max_epochs: int | None = None
+    accelerator: str = "auto"
+    devices: int | str | list[int] = 1
+    precision: str = "32-true"
+    batch_size: int | None = None
+    lr: float | None = None
+    patience: int | None = None
+    early_stopping: bool = True
+    validation: float | pd.DataFrame | None = None
+    seed: int = 0
+    checkpoint_dir: str | os.PathLike[str] | None = None
+    plan_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.plan_kwargs:
+            check_choice("plan_kwargs", name, _PLAN)
+        if not isinstance(self.plan_kwargs.get("compile", False), bool):
+            raise TypeError(
+                f"`plan_kwargs['compile']` must be True or False; found {self.plan_kwargs['compile']!r}. Arguments of "
+                "torch.compile go into `plan_kwargs['compile_kwargs']`."
+            )
+
+    def refuse(self, without_effect: Mapping[str, str], model: str) -> None:
+        """Refuse what a model makes no use of, and say what to do instead.
+
+        Parameters
+        ----------
+        without_effect
+            Reason and remedy by name of the argument.
+        model
+            Name of the model.
+
+        Raises
+        ------
+        TypeError
+            If one of these arguments was given, that is, is not the default.
+        """
+        default = TrainOptions()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            given = isinstance(value, pd.DataFrame) or value != getattr(default, item.name)
+            if given and item.name in without_effect:
+                raise TypeError(f"`{item.name}` has no effect on {model}: {without_effect[item.name]}")
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseOptions:
+    """What phases are made with: arguments of `train`, the model's defaults filled in."""
+
+    max_epochs: int
+    batch_size: int
+    lr: float
+    patience: int
+    early_stopping: bool
+    seed: int
+    #: Source of the order of batches.
+    generator: torch.Generator
+
+
+def given(**arguments: Any) -> dict[str, Any]:
+    """Arguments that were given, that is, are not `None`."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
+    """Refuse more devices than there are, before anything is trained.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many, or several processes would be started on a CPU.
+    """
+    if devices in ("auto", 1, "1"):
+        return
+    n_devices = torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 0
+    if not n_devices:
+        if devices not in (-1, "-1", [0], "0,"):
+            raise ValueError(
+                f"`devices` must be 1 on a CPU, whose cores are used by one process; found {devices!r}. Leave it out."
+            )
+        return
+    parts = [int(item) for item in devices.split(",") if item.strip()] if isinstance(devices, str) else devices
+    wanted = parts if isinstance(devices, list) or "," in str(devices) else [int(np.max(parts)) - 1]
+    if max(wanted) >= n_devices:
+        raise ValueError(
+            f"`devices` asks for GPU {max(wanted)}, counted from 0; PyTorch finds {n_devices}: {devices!r}."
+        )

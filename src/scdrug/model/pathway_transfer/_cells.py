@@ -12,10 +12,8 @@ from ..._audit import check_unseen
 from ..._validate import check_key, examples
 from ...pp._checks import check_cells
 from ...pp._domains import BULK, CELLS
-from ...pp._fit_harmonization import fit_harmonization
-from ...pp._match_cells import match_cells
+from ...pp._place import place_cells
 from ...pp._profile import ReferenceProfile
-from ...pp._rows import iter_row_blocks
 from .._data import dense_expression
 
 if TYPE_CHECKING:
@@ -108,9 +106,4 @@ def harmonized_cells(
     check_cells(cells)
     check_unseen(cells.obs_names, None, where="PathwayTransfer.train")
     profile = ReferenceProfile.fit(expression, model.genes)
-    match = match_cells(cells, model.genes, layer=layer, min_coverage=0.3)
-    fitted = fit_harmonization(cells, profile, match, method=method, scale=scale, layer=layer)
-    out = np.empty((cells.n_obs, len(model.genes)), dtype=np.float32)
-    for rows, block in iter_row_blocks(cells, layer=layer, check=False):
-        out[rows] = fitted.transform(block).values
-    return out
+    return place_cells(cells, profile, method=method, scale=scale, layer=layer, min_coverage=0.3).values()

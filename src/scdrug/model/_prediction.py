@@ -19,6 +19,7 @@ from ..pp._checks import check_cells
 from ..pp._place import place_cells
 from ..pp._rows import sample_rows
 from ._data import DRUG_COLUMNS, ReferenceInfo
+from ._explain import Explained, cannot_explain
 from ._results import PredictedResponse, reserve_predictions, verdict_on_lines
 from ._unseen import JoinedModel, choose_drugs
 
@@ -87,6 +88,34 @@ class PredictionMixin(ABC):
         `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
         """
         return self._linear_weights(drugs)
+
+    def _explained(self, drugs: np.ndarray, *, baseline: str, of: str = "genes") -> Explained:
+        """Take the model apart for attribution to its genes or pathways.
+
+        Linear models have this from here. A network on expression returns `Explained.of_expression`, with what it computes
+        as `network`, and is then explained by :func:`scdrug.tl.attribute_genes`; one with pathways as inputs answers
+        ``of="pathways"`` too.
+
+        Parameters
+        ----------
+        drugs
+            Drugs by position.
+        baseline
+            What contributions are counted from: ``"lines"``, the mean of the training lines, or ``"zero"``.
+        of
+            ``"genes"`` or ``"pathways"``.
+
+        Raises
+        ------
+        TypeError
+            If the model has no such parts; the message says which models have.
+        """
+        linear = self._linear_weights(drugs) if of == "genes" else None
+        if linear is None:
+            raise cannot_explain(type(self).__name__, of)
+        return Explained.of_expression(
+            self.reference, self.profile, baseline=baseline, scale=np.ones(len(drugs)), linear=linear
+        )
 
     def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Turn values of the first layer (rows × units) into predictions (rows × drugs).

@@ -13,7 +13,7 @@ import pandas as pd
 
 from .._store import Place, holds, owned, reserve
 from .._store import store as store_all
-from .._validate import check_choice, plain
+from .._validate import check_choice, examples, plain
 from ..pp._checks import check_cells
 from ..pp._place import Placed, place_cells
 from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output
@@ -100,7 +100,12 @@ def resolve_models(
     wanted = [drugs] if isinstance(drugs, str) else list(drugs)
     if not wanted:
         raise ValueError("`drugs` is empty. Name at least one drug of the model.")
-    _, ids, columns = first.select_drugs(wanted)
+    chosen, ids, columns = first.select_drugs(wanted)
+    if chosen is not first:
+        raise ValueError(
+            f"Attribution explains drugs of the training; {examples(wanted)} would be predicted from structure. Name drugs of "
+            f"the model, such as {examples(first.drugs['name'], 3)}."
+        )
     unique = dict(zip(ids, columns))
     return models, list(unique), np.array(list(unique.values()))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,7 +16,7 @@ from ._arrays import Array
 from ._batches import TrainingTask
 from ._data import Calibration
 from ._network import NetworkModel
-from ._schema import Count, Four, LinesState, Part, Share
+from ._schema import Four, LinesState, Share
 from ._share import cautious_share
 from .prior._drug_kernels import DrugFeatures, drug_features
 from .prior._process import Context, ProcessOptions, ResponseProcess, contexts

@@ -11,9 +11,7 @@ import pandas as pd
 
 from .._validate import check_key, examples
 from ..pp._checks import check_cells
-from ..pp._fit_harmonization import fit_harmonization
-from ..pp._match_cells import match_cells
-from ..pp._rows import iter_row_blocks
+from ..pp._place import place_cells
 from ._predict import _resolve_model
 from ._stored import read_parts, read_table
 
@@ -79,12 +77,11 @@ def reference_rows(
         If too few genes are measured or values are not finite.
     """
     check_cells(adata)
-    match = match_cells(adata, model.genes, layer=layer, min_coverage=min_coverage)
-    fitted = fit_harmonization(
-        adata, model.profile, match, method=method, anchor=anchor, scale=scale, layer=layer, groups=None
+    placed = place_cells(
+        adata, model.profile, method=method, anchor=anchor, scale=scale, layer=layer, min_coverage=min_coverage
     )
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=_BLOCK):
-        yield rows, np.array(fitted.transform(block).values)
+    for rows, block in placed.blocks(_BLOCK):
+        yield rows, block.values
 
 
 def stored(

@@ -30,6 +30,13 @@ _RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _KRONECKER_RIDGE = 0.2
 
 
+class KernelRidgeState(LinesState):
+    """What the model keeps beside its arrays."""
+
+    #: Whether the drugs are others than those of the training.
+    new_drugs: bool = False
+
+
 class KernelRidge(ClosedFormModel):
     """Kernel ridge regression of each drug's response on expression, with missing responses left out exactly.
 
@@ -302,14 +309,14 @@ class KernelRidge(ClosedFormModel):
     def _holds_lines(self) -> bool:  # type: ignore[override]
         return self.kernel != "linear" or self.drug_kernel is not None or self.couple_drugs or self._new_drugs
 
-    _state_schema = LinesState
+    _state_schema = KernelRidgeState
 
     def _state(self) -> dict[str, Any]:
-        return {"lines": list(self._lines)}
+        return {"lines": list(self._lines), "new_drugs": self._new_drugs}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._lines = {name: row for row, name in enumerate(state["lines"])}
-        self._new_drugs = bool(self._lines) and self.drug_kernel is None and not self.couple_drugs
+        self._new_drugs = state.get("new_drugs", False)
 
     def _sizes(self) -> dict[str, int]:
         return {"lines": len(self._lines)} if self._lines else {}

@@ -13,7 +13,10 @@ import tomllib
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 import scdrug
 
@@ -91,6 +94,55 @@ def test_imports_point_inwards(path: Path) -> None:
             assert path == SOURCE / "model" / "_base.py"
         if name.split(".")[0] == "anndata":
             assert room not in ("nn", "metrics")
+
+
+def _runtime_imports(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Modules of scdrug that a file imports when it runs, in its functions too; a whole namespace as its name and ".*"."""
+    package = ["scdrug", *path.relative_to(SOURCE).parts[:-1]]
+    found = set()
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else []
+                source = ".".join([*base, *([child.module] if child.module else [])])
+                for name in (f"{source}.{alias.name}" for alias in child.names if not alias.name.startswith("__")):
+                    target = name if name in modules else source
+                    is_namespace = target in modules and modules[target].name == "__init__.py"
+                    found.add(f"{target}.*" if is_namespace else target)
+            elif isinstance(child, ast.Import):
+                found.update(f"{alias.name}.*" for alias in child.names)
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def _import_circles() -> list[set[str]]:
+    """Sets of modules that import one another."""
+    modules = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = ["scdrug", *path.relative_to(SOURCE).with_suffix("").parts]
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    edges = {name: _runtime_imports(path, modules) for name, path in modules.items()}
+    for name, path in modules.items():
+        if path.name == "__init__.py":  # the whole namespace: all that stands in it
+            edges[f"{name}.*"] = {name, *(one for one in modules if one.startswith(f"{name}."))}
+    names = sorted(edges)
+    place = {name: number for number, name in enumerate(names)}
+    pairs = [(place[one], place[other]) for one in names for other in edges[one] if other in place and other != one]
+    matrix = sp.coo_matrix((np.ones(len(pairs)), tuple(zip(*pairs))), shape=(len(names), len(names)))
+    _, label = connected_components(matrix, connection="strong")
+    circles = [
+        {name for name in names if label[place[name]] == number} for number in np.flatnonzero(np.bincount(label) > 1)
+    ]
+    return sorted(circles, key=sorted)
+
+
+def test_no_modules_import_one_another_not_even_in_functions() -> None:
+    assert _import_circles() == []
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)

@@ -444,6 +444,8 @@ def test_training_on_sparse_layers_equals_dense(reference: ad.AnnData) -> None:
 
 def test_listed_models_say_what_they_can_do() -> None:
     table = model.list_models()
+    can = table.index[(table["kind"] == "class") & table["unseen_drugs"]]
+    assert list(can) == list(model._registry.PREDICT_UNSEEN_DRUGS)  # stated once more, for those who must not load them
     assert set(model.MODEL_CLASSES) <= set(table.index)
     assert table.loc["gdsc2-ridge", "kind"] == "pretrained"
     assert not table.loc["SoftImpute", "unseen_drugs"]

@@ -13,6 +13,7 @@ import torch
 import scdrug
 from scdrug import datasets, pp, tl
 from scdrug.model import KernelRidge, PathwayTransfer
+from scdrug.model._explain import Explained
 from scdrug.tl import _attribute_run, _attribution
 
 pytest.importorskip("captum")
@@ -330,3 +331,51 @@ def test_what_must_run_first_is_named(cells, make_attributed) -> None:
 def test_keys_of_a_drug_are_those_of_the_documentation() -> None:
     assert _attribute_run.cell_key("pathway_ig", DRUG) == "pathway_ig_trametinib"
     assert _attribute_run.model_key("gene_ig", DRUG) == "gene_ig_trametinib_models"
+
+
+class Saturating(KernelRidge):
+    """A model that is no linear map: a network as small as they come, with the one method that explains it."""
+
+    def _linear_weights(self, drugs: np.ndarray) -> None:
+        return None
+
+    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        return np.tanh(expression @ self.module.array("weights")[:, drugs] / 5).astype(np.float32)
+
+    def _explained(self, drugs: np.ndarray, *, baseline: str, of: str = "genes") -> Explained:
+        if of != "genes":
+            return super()._explained(drugs, baseline=baseline, of=of)
+        weights = torch.from_numpy(self.module.array("weights")[:, drugs])
+
+        def network(expression: torch.Tensor, drug: int) -> torch.Tensor:
+            return torch.tanh(expression @ weights[:, drug] / 5)
+
+        return Explained.of_expression(
+            self.reference,
+            self.profile,
+            baseline=baseline,
+            network=network,
+            scale=np.ones(len(drugs)),
+            network_share=1.0,
+        )
+
+
+def test_a_network_on_expression_is_explained_by_one_method(reference, cells) -> None:
+    adata = reference.copy()
+    Saturating.setup_anndata(adata)
+    model = Saturating(adata)
+    model.train()
+    tl.attribute_genes(cells, model, DRUG)
+    np.testing.assert_allclose(summed(cells, "gene_ig"), predicted(cells, model), atol=0.02)
+    assert cells.uns["gene_ig"]["params"]["network_share"] == 1.0
+    with pytest.raises(TypeError, match="found a Saturating"):
+        tl.attribute_pathways(cells, model, DRUG)
+
+
+def test_drugs_that_were_not_in_training_are_refused(reference, cells) -> None:
+    adata = reference.copy()
+    KernelRidge.setup_anndata(adata)
+    model = KernelRidge(adata, drug_kernel="tanimoto")
+    model.train()
+    with pytest.raises(ValueError, match="drugs of the training"):
+        tl.attribute_genes(cells, model, ["CCCCO"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._registry import CLASSES
+
 if TYPE_CHECKING:
     from ._base import DrugResponseModel
     from ._card import MethodCard
@@ -15,31 +17,14 @@ if TYPE_CHECKING:
     from .mtigcn import MTIGCN
     from .pathway_transfer import PathwayTransfer
 
-_MODULES = {
-    "AdditiveMean": "baseline",
-    "BulkClassifier": "baseline",
-    "CSG2A": "csg2a",
-    "DeepCDR": "deepcdr",
+_MODULES = CLASSES | {
     "DrugResponseModel": "_base",
-    "KernelRidge": "baseline",
-    "MTIGCN": "mtigcn",
     "MethodCard": "_card",
-    "PathwayTransfer": "pathway_transfer",
-    "SoftImpute": "baseline",
     "list_models": "_pretrained",
     "load_pretrained": "_pretrained",
 }
 #: Names of the model classes, as files refer to them.
-MODEL_CLASSES = (
-    "AdditiveMean",
-    "BulkClassifier",
-    "CSG2A",
-    "DeepCDR",
-    "KernelRidge",
-    "MTIGCN",
-    "PathwayTransfer",
-    "SoftImpute",
-)
+MODEL_CLASSES = tuple(CLASSES)
 
 __all__ = [
     "AdditiveMean",

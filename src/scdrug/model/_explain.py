@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ._base import DrugResponseModel
+    from ..pp._profile import ReferenceProfile
+    from ._data import ReferenceInfo
 
 
 @dataclass(frozen=True)
@@ -45,58 +47,71 @@ class Explained:
     network_share: float
     #: Where the network computes.
     device: Any = "cpu"
+    #: What is known of each pathway, by name: `kind` (``"pathway"`` or ``"free nodes"``), `n_genes`, `own_r2`,
+    #: `identified`; `None` for genes.
+    table: pd.DataFrame | None = None
 
+    @classmethod
+    def of_expression(
+        cls,
+        reference: ReferenceInfo,
+        profile: ReferenceProfile,
+        *,
+        baseline: str,
+        scale: np.ndarray,
+        network: Callable[[Tensor, int], Tensor] | None = None,
+        reads: np.ndarray | None = None,
+        linear: tuple[np.ndarray, np.ndarray] | None = None,
+        network_share: float = 0.0,
+        device: Any = "cpu",
+    ) -> Explained:
+        """Parts of a model whose inputs are genes.
 
-def explain_genes(model: DrugResponseModel, drugs: np.ndarray, *, baseline: str) -> Explained:
-    """Take a model apart for attribution to genes.
-
-    Parameters
-    ----------
-    model
-        A trained model.
-    drugs
-        Columns of the drugs.
-    baseline
-        ``"lines"``, the mean expression of the training lines, or ``"zero"``.
-
-    Returns
-    -------
-    Its parts.
-
-    Raises
-    ------
-    TypeError
-        If the model is neither linear nor a PathwayTransfer.
-    """
-    from .pathway_transfer import PathwayTransfer
-
-    if isinstance(model, PathwayTransfer):
-        from .pathway_transfer._explain import explain_expression
-
-        return explain_expression(model, drugs, baseline=baseline)
-    linear = model._linear_weights(drugs)
-    if linear is None:
-        raise TypeError(
-            f"Genes are attributed to by PathwayTransfer and by linear models, such as the bundled 'gdsc2-ridge'; this "
-            f"{type(model).__name__} is neither. Train one of those on the same reference."
+        Parameters
+        ----------
+        reference, profile
+            What the model was trained on.
+        baseline
+            What contributions are counted from: ``"lines"``, the mean expression of the training lines, or ``"zero"``.
+        scale, network, linear, network_share, device
+            As the attributes of the same name.
+        reads
+            Positions in the panel of the genes that the network reads; all if omitted.
+        """
+        start = profile.mean if baseline == "lines" else np.zeros_like(profile.mean)
+        reads = np.arange(len(start)) if reads is None or network is None else reads
+        return cls(
+            names=[str(gene) for gene in reference.genes[reads]],
+            inputs=None if network is None else lambda rows: rows[:, reads],
+            network=network,
+            start=start[reads],
+            positions=None if network is None else reads,
+            linear=linear,
+            panel_start=start,
+            scale=scale,
+            network_share=network_share,
+            device=device,
+            **output_of(reference),
         )
-    start = model.profile.mean if baseline == "lines" else np.zeros_like(model.profile.mean)
-    return Explained(
-        names=[str(gene) for gene in model.genes],
-        inputs=None,
-        network=None,
-        start=np.zeros(0, dtype=np.float32),
-        positions=None,
-        linear=linear,
-        panel_start=start,
-        scale=np.ones(len(drugs)),
-        sign=-1.0 if model.reference.lower_is_sensitive else 1.0,
-        unit=output_unit(model),
-        network_share=0.0,
+
+
+def output_of(reference: ReferenceInfo) -> dict[str, Any]:
+    """`sign` and `unit` of outputs of a model that was trained on a reference."""
+    unit = str(reference.response.get("unit", ""))
+    return {
+        "sign": -1.0 if reference.lower_is_sensitive else 1.0,
+        "unit": "log-odds" if unit == "probability" else unit,
+    }
+
+
+def cannot_explain(found: str, of: str) -> TypeError:
+    """What to raise for a model, `found` in words, without parts that contributions could be attributed to."""
+    if of == "pathways":
+        return TypeError(
+            f"Pathways are attributed to by a PathwayTransfer with `variant='full'`; found a {found}. "
+            "scdrug.tl.attribute_genes explains linear models, too."
+        )
+    return TypeError(
+        "Genes are attributed to by PathwayTransfer and by linear models, such as the bundled 'gdsc2-ridge'; this "
+        f"{found} is neither. Train one of those on the same reference."
     )
-
-
-def output_unit(model: DrugResponseModel) -> str:
-    """Unit that contributions are in."""
-    unit = str(model.reference.response.get("unit", ""))
-    return "log-odds" if unit == "probability" else unit

@@ -16,10 +16,10 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._validate import plain, unique_slugs
 from ..pp._checks import check_cells
-from ..pp._fit_harmonization import fit_harmonization
-from ..pp._match_cells import match_cells
-from ..pp._rows import iter_row_blocks, sample_rows
+from ..pp._place import place_cells
+from ..pp._rows import sample_rows
 from ._data import DRUG_COLUMNS, ReferenceInfo
+from ._explain import Explained, cannot_explain
 from ._results import PredictedResponse, reserve_predictions, verdict_on_lines
 from ._unseen import JoinedModel, choose_drugs
 
@@ -88,6 +88,34 @@ class PredictionMixin(ABC):
         `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
         """
         return self._linear_weights(drugs)
+
+    def _explained(self, drugs: np.ndarray, *, baseline: str, of: str = "genes") -> Explained:
+        """Take the model apart for attribution to its genes or pathways.
+
+        Linear models have this from here. A network on expression returns `Explained.of_expression`, with what it computes
+        as `network`, and is then explained by :func:`scdrug.tl.attribute_genes`; one with pathways as inputs answers
+        ``of="pathways"`` too.
+
+        Parameters
+        ----------
+        drugs
+            Drugs by position.
+        baseline
+            What contributions are counted from: ``"lines"``, the mean of the training lines, or ``"zero"``.
+        of
+            ``"genes"`` or ``"pathways"``.
+
+        Raises
+        ------
+        TypeError
+            If the model has no such parts; the message says which models have.
+        """
+        linear = self._linear_weights(drugs) if of == "genes" else None
+        if linear is None:
+            raise cannot_explain(type(self).__name__, of)
+        return Explained.of_expression(
+            self.reference, self.profile, baseline=baseline, scale=np.ones(len(drugs)), linear=linear
+        )
 
     def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Turn values of the first layer (rows × units) into predictions (rows × drugs).
@@ -170,28 +198,26 @@ class PredictionMixin(ABC):
         if key_added is not None:
             reserve_predictions(adata, key_added)
         model, ids, columns = self.select_drugs(drugs)
-        match = match_cells(adata, self.genes, layer=layer, min_coverage=min_coverage)
+        placed = place_cells(adata, self.profile, method="none", layer=layer, min_coverage=min_coverage)
         if not own:
-            self._check_on_scale(adata, match, layer)
-        fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
+            self._check_on_scale(adata, placed.match, layer)
         values, typicality = np.empty((adata.n_obs, len(ids)), dtype=np.float32), np.empty(adata.n_obs)
         names = np.asarray(adata.obs_names.astype(str), dtype=object)
         inputs = model._sample_inputs(adata)
-        for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=batch_size):
+        for rows, block in placed.blocks(batch_size):
             extra = () if inputs is None else (inputs[rows],)
-            placed = fitted.transform(block)
-            values[rows] = model._predict_rows(placed.values, columns, names[rows], *extra)
-            typicality[rows] = placed.typicality
-        reliability = fitted.coverage * np.clip(typicality, 0, 1)
-        verdict = verdict_on_lines(reliability, fitted.coverage)
+            values[rows] = model._predict_rows(block.values, columns, names[rows], *extra)
+            typicality[rows] = block.typicality
+        reliability = placed.coverage * np.clip(typicality, 0, 1)
+        verdict = verdict_on_lines(reliability, placed.coverage)
         results = PredictedResponse.of(
             model,
             ids,
             columns,
             values,
             reliability,
-            gene_coverage=fitted.coverage,
-            harmonization=fitted.summary(),
+            gene_coverage=placed.coverage,
+            harmonization=placed.harmonization.summary(),
             verdict=verdict,
         )
         if key_added is not None:
@@ -286,12 +312,11 @@ class PredictionMixin(ABC):
         if adata is None:
             self._training_arrays()
             adata, layer = self.adata, self._setup_arg("layer")
-        match = match_cells(adata, self.genes, layer=layer, min_coverage=0.0)
-        fitted = fit_harmonization(adata, self.profile, match, method="none", layer=layer)
+        placed = place_cells(adata, self.profile, method="none", layer=layer, min_coverage=0.0)
         inputs = self._sample_inputs(adata)
         blocks = [
-            self._latent_rows(fitted.transform(block).values, *(() if inputs is None else (inputs[rows],)))
-            for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=batch_size)
+            self._latent_rows(block.values, *(() if inputs is None else (inputs[rows],)))
+            for rows, block in placed.blocks(batch_size)
         ]
         return np.vstack(blocks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._validate import nearest
+from ._registry import CLASSES
 from ._storage import CONFIG, read_config
 
 if TYPE_CHECKING:
@@ -79,17 +81,18 @@ def load_pretrained(name_or_path: str | os.PathLike[str] = "default") -> DrugRes
     >>> model.drugs.loc["gefitinib", "targets"]
     'EGFR'
     """
-    import scdrug.model as models
-
     path = find_model(name_or_path)
     name = read_config(path)["class"]
-    model_class = getattr(models, name, None)
-    if name not in models.MODEL_CLASSES or model_class is None:
+    if name not in CLASSES:
         raise ValueError(
             f"{path} holds a model of class {name!r}, which this version of scdrug does not have. "
-            f"Known classes: {', '.join(models.MODEL_CLASSES)}."
+            f"Known classes: {', '.join(CLASSES)}."
         )
-    return model_class.load(path)
+    return _model_class(name).load(path)
+
+
+def _model_class(name: str) -> type[DrugResponseModel]:
+    return getattr(importlib.import_module(f".{CLASSES[name]}", __package__), name)
 
 
 def list_models() -> pd.DataFrame:
@@ -106,15 +109,13 @@ def list_models() -> pd.DataFrame:
     >>> bool(scdrug.model.list_models().loc["KernelRidge", "unseen_cells"])
     True
     """
-    import scdrug.model as models
-
     rows = []
-    for name in models.MODEL_CLASSES:
-        card = getattr(models, name).card
+    for name in CLASSES:
+        card = _model_class(name).card
         rows.append((name, "class", card.unseen_cells, card.unseen_drugs, card.completes, card.summary, card.source))
     for name in bundled_models():
         config = read_config(zoo_directory() / name)
-        card = getattr(models, config["class"]).card
+        card = _model_class(config["class"]).card
         summary = config["notes"].get("summary", card.summary)
         rows.append(
             (name, "pretrained", card.unseen_cells, bool(config["unseen_drugs"]), card.completes, summary, card.source)

@@ -14,6 +14,7 @@ from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..pp._molecules import canonical_smiles, why_unreadable
 from ._data import Calibration, ReferenceInfo
+from ._registry import PREDICT_UNSEEN_DRUGS
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -54,13 +55,10 @@ def _structure(name: str, smiles: str) -> str:
 
 def _predict_structures(model: DrugResponseModel, structures: dict[str, str]) -> DrugResponseModel:
     if not model._takes_unseen_drugs:
-        from .. import model as models
-
-        able = [name for name in models.MODEL_CLASSES if getattr(models, name).card.unseen_drugs]
         also = "; as it was set up this one has no features of drugs" if model.card.unseen_drugs else ""
         raise ValueError(
             f"{type(model).__name__} cannot predict drugs from their structure ({examples(structures)}){also}. Models "
-            f"that can: {', '.join(able)}, some of them only with `drug_kernel='tanimoto'`. Drugs that the model was "
+            f"that can: {', '.join(PREDICT_UNSEEN_DRUGS)}, some of them only with `drug_kernel='tanimoto'`. Drugs that the model was "
             "trained on can be asked for by name."
         )
     return model._for_unseen(structures)

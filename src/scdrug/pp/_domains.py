@@ -11,11 +11,8 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples
 from ._checks import check_cells
-from ._fit_harmonization import fit_harmonization
-from ._harmonization import cell_groups
-from ._match_cells import match_cells
+from ._place import place_cells
 from ._profile import ReferenceProfile
-from ._rows import iter_row_blocks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -111,20 +108,17 @@ def join_domains(
         )
     lines = _dense(reference)
     profile = ReferenceProfile.fit(lines, reference.var_names)
-    match = match_cells(cells, profile.genes, layer=layer, min_coverage=min_coverage)
-    groups, mask = cell_groups(cells, groupby=groupby, fit_on=fit_on)
-
-    fitted = fit_harmonization(
+    placed = place_cells(
         cells,
         profile,
-        match,
         method=method,
         anchor=anchor,
         scale=scale,
         layer=layer,
-        groups=groups,
-        fit_mask=mask,
+        groupby=groupby,
+        fit_on=fit_on,
         lines=lines if anchor == "nearest" else None,
+        min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
     kept = np.arange(cells.n_obs)
@@ -133,11 +127,7 @@ def join_domains(
     # one array from the start: joining two would hold all cells twice
     expression = np.empty((len(lines) + len(kept), lines.shape[1]), dtype=np.float32)
     expression[: len(lines)] = lines
-    for rows, block in iter_row_blocks(cells, layer=layer, chunk_size=chunk_size, check=False):
-        first, last = np.searchsorted(kept, [rows.start, rows.stop])
-        if last > first:
-            part = block[kept[first:last] - rows.start]
-            expression[len(lines) + first : len(lines) + last] = fitted.transform(part).values
+    placed.values(kept, out=expression[len(lines) :])
 
     joined = _AnnData(
         X=expression, obs=_join_obs(reference.obs, cells.obs.iloc[kept], domain_key), var=reference.var.copy()
@@ -146,7 +136,7 @@ def join_domains(
     for key in reference.varm:
         joined.varm[key] = reference.varm[key].copy()
     joined.uns = {key: value for key, value in reference.copy().uns.items() if not key.startswith("_scvi")}
-    joined.uns[KEYS.HARMONIZED] = fitted.summary()
+    joined.uns[KEYS.HARMONIZED] = placed.harmonization.summary()
     return joined
 
 

@@ -15,10 +15,8 @@ from .._store import reserve, store
 from .._validate import check_choice, plain
 from ._checks import check_cells
 from ._embed_common import cached, file_hash, fingerprint
-from ._fit_harmonization import fit_harmonization
 from ._harmonize import as_profile
-from ._match_cells import match_cells
-from ._rows import iter_row_blocks
+from ._place import place_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -221,17 +219,16 @@ def _embed_directions(
     else:
         source, method = reference, settings_["method"]
     profile, _ = as_profile(source)
-    match = match_cells(adata, profile.genes, layer=layer, min_coverage=0.1)
-    fitted = fit_harmonization(adata, profile, match, method=method, layer=layer)
+    placed = place_cells(adata, profile, method=method, layer=layer, min_coverage=0.1)
     n = min(settings_["n_components"], len(profile.loadings))
     directions = profile.loadings[:n] / np.linalg.norm(profile.loadings[:n], axis=1, keepdims=True).clip(min=1e-12)
     parts = []
-    for _, block in iter_row_blocks(adata, layer=layer):
-        rows = fitted.transform(block).values
+    for _, block in placed.blocks():
+        rows = block.values
         parts.append(
             profile.scores(rows)[:, :n] if model == "factors" else ((rows - profile.mean) / profile.sd) @ directions.T
         )
-    described = {"model": model, "n_components": n, "method": method, "gene_coverage": fitted.coverage}
+    described = {"model": model, "n_components": n, "method": method, "gene_coverage": placed.coverage}
     return np.vstack(parts), described
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from .._validate import examples
+from .._validate import examples, warn_caller
 from ._profile import N_TYPICAL
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def shown_genes(block: sp.csr_matrix, columns: np.ndarray) -> sp.csr_matrix:
     return shown
 
 
-def warn_of_absent_groups(labels: pd.Series, shown: sp.csr_matrix, typical: np.ndarray, *, stacklevel: int) -> bool:
+def warn_of_absent_groups(labels: pd.Series, shown: sp.csr_matrix, typical: np.ndarray) -> bool:
     """Warn if a group of cells has zeros in place of genes that were not measured in it.
 
     Parameters
@@ -87,14 +86,12 @@ def warn_of_absent_groups(labels: pd.Series, shown: sp.csr_matrix, typical: np.n
     if not absent:
         return False
     worst = sorted(absent, key=absent.__getitem__, reverse=True)
-    warnings.warn(
+    warn_caller(
         f"Genes that are commonly expressed are zero in every cell of some groups of `adata.obs[{labels.name!r}]`: "
         f"{examples(worst)}. They look not measured there, as after joining samples with other genes "
         "(`anndata.concat(..., join='outer')` fills with zeros), and zeros in their place make these groups differ in "
         "drug response where they do not. Join with `join='inner'`, or predict each sample by itself; "
-        "`shift_by_group=True` removes the worst of it.",
-        UserWarning,
-        stacklevel=stacklevel,
+        "`shift_by_group=True` removes the worst of it."
     )
     return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from .._validate import check_choice
+from .._validate import check_choice, warn_caller
 from ._evidence import grouping_columns, judge_cohort, share_absent, shown_genes, warn_of_absent_groups
 from ._genes import GeneMatch, check_coverage
 from ._harmonization import Harmonization, row_mode
@@ -71,7 +70,7 @@ def fit_harmonization(
     if found.name == "scaled":
         # values that were centred by gene can only be placed, not transformed, and where is not known
         method, anchor = "gene_zscore", anchor if anchor == "none" else "mean"
-        warnings.warn(_SCALED_NOTE, UserWarning, stacklevel=4)
+        warn_caller(_SCALED_NOTE)
     unfitted = _unfitted(profile, match, adata.n_vars, found, method, anchor, layer)
     if anchor == "none":
         return unfitted
@@ -221,13 +220,11 @@ def _leave_out_undetected(
         return match
     left = match.without(np.flatnonzero(measured)[undetected], profile.genes)
     if scale != "scaled":
-        warnings.warn(
+        warn_caller(
             f"{int(undetected.sum()):,} of the model's genes are zero in every cell, commonly expressed ones among them: they "
             f"were not measured, or filtered out and filled with zeros, and are taken for missing (coverage {left.coverage:.0%} "
             f"instead of {match.coverage:.0%}). Pass the measured values of all genes where there are any, for example "
-            "`adata.raw.to_adata()` or `layer='counts'`; join samples with `join='inner'`.",
-            UserWarning,
-            stacklevel=5,
+            "`adata.raw.to_adata()` or `layer='counts'`; join samples with `join='inner'`."
         )
     return left
 
@@ -256,7 +253,7 @@ def _check_groups(adata: AnnData, rows: np.ndarray, sample: sp.csr_matrix, unfit
     found = grouping_columns(adata, rows)
     shown = shown_genes(sample, columns) if found else sample
     for labels in found:
-        if warn_of_absent_groups(labels, shown, typical, stacklevel=6):
+        if warn_of_absent_groups(labels, shown, typical):
             return
 
 
@@ -276,12 +273,10 @@ def _check_cohort(counts: np.ndarray, names: tuple[str, ...], n_named: int) -> N
     small = [name for name, count in zip(names, counts, strict=True) if 0 < count < _MIN_COHORT]
     if small:
         of = "The cohort" if len(names) == 1 else f"Groups {small[:5]}"
-        warnings.warn(
+        warn_caller(
             f"{of} of fewer than {_MIN_COHORT} cells: the offset between platforms cannot be told from what is special "
             "about these cells, and predictions will look like those of an average tumour. Predict them together with "
-            "more cells of the same experiment.",
-            UserWarning,
-            stacklevel=4,
+            "more cells of the same experiment."
         )
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
-from .._labels import group_labels, marked_cells
 from .._validate import plain
 from ._evidence import CohortEvidence
 from ._profile import N_TYPICAL, ReferenceProfile
 from ._transform import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, target_cumulated, transform_rows
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 
 class HarmonizedRows(NamedTuple):
@@ -212,18 +207,3 @@ def row_mode(method: str, scale: str) -> int:
     if method == "quantile":
         return QUANTILE
     return ZSCORE_LOG if scale == "log" else ZSCORE_LINEAR
-
-
-def cell_groups(
-    adata: AnnData, *, groupby: str | None, fit_on: str | None
-) -> tuple[pd.Categorical | None, np.ndarray | None]:
-    """Read the columns that :func:`harmonize` groups and fits by; missing group labels are an error."""
-    groups, mask = None, None
-    if groupby is not None:
-        groups = group_labels(adata, groupby)
-        if (groups.codes < 0).any():
-            n = int((groups.codes < 0).sum())
-            raise ValueError(f"`adata.obs[{groupby!r}]` has {n} missing labels. Label these cells, or leave them out.")
-    if fit_on is not None:
-        mask = marked_cells(adata, fit_on, argument="fit_on")
-    return groups, mask

@@ -10,9 +10,7 @@ import scipy.sparse as sp
 
 from .._arguments import checked
 from .._constants import KEYS
-from ._fit_harmonization import fit_harmonization
-from ._harmonization import cell_groups
-from ._pool import pool_neighbors
+from ._place import place_cells
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks
 from ._scale import detect_scale
@@ -115,36 +113,28 @@ def harmonize(
     from anndata import AnnData as _AnnData
 
     from ._checks import check_cells
-    from ._match_cells import match_cells
 
     check_cells(adata)
     profile, lines = as_profile(reference, with_lines=anchor == "nearest")
-    match = match_cells(adata, profile.genes, layer=layer, min_coverage=min_coverage)
-    groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
-    if n_pool != 1:
-        adata, layer = pool_neighbors(adata, n_pool, layer=layer, is_gene=match.is_gene), None
-    fitted = fit_harmonization(
+    placed = place_cells(
         adata,
         profile,
-        match,
         method=method,
         anchor=anchor,
         scale=scale,
         layer=layer,
-        groups=groups,
+        groupby=groupby,
         shift_by_group=shift_by_group,
-        fit_mask=mask,
+        fit_on=fit_on,
         lines=lines,
         n_lines=n_lines,
+        n_pool=n_pool,
         min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
-    codes = None if groups is None else np.asarray(groups.codes)
-    out = np.empty((adata.n_obs, len(profile.genes)), dtype=np.float32)
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
-        out[rows] = fitted.transform(block, None if codes is None else codes[rows]).values
+    fitted = placed.harmonization
     var = pd.DataFrame({"measured": ~fitted.unmeasured}, index=pd.Index(profile.genes.astype(str)))
-    return _AnnData(X=out, obs=adata.obs.copy(), var=var, uns={KEYS.HARMONIZED: fitted.summary()})
+    return _AnnData(X=placed.values(), obs=adata.obs.copy(), var=var, uns={KEYS.HARMONIZED: fitted.summary()})
 
 
 def as_profile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._validate import warn_caller
 from ._features import Features, filtered_columns, name_columns, read_features
 from ._gene_ids import MOUSE_HINT
 from ._gene_names import GeneNames, known_share, looks_decorated, read_gene_names, sample_names
@@ -83,7 +83,7 @@ def match_cells(
     Examples
     --------
     >>> import anndata, numpy as np, pandas as pd
-    >>> from scdrug.pp._genes import match_cells
+    >>> from scdrug.pp._match_cells import match_cells
     >>> adata = anndata.AnnData(np.ones((2, 2)), var=pd.DataFrame(index=["HER2", "MYC"]))
     >>> match_cells(adata, ["EGFR", "ERBB2"], min_coverage=0.5).columns.tolist()
     [-1, 0]
@@ -114,7 +114,7 @@ def match_cells(
         check_coverage(match, min_coverage=min_coverage, names=names, hints=hints)
     if warn:
         for text in _notes(match, found.repeated, of_raw):
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warn_caller(text)
     return match
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._constants import SCALES
-from .._validate import check_choice
+from .._validate import check_choice, warn_caller
 from ._rows import iter_row_blocks, sample_rows
 from ._transform import inspect_block
 
@@ -227,9 +226,7 @@ def warn_if_assumed(scale: Scale, *, layer: str | None) -> None:
     """Say which scale was assumed where the values leave it open; for methods whose result depends on it."""
     if not scale.is_certain:
         where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-        warnings.warn(
+        warn_caller(
             f"`{where}` was taken for {scale.name!r} values, since {scale.reason}; nothing else confirms it. "
-            "State `scale='counts'`, `'linear'`, `'log'` or `'scaled'` if that is wrong.",
-            UserWarning,
-            stacklevel=3,
+            "State `scale='counts'`, `'linear'`, `'log'` or `'scaled'` if that is wrong."
         )

@@ -29,6 +29,7 @@ from ._attribution import FREE_NODES, LINEAR_PATH
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ..model._explain import Explained
     from ..model.pathway_transfer import PathwayTransfer
 
 #: Share of the network in a prediction below which pathways explain hardly anything of it.
@@ -156,13 +157,10 @@ def attribute_pathways(
     check_request(adata, request)
     models, ids, columns = resolve_models(model, drugs)
     reserve_attribution(adata, key_added, ids, n_models=len(models), per_model=per_model)
-    _check_pathways(models)
-    from ..model.pathway_transfer._explain import explain_code
-
-    parts = [explain_code(one, columns, baseline=baseline) for one in models]
-    has_linear = any(one.linear is not None for one in parts)
-    nodes = _node_table(models, has_linear=has_linear)
-    collect = _collector(models[0], has_linear=has_linear)
+    parts = [one._explained(columns, baseline=baseline, of="pathways") for one in models]
+    _check_alike(parts)
+    nodes = _node_table(parts)
+    collect = _collector(parts[0], list(nodes.index))
     results, coverage = attribute_cells(
         adata, models, parts, ids, request, n_features=len(nodes), combine=lambda values: values @ collect
     )
@@ -185,29 +183,18 @@ def attribute_pathways(
     return adata if copy else None
 
 
-def _check_pathways(models: Sequence[PathwayTransfer]) -> None:
-    for one in models:
-        if not getattr(one, "pathways_", None):
-            raise TypeError(
-                f"Pathways are attributed to by a PathwayTransfer with `variant='full'`; found a {type(one).__name__}"
-                f"{' without pathways' if hasattr(one, 'pathways_') else ''}. scdrug.tl.attribute_genes explains linear "
-                "models, too."
-            )
-        if one.pathways_ != models[0].pathways_ or one.module.sizes.linear != models[0].module.sizes.linear:
+def _check_alike(parts: Sequence[Explained]) -> None:
+    for one in parts[1:]:
+        if one.names != parts[0].names or (one.linear is None) != (parts[0].linear is None):
             raise ValueError(
                 "The models have different pathways, or only some have a linear path, so that their contributions cannot be "
                 "averaged. Train them on the same reference and cells, with other seeds."
             )
 
 
-def _n_pathways(model: PathwayTransfer) -> int:
-    return len(model.pathways_) - model.settings.n_free
-
-
-def _node_table(models: Sequence[PathwayTransfer], *, has_linear: bool) -> pd.DataFrame:
+def _node_table(parts: Sequence[Explained]) -> pd.DataFrame:
     """What is known of each column of the result: `kind`, `n_genes`, `own_r2`, `identified`."""
-    n = _n_pathways(models[0])
-    tables = [one.get_pathway_table().iloc[:n] for one in models]
+    tables = [one.table[one.table["kind"] == "pathway"] for one in parts]
     nodes = pd.DataFrame(
         {
             "kind": "pathway",
@@ -215,24 +202,20 @@ def _node_table(models: Sequence[PathwayTransfer], *, has_linear: bool) -> pd.Da
             "own_r2": np.mean([table["own_r2"].to_numpy() for table in tables], axis=0),
             "identified": np.all([table["identified"].to_numpy(dtype=bool) for table in tables], axis=0),
         },
-        index=pd.Index(models[0].pathways_[:n], dtype=object, name="pathway"),
+        index=pd.Index(tables[0].index, dtype=object, name="pathway"),
     )
-    rest = [FREE_NODES] * bool(models[0].settings.n_free) + [LINEAR_PATH] * has_linear
+    rest = [FREE_NODES] * (len(parts[0].names) > len(nodes)) + [LINEAR_PATH] * (parts[0].linear is not None)
     for name in rest:
         nodes.loc[name] = [name, 0, np.nan, False]
     return nodes
 
 
-def _collector(model: PathwayTransfer, *, has_linear: bool) -> np.ndarray:
+def _collector(parts: Explained, columns: list[str]) -> np.ndarray:
     """Nodes (and linear path) × columns of the result: free nodes are interchangeable, so only their sum is kept."""
-    n, n_free = _n_pathways(model), model.settings.n_free
-    n_columns = n + bool(n_free) + has_linear
-    collect = np.zeros((n + n_free + has_linear, n_columns), dtype=np.float32)
-    collect[:n, :n] = np.eye(n, dtype=np.float32)
-    collect[n : n + n_free, n : n + 1] = 1.0
-    if has_linear:
-        collect[-1, -1] = 1.0
-    return collect
+    of_pathway = (parts.table["kind"] == "pathway").to_numpy()
+    goes_to = [name if own else FREE_NODES for name, own in zip(parts.names, of_pathway)]
+    goes_to += [LINEAR_PATH] * (parts.linear is not None)
+    return (np.array(goes_to)[:, None] == np.array(columns)).astype(np.float32)
 
 
 def _table(results: Sequence[Found], nodes: pd.DataFrame) -> pd.DataFrame:

@@ -140,9 +140,7 @@ def attribute_genes(
     check_request(adata, request)
     models, ids, columns = resolve_models(model, drugs)
     reserve_attribution(adata, key_added, ids, n_models=len(models), per_model=False)
-    from ..model._explain import explain_genes
-
-    parts = [explain_genes(one, columns, baseline=baseline) for one in models]
+    parts = [one._explained(columns, baseline=baseline) for one in models]
     panel = [str(gene) for gene in models[0].genes]
     features = feature_names(parts[0], panel)
     for one in parts[1:]:

@@ -13,12 +13,9 @@ import pandas as pd
 
 from .._store import Place, holds, owned, reserve
 from .._store import store as store_all
-from .._validate import check_choice, plain
+from .._validate import check_choice, examples, plain
 from ..pp._checks import check_cells
-from ..pp._fit_harmonization import fit_harmonization
-from ..pp._harmonization import Harmonization, cell_groups
-from ..pp._match_cells import match_cells
-from ..pp._rows import iter_row_blocks
+from ..pp._place import Placed, place_cells
 from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output
 from ._predict import _resolve_model
 
@@ -103,7 +100,12 @@ def resolve_models(
     wanted = [drugs] if isinstance(drugs, str) else list(drugs)
     if not wanted:
         raise ValueError("`drugs` is empty. Name at least one drug of the model.")
-    _, ids, columns = first.select_drugs(wanted)
+    chosen, ids, columns = first.select_drugs(wanted)
+    if chosen is not first:
+        raise ValueError(
+            f"Attribution explains drugs of the training; {examples(wanted)} would be predicted from structure. Name drugs of "
+            f"the model, such as {examples(first.drugs['name'], 3)}."
+        )
     unique = dict(zip(ids, columns))
     return models, list(unique), np.array(list(unique.values()))
 
@@ -139,18 +141,19 @@ def attribute_cells(
     -------
     Contributions to each drug, and the share of the panel that the cells measure.
     """
-    fits, codes = _harmonize(adata, models, request)
+    placed = _place(adata, models, request)
+    fits = [one.harmonization for one in placed]
     shape = (adata.n_obs, n_features)
     totals = [Totals(len(models), n_features) for _ in ids]
     cells = [np.empty(shape, dtype=np.float32) if request.per_cell else None for _ in ids]
     keep = request.per_cell and request.per_model and len(models) > 1
     by_model = [np.empty((*shape, len(models)), dtype=np.float32) if keep else None for _ in ids]
     error, n_steps = np.zeros(len(ids)), np.zeros(len(ids), dtype=int)
-    for rows, block in iter_row_blocks(adata, layer=request.layer, chunk_size=request.chunk_size):
+    for rows, block, groups in placed[0].raw_blocks():
         found = []
         for one, fit in zip(parts, fits):
-            values = fit.transform(block, None if codes is None else codes[rows]).values
-            found.append(attribute_rows(one, values, n_steps=request.n_steps))
+            placed_rows = fit.transform(block, groups)
+            found.append(attribute_rows(one, placed_rows.values, n_steps=request.n_steps))
         for drug, across in enumerate(zip(*found)):
             values = [combine(result.values) for result in across]
             mean = totals[drug].add(values)
@@ -167,31 +170,30 @@ def attribute_cells(
             ids, totals, cells, by_model, error.tolist(), n_steps.tolist(), baseline.tolist(), strict=True
         )
     ]
-    return results, fits[0].coverage
+    return results, placed[0].coverage
 
 
-def _harmonize(
-    adata: AnnData, models: Sequence[DrugResponseModel], request: Request
-) -> tuple[list[Harmonization], np.ndarray | None]:
-    match = match_cells(adata, models[0].genes, layer=request.layer, min_coverage=request.min_coverage)
-    groups, mask = cell_groups(adata, groupby=request.groupby, fit_on=request.fit_on)
-    fits = [
-        fit_harmonization(
-            adata,
-            model.profile,
-            match,
-            method=request.method,
-            anchor=request.anchor,
-            scale=request.scale,
-            layer=request.layer,
-            groups=groups,
-            shift_by_group=request.shift_by_group,
-            fit_mask=mask,
-            chunk_size=request.chunk_size,
+def _place(adata: AnnData, models: Sequence[DrugResponseModel], request: Request) -> list[Placed]:
+    """The cells on the scale of each model's reference."""
+    placed: list[Placed] = []
+    for model in models:
+        placed.append(
+            place_cells(
+                adata,
+                model.profile,
+                method=request.method,
+                anchor=request.anchor,
+                scale=request.scale,
+                layer=request.layer,
+                groupby=request.groupby,
+                shift_by_group=request.shift_by_group,
+                fit_on=request.fit_on,
+                min_coverage=request.min_coverage,
+                chunk_size=request.chunk_size,
+                match=placed[0].match if placed else None,
+            )
         )
-        for model in models
-    ]
-    return fits, None if groups is None else np.asarray(groups.codes)
+    return placed
 
 
 def summary_table(results: Sequence[Found], models: Sequence[DrugResponseModel], features: np.ndarray) -> pd.DataFrame:

@@ -11,9 +11,7 @@ import pandas as pd
 
 from .._validate import check_key, examples
 from ..pp._checks import check_cells
-from ..pp._fit_harmonization import fit_harmonization
-from ..pp._match_cells import match_cells
-from ..pp._rows import iter_row_blocks
+from ..pp._place import place_cells
 from ._predict import _resolve_model
 from ._stored import read_parts, read_table
 
@@ -79,12 +77,11 @@ def reference_rows(
         If too few genes are measured or values are not finite.
     """
     check_cells(adata)
-    match = match_cells(adata, model.genes, layer=layer, min_coverage=min_coverage)
-    fitted = fit_harmonization(
-        adata, model.profile, match, method=method, anchor=anchor, scale=scale, layer=layer, groups=None
+    placed = place_cells(
+        adata, model.profile, method=method, anchor=anchor, scale=scale, layer=layer, min_coverage=min_coverage
     )
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=_BLOCK):
-        yield rows, np.array(fitted.transform(block).values)
+    for rows, block in placed.blocks(_BLOCK):
+        yield rows, block.values
 
 
 def stored(
@@ -106,7 +103,8 @@ def stored(
     entries
         Entries that the result must have.
     tables
-        Entries that must be tables, with the columns that they must have; ``""`` stands for the result itself.
+        Entries that must be tables, with the columns that they must have. A result that is a table itself, as version 0.1
+        stored some, stands for one with that ``table``.
 
     Raises
     ------
@@ -119,8 +117,8 @@ def stored(
     check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
     found, where = adata.uns[key], f"adata.uns[{key!r}]"
     tables = dict(tables or {})
-    if "" in tables:
-        return read_table(found, tables[""], where=where, hint=hint)
+    if isinstance(found, pd.DataFrame):
+        found = {"table": found}
     read_parts(found, [*entries, *tables], where=where, hint=hint)
     for name, columns in tables.items():
         read_table(found[name], columns, where=f"{where}[{name!r}]", hint=hint)

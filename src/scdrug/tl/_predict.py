@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from .._arguments import checked
 from .._constants import KEYS
 from ..model._results import PredictedResponse, reserve_predictions
 from ..pp._checks import check_cells
-from ..pp._fit_harmonization import fit_harmonization
-from ..pp._harmonization import Harmonization, cell_groups
-from ..pp._match_cells import match_cells
-from ..pp._rows import iter_row_blocks
+from ..pp._harmonization import Harmonization
+from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
 from ._keys import MIN_RELIABILITY
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..model._base import DrugResponseModel
+    from ..model._predictor import RowPredictor
 
 logger = logging.getLogger(__name__)
 
@@ -148,29 +147,23 @@ def predict_response(
     reserve_predictions(adata, key_added)
     trained = _resolve_model(model)
     predictor_model, ids, columns = trained.select_drugs(drugs)
-    match = match_cells(adata, trained.genes, layer=layer, min_coverage=min_coverage)
-    groups, mask = cell_groups(adata, groupby=groupby, fit_on=fit_on)
-
-    fitted = fit_harmonization(
+    placed = place_cells(
         adata,
         trained.profile,
-        match,
         method=method,
         anchor=anchor,
         scale=scale,
         layer=layer,
-        groups=groups,
+        groupby=groupby,
         shift_by_group=shift_by_group,
-        fit_mask=mask,
+        fit_on=fit_on,
         min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
     from ..model._predictor import RowPredictor  # loads torch
 
-    codes = None if groups is None else np.asarray(groups.codes)
-    values, similarity, typicality = _predict_blocks(
-        adata, RowPredictor(predictor_model, fitted, columns), len(ids), codes, layer=layer, chunk_size=chunk_size
-    )
+    fitted = placed.harmonization
+    values, similarity, typicality = _predict_blocks(placed, RowPredictor(predictor_model, fitted, columns), len(ids))
     informative = np.isfinite(similarity)
     reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity)
     verdict = _verdict(reliability[informative], fitted)
@@ -219,22 +212,14 @@ def _resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugRes
     return model
 
 
-def _predict_blocks(
-    adata: AnnData,
-    predictor: Any,
-    n_drugs: int,
-    codes: np.ndarray | None,
-    *,
-    layer: str | None,
-    chunk_size: int | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    adata = placed.adata
     values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
     similarity, typicality = np.empty((2, adata.n_obs))
-    check = predictor.harmonization.check_again
     inputs = predictor.sample_inputs(adata)
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, check=check):
+    for rows, block, groups in placed.raw_blocks():
         values[rows], similarity[rows], typicality[rows] = predictor(
-            block, None if codes is None else codes[rows], None if inputs is None else inputs[rows]
+            block, groups, None if inputs is None else inputs[rows]
         )
     if not np.isfinite(values.sum(dtype=np.float64)):  # one sum instead of a mask as large as a quarter of the values
         raise RuntimeError(

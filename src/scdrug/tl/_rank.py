@@ -220,7 +220,6 @@ def _check_measured(adata: AnnData, predictions: Predictions, column: str) -> No
             pd.Series(np.asarray(labels)[rows], name=column),
             shown_genes(read_rows(adata, rows, layer=layer), match.columns[used]),
             np.asarray(fitted["target"])[used],
-            stacklevel=4,
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ...model._registry import CLASSES
 from ._scores import SplitScores
 
 if TYPE_CHECKING:
@@ -44,10 +45,7 @@ def _naive(results: Results) -> set[str]:
 
 
 def _is_baseline(model: str) -> bool:
-    from ... import model as models
-
-    # the table of where classes live; asking the class itself would load torch
-    return models._MODULES.get(model, "").split(".")[0] == "baseline"
+    return CLASSES.get(model) == "baseline"  # asking the class itself would load torch
 
 
 def warnings_of(results: Results, splits: Sequence[SplitScores]) -> list[str]:

@@ -13,10 +13,8 @@ from ..._audit import check_unseen
 from ..._validate import check_key, examples
 from ...pp._checks import check_cells
 from ...pp._domains import BULK, CELLS
-from ...pp._fit_harmonization import fit_harmonization
-from ...pp._match_cells import match_cells
+from ...pp._place import place_cells
 from ...pp._profile import ReferenceProfile
-from ...pp._rows import iter_row_blocks
 from .._data import dense_expression
 
 if TYPE_CHECKING:
@@ -123,9 +121,5 @@ def harmonized_cells(model: PathwayTransfer, bulk: np.ndarray, source: CellSourc
     check_cells(cells)
     check_unseen(cells.obs_names, None, where="PathwayTransfer.train")
     profile = ReferenceProfile.fit(expression, model.genes)
-    match = match_cells(cells, model.genes, layer=source.layer, min_coverage=0.3)
-    fitted = fit_harmonization(cells, profile, match, method=source.method, scale=source.scale, layer=source.layer)
-    out = np.empty((cells.n_obs, len(model.genes)), dtype=np.float32)
-    for rows, block in iter_row_blocks(cells, layer=source.layer, check=False):
-        out[rows] = fitted.transform(block).values
-    return out
+    placed = place_cells(cells, profile, method=source.method, scale=source.scale, layer=source.layer, min_coverage=0.3)
+    return placed.values()

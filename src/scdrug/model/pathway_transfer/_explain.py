@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
-from .._explain import Explained, output_unit
+from .._explain import Explained, cannot_explain, output_of
 
 if TYPE_CHECKING:
     from ._model import PathwayTransfer
@@ -30,10 +31,16 @@ def explain_code(model: PathwayTransfer, drugs: np.ndarray, *, baseline: str) ->
     Returns
     -------
     Its parts.
+
+    Raises
+    ------
+    TypeError
+        If the model has no pathways.
     """
+    if not model.pathways_:
+        raise cannot_explain(f"{type(model).__name__} without pathways", "pathways")
     module = model.module
     start = module.code_mean.cpu().numpy() * (baseline == "lines")
-    parts = _common(model, drugs)
     return Explained(
         names=list(model.pathways_),
         inputs=model._latent_rows,
@@ -41,7 +48,9 @@ def explain_code(model: PathwayTransfer, drugs: np.ndarray, *, baseline: str) ->
         start=start,
         positions=None,
         panel_start=model.profile.mean,
-        **parts,
+        table=_table(model),
+        **output_of(model.reference),
+        **_paths(module, drugs),
     )
 
 
@@ -68,16 +77,17 @@ def explain_expression(model: PathwayTransfer, drugs: np.ndarray, *, baseline: s
         code = module.autoencoder.code((expression - module.mean) / module.sd, model.domain)
         return _respond(module, code, int(drugs[drug]))
 
-    start = model.profile.mean if baseline == "lines" else np.zeros_like(model.profile.mean)
-    return Explained(
-        names=[str(model.genes[position]) for position in positions],
-        inputs=lambda rows: rows[:, positions],
-        network=network,
-        start=start[positions],
-        positions=positions,
-        panel_start=start,
-        **_common(model, drugs),
+    return Explained.of_expression(
+        model.reference, model.profile, baseline=baseline, network=network, reads=positions, **_paths(module, drugs)
     )
+
+
+def _table(model: PathwayTransfer) -> pd.DataFrame:
+    """What is known of each node of the code."""
+    table = model.get_pathway_table()[["n_genes", "own_r2", "identified"]]
+    n_pathways = len(table) - model.settings.n_free
+    table.insert(0, "kind", np.where(np.arange(len(table)) < n_pathways, "pathway", "free nodes"))
+    return table
 
 
 def _respond(module: PathwayModule, code: Tensor, drug: int) -> Tensor:
@@ -87,20 +97,17 @@ def _respond(module: PathwayModule, code: Tensor, drug: int) -> Tensor:
     return module.gate * (module.drug_mean[drug] + module.drug_sd[drug] * standardised)
 
 
-def _common(model: PathwayTransfer, drugs: np.ndarray) -> dict[str, Any]:
-    module = model.module
+def _paths(module: PathwayModule, drugs: np.ndarray) -> dict[str, Any]:
+    """The linear path and the network's share, as they stand in the parts."""
     module.eval()
     share, linear = 1.0, None
     if module.sizes.linear:
         share = float(module.gate)
         weights, intercept = (value.cpu().numpy() for value in (module.linear, module.intercept))
         linear = (1 - share) * weights[:, drugs], (1 - share) * intercept[drugs]
-    lower = model.reference.lower_is_sensitive
     return {
         "linear": linear,
         "scale": module.drug_sd.cpu().numpy()[drugs].astype(float),
-        "sign": -1.0 if lower else 1.0,
-        "unit": output_unit(model),
         "network_share": share,
         "device": module.gate.device,
     }

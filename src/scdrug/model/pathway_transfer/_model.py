@@ -15,9 +15,11 @@ from ..._constants import KEYS
 from ...pp._domains import BULK, CELLS
 from .._arrays import Array, check_positions
 from .._card import MethodCard
+from .._explain import Explained
 from .._network import NetworkModel
 from ._activity import ActivityMixin
 from ._cells import CellSource, check_domains, take_rows
+from ._explain import explain_code, explain_expression
 from ._fit import TrainingMixin
 from ._inputs import read_pathways
 from ._module import PathwayModule, PathwayState, Sizes
@@ -268,6 +270,10 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
             return self._answer(self.module.share(out, first[:, n_hidden:]) if self.module.sizes.linear else out)
 
         return self._evaluate(respond, values)
+
+    def _explained(self, drugs: np.ndarray, *, baseline: str, of: str = "genes") -> Explained:
+        explain = explain_code if of == "pathways" else explain_expression
+        return explain(self, drugs, baseline=baseline)
 
     def _answer(self, out: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(out) if self.settings.task == "classification" else out

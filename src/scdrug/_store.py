@@ -31,6 +31,17 @@ def holds(*names: str) -> Callable[[Any], bool]:
     return recognise
 
 
+def holds_table(*names: str) -> Callable[[Any], bool]:
+    """Return a test whether a report has a ``table`` with all of these columns, or is one, as version 0.1 wrote."""
+    is_table = holds(*names)
+
+    def recognise(report: Any) -> bool:
+        table = report.get("table") if isinstance(report, Mapping) else report
+        return isinstance(table, pd.DataFrame) and is_table(table)
+
+    return recognise
+
+
 def check_storable(key: Any, argument: str = "key_added") -> None:
     """Raise unless h5ad and zarr files can hold `key`.
 

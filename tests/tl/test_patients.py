@@ -95,9 +95,9 @@ def test_chance_gives_no_discoveries_and_cohort_means_can_be_taken_out(patients,
     rate = np.where(cohort, 0.8, 0.2) > np.random.default_rng(1).random(100)
     confounded.obsm["clinical_response"] = pd.DataFrame({"trametinib": rate.astype(float)}, index=patients.obs_names)
     tl.compare_responders(confounded)
-    assert confounded.uns["responders"].loc["trametinib", "p_value"] < 1e-3
+    assert confounded.uns["responders"]["table"].loc["trametinib", "p_value"] < 1e-3
     tl.compare_responders(confounded, cohort_key="cohort")
-    assert confounded.uns["responders"].loc["trametinib", "p_value"] > 0.01
+    assert confounded.uns["responders"]["table"].loc["trametinib", "p_value"] > 0.01
 
 
 def test_patients_that_cannot_be_used_are_refused_with_the_reason(patients, ridge) -> None:
@@ -142,3 +142,15 @@ def test_tables_of_patients_are_read_in_the_words_of_clinics(tmp_path) -> None:
         datasets.read_patients(expression.set_index("patient"), response.drop(columns="cohort"))
     with pytest.raises(FileNotFoundError):
         datasets.read_patients(tmp_path / "none.csv", response)
+
+
+def test_results_of_version_0_1_are_read_and_replaced(patients, ridge) -> None:
+    tl.predict_patients(patients, ridge)
+    tl.compare_responders(patients)
+    table = patients.uns["responders"]["table"]
+    patients.uns["responders"], patients.uns["responders_params"] = table, {"min_patients": 10}
+    assert get.perturbation_df(patients, "compare_responders").equals(table)
+    assert pl.compare_responders(patients) is not None
+    tl.compare_responders(patients)
+    assert set(patients.uns["responders"]) == {"table", "params", "stored_in"}
+    assert "responders_params" not in patients.uns

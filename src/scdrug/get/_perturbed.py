@@ -109,11 +109,10 @@ def perturbation_df(adata: AnnData, of: str, *, key: str | None = None) -> pd.Da
     --------
     >>> import anndata, numpy as np, pandas as pd, scdrug
     >>> adata = anndata.AnnData(np.zeros((1, 1)))
-    >>> adata.uns["responders"] = pd.DataFrame({"auroc": [0.7]}, index=["drug-x"])
+    >>> adata.uns["responders"] = {"table": pd.DataFrame({"auroc": [0.7]}, index=["drug-x"])}
     >>> print(scdrug.get.perturbation_df(adata, "compare_responders").loc["drug-x", "auroc"])
     0.7
     """
     check_choice("of", of, tuple(_TABLES))
-    name = {"gene_interactions": "pairs", "enrich_interactions": "", "compare_responders": ""}.get(of, "table")
-    found = stored(adata, _TABLES[of] if key is None else key, function=of, tables={name: ()})
-    return (found[name] if name else found).copy()
+    name = "pairs" if of == "gene_interactions" else "table"
+    return stored(adata, _TABLES[of] if key is None else key, function=of, tables={name: ()})[name].copy()

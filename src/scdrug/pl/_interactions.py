@@ -109,13 +109,12 @@ def enrich_interactions(
     >>> import anndata, numpy as np, pandas as pd, scdrug
     >>> adata = anndata.AnnData(np.zeros((1, 1)))
     >>> table = pd.DataFrame({"n_set": [9], "n_overlap": [4], "p_value": [0.01], "fdr": [0.01]}, index=["Mitosis"])
-    >>> adata.uns["enriched_interactions"] = table
+    >>> adata.uns["enriched_interactions"] = {"table": table}
     >>> scdrug.pl.enrich_interactions(adata).get_yticklabels()[0].get_text()
     'Mitosis (4/9)'
     """
-    table = stored(
-        adata, key, function="enrich_interactions", tables={"": ("n_set", "n_overlap", "p_value", "fdr")}
-    ).head(n_sets)
+    columns = ("n_set", "n_overlap", "p_value", "fdr")
+    table = stored(adata, key, function="enrich_interactions", tables={"table": columns})["table"].head(n_sets)
     labels = [
         f"{shorten(str(name), 44)} ({int(k)}/{int(n)})"
         for name, k, n in zip(table.index, table["n_overlap"], table["n_set"])

@@ -47,12 +47,12 @@ def compare_responders(
     >>> import anndata, numpy as np, pandas as pd, scdrug
     >>> adata = anndata.AnnData(np.zeros((1, 1)))
     >>> row = {"name": ["X"], "n_responders": [12], "n_others": [20], "auroc": [0.7], "fdr": [0.01]}
-    >>> adata.uns["responders"] = pd.DataFrame(row, index=["x"])
+    >>> adata.uns["responders"] = {"table": pd.DataFrame(row, index=["x"])}
     >>> scdrug.pl.compare_responders(adata).get_yticklabels()[0].get_text()
     'X (12 vs 20)'
     """
     columns = ("name", "n_responders", "n_others", "auroc", "fdr")
-    table = stored(adata, key, function="compare_responders", tables={"": columns})
+    table = stored(adata, key, function="compare_responders", tables={"table": columns})["table"]
     table = table.sort_values("auroc", ascending=False, kind="stable")
     ax = new_axes(ax, figsize or (4.6, 0.24 * len(table) + 1.0))
     names = [

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from .._arguments import checked
-from .._store import holds, reserve, store
+from .._store import holds_table, reserve, store
 from ..pp._genes import match_genes
 from ._perturbed import stored
 
@@ -49,9 +49,9 @@ def enrich_interactions(
 
     Returns
     -------
-    `None`, or a copy of `adata`, with ``adata.uns[key_added]``: DataFrame by gene set, `n_set` and `n_overlap` (panel genes in the
-    set, and those among the pairs), `expected`, `odds_ratio`, `p_value` (one-sided hypergeometric), `fdr` (Benjamini and
-    Hochberg) and `genes`, smallest p first.
+    `None`, or a copy of `adata`, with ``adata.uns[key_added]``: ``table`` by gene set, with `n_set` and `n_overlap` (panel genes
+    in the set, and those among the pairs), `expected`, `odds_ratio`, `p_value` (one-sided hypergeometric), `fdr` (Benjamini and
+    Hochberg) and `genes`, smallest p first; ``params``.
 
     Raises
     ------
@@ -72,21 +72,22 @@ def enrich_interactions(
     ...     scdrug.tl.gene_interactions(reference, model, "trametinib", n_pairs=20, method="none")
     >>> sets = {"first": list(model.genes[:150]), "last": list(model.genes[150:])}
     >>> scdrug.tl.enrich_interactions(reference, sets)
-    >>> sorted(reference.uns["enriched_interactions"].index)
+    >>> sorted(reference.uns["enriched_interactions"]["table"].index)
     ['first', 'last']
     """
     reserve(
         adata,
         [("uns", key_added)],
         report=key_added,
-        recognise=holds("n_set", "n_overlap", "odds_ratio"),
+        recognise=holds_table("n_set", "n_overlap", "odds_ratio"),
         function="scdrug.tl.enrich_interactions",
     )
     found = stored(adata, key, function="gene_interactions", entries=("genes",), tables={"pairs": ("gene_a", "gene_b")})
     pairs, panel = found["pairs"], [str(gene) for gene in found["genes"]]
     chosen = set(pairs["gene_a"]) | set(pairs["gene_b"])
     result = enrich(chosen, panel, gene_sets, min_genes=min_genes)
-    adata = store(adata, {("uns", key_added): result}, copy=copy)
+    report = {"table": result, "params": {"min_genes": min_genes, "key": key}}
+    adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
 

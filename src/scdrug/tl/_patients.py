@@ -14,7 +14,7 @@ from scipy import stats
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
-from .._store import STORED_IN, holds, reserve, store
+from .._store import STORED_IN, holds_table, reserve, store
 from .._validate import check_choice, check_key, examples, plain
 from ..model._results import PredictedResponse, prediction_places, reserve_predictions
 from ..pp._drugs import resolve_drugs
@@ -239,9 +239,9 @@ def compare_responders(
 
     Returns
     -------
-    `None`, or a copy of `adata`, with ``adata.uns["responders" | key_added]``: DataFrame by drug id with `name`, `n_responders`,
+    `None`, or a copy of `adata`, with ``adata.uns["responders" | key_added]``: ``table`` by drug id with `name`, `n_responders`,
     `n_others`, `difference` (mean prediction of responders − others), `auroc` (above 0.5: responders predicted more sensitive),
-    `p_value` (Welch, one-sided) and `fdr` (Benjamini and Hochberg), smallest p first.
+    `p_value` (Welch, one-sided) and `fdr` (Benjamini and Hochberg), smallest p first; ``params``.
 
     Raises
     ------
@@ -266,16 +266,16 @@ def compare_responders(
     >>> truth = patients.obsm["true_response"][["trametinib"]]
     >>> patients.obsm["clinical_response"] = (truth < truth.median()).astype(float)
     >>> scdrug.tl.compare_responders(patients)
-    >>> bool(patients.uns["responders"].loc["trametinib", "auroc"] > 0.7)
+    >>> bool(patients.uns["responders"]["table"].loc["trametinib", "auroc"] > 0.7)
     True
     """
     if min_patients < 1:
         raise ValueError(f"`min_patients` must be at least 1; found {min_patients}.")
     reserve(
         adata,
-        [("uns", key_added), ("uns", f"{key_added}_params")],
+        [("uns", key_added)],
         report=key_added,
-        recognise=holds("n_responders", "n_others", "auroc"),
+        recognise=holds_table("n_responders", "n_others", "auroc"),
         function="scdrug.tl.compare_responders",
     )
     predicted, stored = read_response(adata, key, hint="Run scdrug.tl.predict_patients(adata, …) first.")
@@ -308,8 +308,10 @@ def compare_responders(
     columns = ["name", "n_responders", "n_others", "difference", "auroc", "p_value"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).sort_values("p_value", kind="stable")
     table["fdr"] = stats.false_discovery_control(table["p_value"])
-    params = plain({"min_patients": min_patients, "cohort_key": cohort_key})
-    adata = store(adata, {("uns", key_added): table, ("uns", f"{key_added}_params"): params}, copy=copy)
+    report = {"table": table, "params": plain({"min_patients": min_patients, "cohort_key": cohort_key})}
+    # version 0.1 stored the table itself, and what was asked for beside it
+    beside = ("uns", f"{key_added}_params") if isinstance(adata.uns.get(key_added), pd.DataFrame) else None
+    adata = store(adata, {("uns", key_added): report}, report=key_added, drop=[beside] if beside else [], copy=copy)
     return adata if copy else None
 
 

@@ -103,7 +103,8 @@ def stored(
     entries
         Entries that the result must have.
     tables
-        Entries that must be tables, with the columns that they must have; ``""`` stands for the result itself.
+        Entries that must be tables, with the columns that they must have. A result that is a table itself, as version 0.1
+        stored some, stands for one with that ``table``.
 
     Raises
     ------
@@ -116,8 +117,8 @@ def stored(
     check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
     found, where = adata.uns[key], f"adata.uns[{key!r}]"
     tables = dict(tables or {})
-    if "" in tables:
-        return read_table(found, tables[""], where=where, hint=hint)
+    if isinstance(found, pd.DataFrame):
+        found = {"table": found}
     read_parts(found, [*entries, *tables], where=where, hint=hint)
     for name, columns in tables.items():
         read_table(found[name], columns, where=f"{where}[{name!r}]", hint=hint)

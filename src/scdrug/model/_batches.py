@@ -89,6 +89,8 @@ class TrainingTask:
     validation: np.ndarray
     #: Names of the lines.
     lines: np.ndarray
+    #: Lines × drugs, true where a held-out response does not decide when to stop either, but how much the network counts.
+    reserved: np.ndarray | None = None
 
     @cached_property
     def train_response(self) -> np.ndarray:
@@ -98,7 +100,12 @@ class TrainingTask:
     @cached_property
     def validation_response(self) -> np.ndarray:
         """Responses that decide when to stop (lines × drugs, NaN elsewhere)."""
-        return np.where(self.validation, self.response, np.nan)
+        return np.where(self._stops, self.response, np.nan)
+
+    @cached_property
+    def reserved_response(self) -> np.ndarray:
+        """Responses that decide how much the network counts (lines × drugs, NaN elsewhere)."""
+        return np.where(self.validation & ~self._stops, self.response, np.nan)
 
     @cached_property
     def train_rows(self) -> np.ndarray:
@@ -108,12 +115,16 @@ class TrainingTask:
     @cached_property
     def validation_rows(self) -> np.ndarray:
         """Positions of lines with a response that decides when to stop."""
-        return np.flatnonzero(self.validation.any(axis=1))
+        return np.flatnonzero(self._stops.any(axis=1))
 
     @property
     def has_validation(self) -> bool:
-        """Whether anything is held out."""
-        return bool(self.validation.any())
+        """Whether any response decides when to stop."""
+        return bool(self._stops.any())
+
+    @cached_property
+    def _stops(self) -> np.ndarray:
+        return self.validation if self.reserved is None else self.validation & ~self.reserved
 
 
 def hold_out(

@@ -52,8 +52,6 @@ class Shares:
         network: np.ndarray,
         observed: np.ndarray,
         context: np.ndarray,
-        *,
-        scale: np.ndarray | None = None,
     ) -> Shares:
         """The shares that fit held-out responses best by least squares, less one standard error.
 
@@ -65,22 +63,19 @@ class Shares:
             Held-out responses that stopped no training (lines × drugs, NaN elsewhere).
         context
             Context of each pair (lines × drugs).
-        scale
-            Standard deviation of each drug, in units of which errors count; one for all if omitted.
 
         Returns
         -------
         For each context :func:`cautious_share`, where all drugs of a line err together, or all lines of a drug if the drug is new;
         0 where nothing was held out.
         """
-        scale = np.ones(prior.shape[1]) if scale is None else scale
         found = []
         for code in Context:
             held = np.where(context == code, observed, np.nan)
             if code & Context.NEW_DRUG:
-                found.append(cautious_share(network.T, prior.T, held.T, scale=scale[:, None]))
+                found.append(cautious_share(network.T, prior.T, held.T))
             else:
-                found.append(cautious_share(network, prior, held, scale=scale))
+                found.append(cautious_share(network, prior, held))
         return cls(*found)
 
     def of(self, context: np.ndarray) -> np.ndarray:
@@ -250,27 +245,27 @@ class BlendedModel(NetworkModel):
         self.shares_ = Shares.all(float(self.prior is None))
         if self.prior is not None:
             features = self._prior_features(expression, inputs)
-            if task.reserved is not None and task.reserved.any():
+            if np.isfinite(task.reserved_response).any():
                 self.shares_ = self._choose_shares(task, features, inputs)
             self.prior_ = self._fit_prior(features, response)
         super()._finish_training(expression, response)
         self._task = None  # it holds the training data
         if self.prior_ is not None:
-            self.prior_ = replace(self.prior_, response=None, drugs=None, left_out=None)._sharing(self.prior_)
+            self.prior_ = self.prior_.without_responses()
 
     def _choose_shares(self, task: TrainingTask, features: np.ndarray, inputs: np.ndarray | None) -> Shares:
         """Compare the network with a prior that has not seen the held-out responses either."""
         prior = self._fit_prior(features, task.train_response)
         trained = np.isfinite(task.train_response)
-        rows, drugs = np.flatnonzero(task.reserved.any(axis=1)), np.arange(trained.shape[1])
+        observed, drugs = task.reserved_response, np.arange(trained.shape[1])
+        rows = np.flatnonzero(np.isfinite(observed).any(axis=1))
         lines = np.where(trained.any(axis=1)[rows], rows, -1)
         part = None if inputs is None else inputs[rows]
         return Shares.choose(
             prior.predict(features[rows], lines),
             self._network_rows(task.expression[rows], lines, drugs, part),
-            np.where(task.reserved, task.response, np.nan)[rows],
+            observed[rows],
             contexts(lines >= 0, trained.any(axis=0)),
-            scale=None,
         )
 
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:

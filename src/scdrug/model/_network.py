@@ -163,6 +163,9 @@ class NetworkModel(DrugResponseModel):
         """Names of the rows of :meth:`_training_arrays`."""
         return self.adata.obs_names.astype(str)
 
+    def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
+        return 1.0
+
     # ------------------------------------------------------------------ evaluation
 
     @torch.inference_mode()

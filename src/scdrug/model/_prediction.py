@@ -20,8 +20,9 @@ from ..pp._place import place_cells
 from ..pp._rows import sample_rows
 from ._data import DRUG_COLUMNS, ReferenceInfo
 from ._explain import Explained, cannot_explain
+from ._nearest import NEAREST, nearest_drugs
 from ._results import PredictedResponse, reserve_predictions, verdict_on_lines
-from ._unseen import JoinedModel, choose_drugs
+from ._unseen import JoinedModel, choose_drugs, readable_structures
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,8 +68,20 @@ class PredictionMixin(ABC):
         return None
 
     def _drug_notes(self) -> pd.DataFrame | None:
-        """Further columns on the drugs for what :func:`scdrug.tl.predict_response` stores, by id, such as applicability."""
-        return None
+        """Further columns on the drugs for what :func:`scdrug.tl.predict_response` stores, by id: their nearest training drugs."""
+        stored = self.notes_.get(NEAREST)
+        return None if stored is None else pd.DataFrame(stored, index=self.drugs.index)
+
+    def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
+        """Share of a network in predictions of `n` samples, with or without names, for drugs by position (0-1)."""
+        return 0.0
+
+    def _part(self, part: str) -> DrugResponseModel:
+        """Return the model with predictions of its network, or of its prior, alone."""
+        raise ValueError(
+            f"`part={part!r}` is for a network that stands on a prior, and {type(self).__name__} is no such model. Omit `part`; "
+            "MTIGCN, CSG2A, DeepCDR and PathwayTransfer take a `prior`."
+        )
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × drugs) and intercepts of a model that is linear in expression, else `None`.
@@ -135,6 +148,7 @@ class PredictionMixin(ABC):
         layer: str | None = None,
         batch_size: int | None = None,
         min_coverage: float = 0.3,
+        part: str | None = None,
         key_added: str | None = KEYS.PREDICTED,
     ) -> pd.DataFrame:
         """Predict responses of samples that are on the reference's expression scale.
@@ -154,6 +168,8 @@ class PredictionMixin(ABC):
             Rows a block; results do not depend on it.
         min_coverage
             Least share of the model's genes that must be measured; the others get their expected value.
+        part
+            ``"network"`` or ``"prior"`` alone, of models that have both; the model's blend of them if omitted.
         key_added
             Key of the predictions; ``None`` stores nothing. With another than the default, the other results are stored
             under ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``.
@@ -197,7 +213,8 @@ class PredictionMixin(ABC):
         check_cells(adata)
         if key_added is not None:
             reserve_predictions(adata, key_added)
-        model, ids, columns = self.select_drugs(drugs)
+        asked = self if part is None else self._part(part)
+        model, ids, columns = asked.select_drugs(drugs)
         placed = place_cells(adata, self.profile, method="none", layer=layer, min_coverage=min_coverage)
         if not own:
             self._check_on_scale(adata, placed.match, layer)
@@ -219,6 +236,7 @@ class PredictionMixin(ABC):
             gene_coverage=placed.coverage,
             harmonization=placed.harmonization.summary(),
             verdict=verdict,
+            network_share=model._network_share(names, adata.n_obs, columns),
         )
         if key_added is not None:
             if verdict != "ok":
@@ -289,7 +307,37 @@ class PredictionMixin(ABC):
             {"name": list(smiles), "smiles": list(smiles.values())}, index=pd.Index(unique_slugs(smiles), dtype=object)
         ).reindex(columns=list(DRUG_COLUMNS), fill_value="")
         other.reference_ = replace(self.reference, drugs=table)
-        other.profile_, other.notes_, other.is_trained_ = self.profile_, self.notes_, True
+        other.profile_, other.notes_, other.is_trained_ = self.profile_, dict(self.notes_), True
+
+    @checked
+    def nearest_drugs(self, drugs: Mapping[str, str], *, n: int = 3) -> pd.DataFrame:
+        """Training drugs that resemble new structures, and whether these lie within what the model was trained on.
+
+        Parameters
+        ----------
+        drugs
+            SMILES by name.
+        n
+            Training drugs to name.
+
+        Returns
+        -------
+        Indexed by name: ``nearest`` (names of training drugs, the most similar first, joined by semicolons), ``similarity``
+        (Tanimoto on Morgan fingerprints, of the most similar one, 0-1) and ``applicable``: whether that is at least what nine
+        tenths of the training drugs find among the others.
+
+        Raises
+        ------
+        ValueError
+            If a structure cannot be read, or no drug of the training has one.
+        """
+        structures = readable_structures(drugs)
+        found = nearest_drugs(self.drugs, structures, n=n)
+        if found is None:
+            raise ValueError(
+                "No drug of the training has a structure to compare with. Add SMILES to `adata.uns['drugs']`."
+            )
+        return pd.DataFrame(found, index=pd.Index(list(structures), name="drug"))
 
     # ------------------------------------------------------------------ latent space, provenance
 

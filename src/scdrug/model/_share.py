@@ -8,7 +8,9 @@ import numpy as np
 _FEWEST = 3
 
 
-def cautious_share(network: np.ndarray, other: np.ndarray, observed: np.ndarray, *, scale: np.ndarray) -> float:
+def cautious_share(
+    network: np.ndarray, other: np.ndarray, observed: np.ndarray, *, scale: np.ndarray | float = 1.0
+) -> float:
     """Share of a network in a prediction that has another part: the best on held-out lines, less one standard error.
 
     The network's training was stopped by the same lines, so that it looks better on them than it is, and lines, not
@@ -21,7 +23,7 @@ def cautious_share(network: np.ndarray, other: np.ndarray, observed: np.ndarray,
     observed
         Held-out responses, lines × drugs, NaN where not measured.
     scale
-        Standard deviation of each drug (drugs), in units of which errors count.
+        Standard deviation of each drug (drugs), in units of which errors count; the unit of the response if omitted.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..pp._molecules import canonical_smiles, why_unreadable
 from ._data import Calibration, ReferenceInfo
+from ._nearest import NEAREST, nearest_drugs, warn_of_strangers
 from ._registry import PREDICT_UNSEEN_DRUGS
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def choose_drugs(
     if len(drugs) == 0:
         raise ValueError("`drugs` is empty: name at least one drug, or omit it (None) for all drugs of the model.")
     if isinstance(drugs, Mapping):
-        structures = {str(name): _structure(str(name), smiles) for name, smiles in drugs.items()}
-        other = _predict_structures(model, structures)
+        other = _predict_structures(model, readable_structures(drugs))
         return other, list(other.drugs.index), np.arange(len(other.drugs))
     known, unseen, order = _sort_queries([drugs] if isinstance(drugs, str) else [str(item) for item in drugs], model)
     columns = model.drugs.index.get_indexer(known)
@@ -44,13 +44,21 @@ def choose_drugs(
     return joined, list(joined.drugs.index), np.arange(len(joined.drugs))
 
 
-def _structure(name: str, smiles: str) -> str:
-    structure = canonical_smiles(smiles)
-    if structure is None:
-        raise ValueError(
-            f"{why_unreadable(smiles)}, given for {name!r}, cannot be read as SMILES. Check the structure."
-        )
-    return structure
+def readable_structures(drugs: Mapping[str, str]) -> dict[str, str]:
+    """Canonical SMILES by name.
+
+    Raises
+    ------
+    ValueError
+        If a structure cannot be read.
+    """
+    given = {str(name): smiles for name, smiles in drugs.items()}
+    structures = {name: canonical_smiles(smiles) for name, smiles in given.items()}
+    bad = [f"{why_unreadable(given[name])}, given for {name!r}" for name, found in structures.items() if found is None]
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise ValueError(f"{', '.join(bad[:5])}{more} cannot be read as SMILES. Check the structure.")
+    return structures  # type: ignore[return-value]
 
 
 def _predict_structures(model: DrugResponseModel, structures: dict[str, str]) -> DrugResponseModel:
@@ -61,7 +69,12 @@ def _predict_structures(model: DrugResponseModel, structures: dict[str, str]) ->
             f"that can: {', '.join(PREDICT_UNSEEN_DRUGS)}, some of them only with `drug_kernel='tanimoto'`. Drugs that the model was "
             "trained on can be asked for by name."
         )
-    return model._for_unseen(structures)
+    other = model._for_unseen(structures)
+    near = nearest_drugs(model.drugs, structures)
+    if near is not None:
+        other.notes_[NEAREST] = near
+        warn_of_strangers(structures, near, stacklevel=6)
+    return other
 
 
 def _sort_queries(queries: list[str], model: DrugResponseModel) -> tuple[list[str], dict[str, str], np.ndarray]:
@@ -153,6 +166,12 @@ class JoinedModel:
             ours.level,
             ours.held_out and theirs.held_out,
         )
+
+    def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
+        picked, n_known = self._order[drugs], len(self._columns)
+        known, unseen = self._columns[picked[picked < n_known]], picked[picked >= n_known] - n_known
+        parts = ((self._model, known), (self._other, unseen))
+        return sum(len(part) * model._network_share(names, n, part) for model, part in parts) / max(len(picked), 1)
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Model, version, unit and direction of predictions."""

@@ -137,6 +137,13 @@ class ReferenceProfile:
         within = np.interp(self.distance(scores), self.distances, np.linspace(0, 1, len(self.distances)))
         return 1 - within
 
+    def draw(self, n: int, *, seed: int) -> np.ndarray:
+        """Draw profiles as lines of the reference may have them (n × genes, float32), from its factor model."""
+        rng = np.random.default_rng(seed)
+        factors = rng.normal(size=(n, len(self.loadings))) @ self.loadings
+        noise = np.sqrt(self.noise) * rng.normal(size=(n, len(self.mean)))
+        return (self.mean + self.sd * (factors + noise)).astype(np.float32)
+
     def departure(self, rows: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
         """How far samples are from the reference's scale, as a cohort.
 

@@ -188,6 +188,7 @@ def predict_response(
         harmonization=fitted.summary(),
         n_uninformative=int((~informative).sum()),
         verdict=verdict,
+        network_share=predictor_model._network_share(None, adata.n_obs, columns),
     )
     if key_added in adata.obsm:
         warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # workers share the cores: with as many threads as cores in each, they mostly wait for one another
@@ -26,3 +30,11 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real data not found at {SHARED}; set SCDRUG_SHARED_DATA to run this test")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def gdsc2(shared_data: Path) -> AnnData:
+    """GDSC2 as its loader returns it, ln IC50. Reading takes seconds, so all tests share it: copy before changing it."""
+    from scdrug import datasets
+
+    return datasets.gdsc(release="GDSC2", path=shared_data / "gdsc")

@@ -16,7 +16,6 @@ LOADERS = {
     "toy": lambda shared: scdrug.datasets.toy(n_lines=20, n_genes=200),
     "toy_cells": lambda shared: scdrug.datasets.toy_cells(n_cells=24, n_genes=200),
     "oligodendroglioma": lambda shared: scdrug.datasets.oligodendroglioma(),
-    "gdsc": lambda shared: scdrug.datasets.gdsc(path=shared / "gdsc"),
     "ccle": lambda shared: scdrug.datasets.ccle(path=shared / "ccle"),
     "pdx": lambda shared: scdrug.datasets.pdx(tumor_type="BRCA", path=shared / "pdx"),
     "sc_mixology": lambda shared: scdrug.datasets.sc_mixology(path=shared / "sc" / "sc_mixology"),
@@ -47,12 +46,14 @@ def assert_same(found, expected) -> None:
         np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
 
 
-@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("name", [*LOADERS, "gdsc"])
 def test_what_a_loader_returns_survives_h5ad_and_zarr(name, tmp_path: Path, request: pytest.FixtureRequest):
     if name == "oligodendroglioma":
         pytest.importorskip("infercnvpy")
-    shared = None if name in SYNTHETIC else request.getfixturevalue("shared_data")
-    adata = LOADERS[name](shared)
+    if name == "gdsc":
+        adata = request.getfixturevalue("gdsc2")
+    else:
+        adata = LOADERS[name](None if name in SYNTHETIC else request.getfixturevalue("shared_data"))
     assert {"name", "licence", "citation", "url", "sha256"} <= set(adata.uns["dataset"])
     if adata.n_vars > 500:
         adata = adata[:, :500].copy()  # writing does not depend on the number of genes

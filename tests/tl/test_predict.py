@@ -321,15 +321,14 @@ def test_drugs_that_were_never_screened_are_predicted_from_their_structure(cells
         tl.predict_response(cells, with_drugs, drugs={"x": "C1CC(("})
 
 
-def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data) -> None:
+def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data, gdsc2) -> None:
     """The recipe of the bundled model, trained without the five assayed lines, through the public API."""
     from scdrug.metrics import transfer_correlation
 
     five = {"A549": "A549", "H1975": "NCIH1975", "H2228": "NCIH2228", "H838": "NCIH838", "HCC827": "HCC827"}
-    reference = datasets.gdsc(release="GDSC2", path=shared_data / "gdsc")
-    out = reference.obs_names.isin(five.values())
-    response = reference.obsm["response"]
-    train = reference[~out].copy()
+    out = gdsc2.obs_names.isin(five.values())
+    response = gdsc2.obsm["response"]
+    train = gdsc2[~out].copy()
     model.KernelRidge.setup_anndata(train)
     trained = model.KernelRidge(train, ridge=0.5, denoise=1.0)
     trained.train()
@@ -349,8 +348,8 @@ def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data) -> 
     assert cells.uns["predicted_response"]["verdict"] == "ok"
 
 
-def test_the_bundled_model_is_what_its_recipe_gives(shared_data) -> None:
-    reference = datasets.gdsc(release="GDSC2", path=shared_data / "gdsc")
+def test_the_bundled_model_is_what_its_recipe_gives(gdsc2) -> None:
+    reference = gdsc2.copy()
     model.KernelRidge.setup_anndata(reference)
     rebuilt = model.KernelRidge(reference, ridge=0.5, denoise=1.0)
     rebuilt.train()

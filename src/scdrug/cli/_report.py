@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.resources
 import io
 from collections.abc import Callable
 from datetime import date
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .. import __version__
-from .._constants import DISCLAIMER, KEYS
+from .._constants import KEYS
+from .._html import render_page
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,13 +46,10 @@ def write_report(
     n_drugs
         Drugs a group.
     """
-    from jinja2 import Environment
-
     from ._files import whole_file
 
-    source = (importlib.resources.files("scdrug") / "cli" / "report.html.jinja").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    html = template.render(**_content(adata, title=title, groupby=groupby, ranked=ranked or groupby, n_drugs=n_drugs))
+    content = _content(adata, title=title, groupby=groupby, ranked=ranked or groupby, n_drugs=n_drugs)
+    html = render_page("cli/report.html.jinja", **content)
     with whole_file(path) as part:
         part.write_text(html, encoding="utf-8")
 
@@ -64,7 +59,7 @@ def _content(adata: AnnData, *, title: str, groupby: str | None, ranked: str | N
 
     result = adata.uns[KEYS.PREDICTED]
     reliability = adata.obs[KEYS.RELIABILITY]
-    figures: list[tuple[str, str]] = []
+    figures: list[tuple[str, bytes]] = []
     rankings: list[dict[str, Any]] = []
     if KEYS.RANKED in adata.uns:
         rankings = _rankings(adata, n_drugs)
@@ -88,9 +83,7 @@ def _content(adata: AnnData, *, title: str, groupby: str | None, ranked: str | N
         "rankings": rankings,
         "figures": figures,
         "params": adata.uns[KEYS.RANKED]["params"] if KEYS.RANKED in adata.uns else {},
-        "version": __version__,
         "date": f"{date.today():%d %B %Y}",
-        "disclaimer": DISCLAIMER,
     }
 
 
@@ -124,7 +117,7 @@ def _by_group(adata: AnnData, groupby: str | None) -> list[tuple[str, str, str]]
     return [(str(name), f"{len(part):,}", f"{part.median():.2f}") for name, part in groups]
 
 
-def _embedding(adata: AnnData, rankings: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _embedding(adata: AnnData, rankings: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
     from .. import pl
 
     basis = next((name for name in _EMBEDDINGS if f"X_{name}" in adata.obsm), None)
@@ -134,8 +127,8 @@ def _embedding(adata: AnnData, rankings: list[dict[str, Any]]) -> list[tuple[str
     return [(f"Cells, {basis.upper()}", _figure(lambda: pl.response(adata, drug, basis=basis)))]
 
 
-def _figure(draw: Callable[[], Any]) -> str:
-    """Draw and return a PNG as a data URI."""
+def _figure(draw: Callable[[], Any]) -> bytes:
+    """Draw and return a PNG."""
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"figure.dpi": 110}):
@@ -143,4 +136,4 @@ def _figure(draw: Callable[[], Any]) -> str:
         buffer = io.BytesIO()
         plt.savefig(buffer, format="png", dpi=160, bbox_inches="tight", facecolor="white")
         plt.close("all")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()

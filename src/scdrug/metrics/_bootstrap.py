@@ -58,7 +58,7 @@ def bootstrap_interval(
 
     Returns
     -------
-    The statistic of all values and its interval.
+    The statistic of all values and its interval, NaN if it is defined in fewer than half of the resamples.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def bootstrap_interval(
         raise ValueError(f"An interval needs at least two values; found {values.size}.")
     rng = np.random.default_rng(seed)
     draws = [statistic(values[rng.integers(values.size, size=values.size)]) for _ in range(n_resamples)]
-    return _interval(float(statistic(values)), draws, level)
+    return Interval(float(statistic(values)), *percentile_interval(draws, level=level))
 
 
 @checked
@@ -147,7 +147,7 @@ def bootstrap_matrix_interval(
         raise ValueError(
             f"The metric is defined in {len(draws)} of {n_resamples} resamples only; there are too few lines or drugs."
         )
-    return _interval(float(metric(predicted, observed, *per_drug)), draws, level)
+    return Interval(float(metric(predicted, observed, *per_drug)), *percentile_interval(draws, level=level))
 
 
 @checked
@@ -218,8 +218,21 @@ def paired_test(
     return PairedTest(mean, float(statistic), float(2 * stats.t.sf(abs(statistic), n - 1)), n)
 
 
-def _interval(estimate: float, draws: Sequence[float], level: float) -> Interval:
+def percentile_interval(draws: Sequence[float] | np.ndarray, *, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the defined draws; NaN if fewer than half are defined.
+
+    Parameters
+    ----------
+    draws
+        Value of a statistic in each resample.
+    level
+        Coverage.
+    """
     if not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1; found {level}.")
-    low, high = np.nanquantile(np.asarray(draws), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))
+    draws = np.asarray(draws, dtype=np.float64)
+    defined = draws[np.isfinite(draws)]
+    if len(defined) < max(2, len(draws) / 2):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,21 +1,8 @@
 """Models of drug response, bundled and to train; the first class that is used loads torch and scvi-tools."""
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader as lazy
 
 from ._registry import CLASSES
-
-if TYPE_CHECKING:
-    from ._base import DrugResponseModel
-    from ._card import MethodCard
-    from ._pretrained import list_models, load_pretrained
-    from .baseline import AdditiveMean, BulkClassifier, KernelRidge, SoftImpute
-    from .csg2a import CSG2A
-    from .deepcdr import DeepCDR
-    from .mtigcn import MTIGCN
-    from .pathway_transfer import PathwayTransfer
 
 _MODULES = CLASSES | {
     "DrugResponseModel": "_base",
@@ -23,30 +10,13 @@ _MODULES = CLASSES | {
     "list_models": "_pretrained",
     "load_pretrained": "_pretrained",
 }
+# from the registry, so that a new model is registered once; the stub is for type checkers
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        module: [name for name, home in _MODULES.items() if home == module] for module in set(_MODULES.values())
+    },
+)
+
 #: Names of the model classes, as files refer to them.
 MODEL_CLASSES = tuple(CLASSES)
-
-__all__ = [
-    "AdditiveMean",
-    "BulkClassifier",
-    "CSG2A",
-    "DeepCDR",
-    "DrugResponseModel",
-    "KernelRidge",
-    "MTIGCN",
-    "MethodCard",
-    "PathwayTransfer",
-    "SoftImpute",
-    "list_models",
-    "load_pretrained",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -131,21 +131,6 @@ class MLP(nn.Module):
         return self.output(self.hidden(x))
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable numbers in a module.
-
-    Parameters
-    ----------
-    module
-        Any module.
-
-    Returns
-    -------
-    The number.
-    """
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
 def detach_state(module: nn.Module) -> dict[str, Tensor]:
     """Deep copy of a module's state: later training steps do not change it.
 

@@ -3,62 +3,6 @@
 Functions are imported on first use, so that importing this namespace stays cheap.
 """
 
-from __future__ import annotations
+import lazy_loader as lazy
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ._attribute import attribute_pathways
-    from ._attribute_genes import attribute_genes
-    from ._distance import perturbation_distance
-    from ._enrichment import enrich_interactions
-    from ._expression import predict_expression
-    from ._interactions import gene_interactions
-    from ._mechanism import mechanism_similarity
-    from ._patients import compare_responders, predict_patients
-    from ._perturbed_markers import perturbed_markers
-    from ._predict import predict_response
-    from ._rank import rank_drugs
-    from ._rank_pathways import rank_pathways
-
-_MODULES = {
-    "attribute_genes": "_attribute_genes",
-    "attribute_pathways": "_attribute",
-    "compare_responders": "_patients",
-    "enrich_interactions": "_enrichment",
-    "gene_interactions": "_interactions",
-    "mechanism_similarity": "_mechanism",
-    "perturbation_distance": "_distance",
-    "perturbed_markers": "_perturbed_markers",
-    "predict_expression": "_expression",
-    "predict_patients": "_patients",
-    "predict_response": "_predict",
-    "rank_drugs": "_rank",
-    "rank_pathways": "_rank_pathways",
-}
-__all__ = [
-    "attribute_genes",
-    "attribute_pathways",
-    "compare_responders",
-    "enrich_interactions",
-    "gene_interactions",
-    "mechanism_similarity",
-    "perturbation_distance",
-    "perturbed_markers",
-    "predict_expression",
-    "predict_patients",
-    "predict_response",
-    "rank_drugs",
-    "rank_pathways",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

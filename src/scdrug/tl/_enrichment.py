@@ -103,11 +103,10 @@ def enrich(
             continue
         overlap = sorted(chosen & inside)
         n, k, total = len(inside), len(overlap), len(background)
-        odds = stats.contingency.odds_ratio(
-            [[k, n - k], [n_chosen - k, total - n - n_chosen + k]], kind="sample"
-        ).statistic
-        p = float(stats.hypergeom.sf(k - 1, total, n, n_chosen))
-        rows.append((str(name), n, k, n * n_chosen / total, float(odds), p, " ".join(overlap)))
+        test = stats.fisher_exact([[k, n - k], [n_chosen - k, total - n - n_chosen + k]], alternative="greater")
+        rows.append(
+            (str(name), n, k, n * n_chosen / total, float(test.statistic), float(test.pvalue), " ".join(overlap))
+        )
     if not rows:
         raise ValueError(
             f"No gene set has {min_genes} genes of the panel ({len(background)} genes). Pass sets of human gene symbols, "

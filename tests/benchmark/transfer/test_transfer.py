@@ -470,14 +470,13 @@ def test_a_folder_without_the_cells_says_what_is_missing(reference, tmp_path) ->
         run_single_cell(RIDGE, data=tmp_path, reference=reference)
 
 
-def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared_data) -> None:
+def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared_data, gdsc2) -> None:
     """Figures of docs/guide/harmonization.md."""
     spec = ModelSpec("default", "KernelRidge", params={"kernel": "linear", "ridge": 0.5, "denoise": 1.0})
-    gdsc = scdrug.datasets.gdsc(path=shared_data / "gdsc")
     cells = scdrug.datasets.sc_mixology(path=shared_data / "sc" / "sc_mixology")
     cells = cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
-    table = score_lines(spec, gdsc, cells, levels=["cell", "line mean", "bulk"], n_bootstrap=50)
-    assert value(table, "data", "training lines", "drug mean") == gdsc.n_obs - 5
+    table = score_lines(spec, gdsc2, cells, levels=["cell", "line mean", "bulk"], n_bootstrap=50)
+    assert value(table, "data", "training lines", "drug mean") == gdsc2.n_obs - 5
     assert value(table, "line mean", "flat", "default") == pytest.approx(0.463, abs=0.002)
     assert value(table, "line mean", "contrast", "default") == pytest.approx(0.402, abs=0.002)
     assert value(table, "bulk", "flat", "default") == pytest.approx(0.435, abs=0.002)

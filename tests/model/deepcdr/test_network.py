@@ -13,7 +13,6 @@ from scdrug.model.deepcdr._drugs import DRUG_FEATURES, molecules
 from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig, Pairs
 from scdrug.model.deepcdr._presets import PRESETS, settings_of
 from scdrug.model.deepcdr._training import PairData, PairLoss, drug_codes, network_weights
-from scdrug.nn._mlp import count_parameters
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"]
 
@@ -44,7 +43,7 @@ def test_published_network_has_the_published_parameters() -> None:
     cell = 697 * 256 + 256 + 2 * 256 + 256 * 100 + 100
     head = 200 * 300 + 300 + (150 * 30 + 30) + (30 * 5 * 10 + 10) + (10 * 5 * 5 + 5) + 30 + 1
     vectors = 100 + 100  # for measurements and structures that are missing
-    assert count_parameters(net) == convolutions + cell + head + vectors
+    assert sum(weights.numel() for weights in net.parameters()) == convolutions + cell + head + vectors
 
 
 def test_lengths_along_the_published_head_are_the_published_ones() -> None:

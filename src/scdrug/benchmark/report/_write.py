@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.resources
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +13,7 @@ import pandas as pd
 from ... import __version__
 from ..._arguments import checked
 from ..._constants import DISCLAIMER
+from ..._html import render_page
 from ..._own_files import write_atomically
 from ..._validate import check_choice
 from ._cells import cell_tables
@@ -142,7 +141,8 @@ def write_report(
         if "markdown" in formats:
             files = {"report.md": _markdown(content, link="figures" in formats), **files}
         if "html" in formats:
-            files = {"report.html": _html(content), **files}
+            page = render_page("benchmark/report/report.html.jinja", content=content, reading=READING)
+            files = {"report.html": page, **files}
         if "figures" in formats:
             figures = [figure for section in content.sections for figure in section.figures]
             files |= {f"figures/{figure.name}.png": figure.png for figure in figures}
@@ -232,17 +232,3 @@ def _markdown(content: _Content, *, link: bool) -> str:
     for title, facts in content.provenance:
         lines += [f"### {title}", "", *(f"- {escape(name)}: {escape(text)}" for name, text in facts), ""]
     return "\n".join([*lines, f"Written by scdrug {__version__}. {DISCLAIMER}", ""])
-
-
-def _html(content: _Content) -> str:
-    from jinja2 import Environment
-
-    source = (importlib.resources.files("scdrug") / "benchmark" / "report" / "report.html.jinja").read_text(
-        encoding="utf-8"
-    )
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    as_uri: Callable[[bytes], str] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    environment.filters["uri"] = as_uri
-    return environment.from_string(source).render(
-        content=content, reading=READING, version=__version__, disclaimer=DISCLAIMER
-    )

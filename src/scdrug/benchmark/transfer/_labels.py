@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ...metrics import accuracy, auprc, auroc, balanced_accuracy, f1, mcc
-from ._scores import percentile_interval
+from ...metrics._bootstrap import percentile_interval
 
 _RANK_METRICS = {"auroc": auroc, "auprc": auprc}
 _DECISION_METRICS = {"mcc": mcc, "balanced_accuracy": balanced_accuracy, "f1": f1, "accuracy": accuracy}

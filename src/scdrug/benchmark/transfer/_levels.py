@@ -12,17 +12,11 @@ import numpy as np
 import pandas as pd
 
 from ..._validate import check_key, examples
+from ...metrics._bootstrap import percentile_interval
 from ._cells import cluster_cells, majority, pseudobulk
 from ._data import Standard, TransferData
 from ._fit import predict_bulk, predict_cells
-from ._scores import (
-    LineScore,
-    Units,
-    bootstrap_weights,
-    percentile_interval,
-    permuted_scores,
-    score_units,
-)
+from ._scores import LineScore, Units, bootstrap_weights, permuted_scores, score_units
 from ._table import DRUG_MEAN, Row
 
 if TYPE_CHECKING:

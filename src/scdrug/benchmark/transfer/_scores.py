@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...metrics._bootstrap import percentile_interval
+
 #: z scores that differ by less are one prediction: models predict in single precision.
 _ROUNDING = 1e-5
 #: Permutations of lines that are all listed, instead of drawn.
@@ -155,23 +157,6 @@ def bootstrap_weights(
             counts = np.bincount(rows, minlength=n_lines), np.bincount(columns, minlength=n_drugs)
             weights.append((counts[0].astype(np.float64), counts[1].astype(np.float64)))
     return weights
-
-
-def percentile_interval(draws: np.ndarray, *, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the defined draws; NaN if fewer than half are defined.
-
-    Parameters
-    ----------
-    draws
-        Value of a statistic in each resample.
-    level
-        Coverage.
-    """
-    defined = draws[np.isfinite(draws)]
-    if len(defined) < max(2, len(draws) / 2):
-        return math.nan, math.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 class Permuted(NamedTuple):

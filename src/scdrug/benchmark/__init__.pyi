@@ -1,0 +1,17 @@
+from ._config import Config as Config
+from ._config import read_config as read_config
+from ._config import run_config as run_config
+from ._division import make_splits as make_splits
+from ._results import Results as Results
+from ._results import read_results as read_results
+from ._runner import run as run
+from ._search import Search as Search
+from ._spec import ModelSpec as ModelSpec
+from ._splits import Splits as Splits
+from ._splits import read_splits as read_splits
+from ._work import LeakError as LeakError
+from .report._write import write_report as write_report
+from .transfer._score_labels import score_labels as score_labels
+from .transfer._score_lines import score_lines as score_lines
+from .transfer._simulate import simulate_cells as simulate_cells
+from .transfer._tasks import run_single_cell as run_single_cell

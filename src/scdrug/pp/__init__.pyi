@@ -1,0 +1,12 @@
+from ._align import align_genes as align_genes
+from ._attention_clusters import cluster_attention as cluster_attention
+from ._domains import join_domains as join_domains
+from ._drugs import featurize_drugs as featurize_drugs
+from ._embed import embed_cells as embed_cells
+from ._gene_ids import map_gene_ids as map_gene_ids
+from ._harmonize import harmonize as harmonize
+from ._label_cells import label_cells as label_cells
+from ._pathways import pathway_mask as pathway_mask
+from ._perturbation import pair_controls as pair_controls
+from ._reference import build_reference as build_reference
+from ._response import binarize_response as binarize_response

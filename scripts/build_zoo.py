@@ -127,7 +127,7 @@ def gdsc2_ridge(data: Path, out: Path) -> None:
 
 
 #: Genes, width and targets were chosen on the first fold of the lines, to be small (four megabytes for the three models).
-PATHWAYS = {"n_genes": 1500, "n_hidden": 64, "n_top_genes": 0, "linear_ridge": 0.0}
+PATHWAYS = {"n_genes": 1500, "n_hidden": 64, "n_top_genes": 0}
 PATHWAY_SEEDS = (1, 2, 3)
 
 

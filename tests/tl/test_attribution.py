@@ -48,7 +48,7 @@ def cells(toy_cells) -> ad.AnnData:
 def make(reference: ad.AnnData, *, seed: int = 0, **options: Any) -> PathwayTransfer:
     adata = reference.copy()
     PathwayTransfer.setup_anndata(adata)
-    model = PathwayTransfer(adata, **{"n_hidden": 16, "n_head": (12,), "linear_ridge": 0.0, **options})
+    model = PathwayTransfer(adata, **{"n_hidden": 16, "n_head": (12,), **options})
     model.train(max_epochs=2, seed=seed)
     return model
 
@@ -60,7 +60,7 @@ def models(reference) -> list[PathwayTransfer]:
 
 @pytest.fixture(scope="module")
 def with_linear_path(reference) -> PathwayTransfer:
-    model = make(reference, linear_ridge=1.0)
+    model = make(reference, prior="linear")
     model.module.gate.fill_(0.4)
     return model
 
@@ -267,7 +267,7 @@ def test_contributions_that_do_not_add_up_raise_a_warning(models, cells, monkeyp
 
 
 def test_a_network_without_share_is_named(reference, cells) -> None:
-    model = make(reference, linear_ridge=1.0)
+    model = make(reference, prior="linear")
     model.module.gate.fill_(0.05)
     with pytest.warns(UserWarning, match="network has 5% of these predictions"):
         tl.attribute_pathways(cells, model, DRUG)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from .._validate import check_choice
+from .._validate import check_choice, warn_caller
 from ..pp._molecules import canonical_smiles
 from ._arrays import Array
 from ._batches import TrainingTask
@@ -134,6 +134,14 @@ def reserve_for_shares(task: TrainingTask, *, seed: int) -> TrainingTask:
     return replace(task, reserved=held & aside)
 
 
+def warn_of_no_share(model: str) -> None:
+    """Warn that nothing tells how much a network is worth beside its prior."""
+    warn_caller(
+        f"Nothing was held out to choose the network's share by, so that predictions of this {model} are those of its prior alone. "
+        "Leave `early_stopping` on, or pass `validation`."
+    )
+
+
 class BlendedState(LinesState):
     """What a blended model keeps beside its arrays."""
 
@@ -247,6 +255,8 @@ class BlendedModel(NetworkModel):
             features = self._prior_features(expression, inputs)
             if np.isfinite(task.reserved_response).any():
                 self.shares_ = self._choose_shares(task, features, inputs)
+            else:
+                warn_of_no_share(type(self).__name__)
             self.prior_ = self._fit_prior(features, response)
         super()._finish_training(expression, response)
         self._task = None  # it holds the training data

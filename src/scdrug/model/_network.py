@@ -168,12 +168,16 @@ class NetworkModel(DrugResponseModel):
 
     # ------------------------------------------------------------------ evaluation
 
-    @torch.inference_mode()
     def _evaluate(self, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
-        """Call `function` on arrays as tensors, in evaluation mode and on the module's device."""
-        self.module.eval()
-        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
-        return function(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)).cpu().numpy()
+        return evaluate(self.module, function, *arrays)
+
+
+@torch.inference_mode()
+def evaluate(module: nn.Module, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
+    """Call `function` on arrays as tensors, with a module in evaluation mode and on its device."""
+    module.eval()
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    return function(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)).cpu().numpy()
 
 
 def history_of(records: list[dict[str, float]], name: str) -> dict[str, pd.DataFrame]:

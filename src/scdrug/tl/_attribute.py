@@ -141,7 +141,7 @@ def attribute_pathways(
     >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
     >>> scdrug.pp.pathway_mask(reference, "toy")
     >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
-    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0, cells=cells)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, cells=cells)
     >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
     >>> cells.obsm["pathway_ig_trametinib"].shape
@@ -169,8 +169,8 @@ def attribute_pathways(
     warn_incomplete(summary)
     if share < _MIN_SHARE:
         warnings.warn(
-            f"The network has {share:.0%} of these predictions; the rest is the linear path's, which no pathway explains. "
-            "Train with `linear_ridge=0` to explain predictions by pathways.",
+            f"The network has {share:.0%} of these predictions; the rest is the linear prior's, which no pathway explains. "
+            "Train without `prior` to explain predictions by pathways.",
             UserWarning,
             stacklevel=2,
         )

@@ -120,7 +120,7 @@ def rank_pathways(
     >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
     >>> scdrug.pp.pathway_mask(reference, "toy")
     >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
-    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, linear_ridge=0, cells=cells)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, cells=cells)
     >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
     >>> scdrug.tl.rank_pathways(cells, "clone", reference="normal", sample_key="sample")

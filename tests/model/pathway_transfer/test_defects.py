@@ -66,7 +66,7 @@ def test_cells_that_were_not_in_training_are_predicted(classifier) -> None:
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_the_state_of_the_best_epoch_is_kept_not_a_reference_to_the_last(reference, cells, task) -> None:
     train = {"max_epochs": 80, "patience": 3, "lr": 0.05, "validation": 0.3}
-    model = make(reference, cells, train=train, task=task, schedule="joint", linear_ridge=0.0)
+    model = make(reference, cells, train=train, task=task, schedule="joint")
     losses = model.history["validation_loss"].iloc[:, 0]
     assert model.best_epoch_ == losses.idxmin() < losses.index[-1]
     rows = model.validation_indices_
@@ -184,9 +184,7 @@ def test_cells_in_another_order_train_a_model_of_the_same_kind(reference, cells)
 def test_alignment_brings_the_codes_of_both_domains_together(reference, cells) -> None:
     def gap(**options: Any) -> float:
         train = {"max_epochs": 40, "validation": 0.1}
-        model = make(
-            reference, shifted, train=train, cells_method="none", linear_ridge=0.0, schedule="joint", **options
-        )
+        model = make(reference, shifted, train=train, cells_method="none", schedule="joint", **options)
         lines = model.get_latent_representation(reference)
         codes = model.get_latent_representation(shifted)
         return float(np.abs((lines.mean(0) - codes.mean(0)) / lines.std(0).clip(1e-3)).mean())
@@ -232,7 +230,7 @@ def test_adversarial_alignment_is_an_option_of_the_full_model(reference, cells) 
 
 
 def test_a_domain_s_own_encoder_reads_its_samples_where_none_is_shared(reference, cells) -> None:
-    model = make(reference, cells, variant="base", linear_ridge=0.0)
+    model = make(reference, cells, variant="base")
     x = reference.X[:5].astype(np.float32)
     own = model.module.autoencoder.private
     with torch.inference_mode():

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import scdrug
+from scdrug.model.pathway_transfer._explain import identify_nodes
 from scdrug.model.pathway_transfer._inputs import (
     check_targets,
     classification_targets,
@@ -15,10 +16,9 @@ from scdrug.model.pathway_transfer._inputs import (
     regression_targets,
     select_genes,
 )
-from scdrug.model.pathway_transfer._linear import fit_linear_path
 from scdrug.model.pathway_transfer._settings import PRESETS, resolve_settings
-from scdrug.model.pathway_transfer._training import identify_nodes
 from scdrug.model.prior._complete import complete_response
+from scdrug.model.prior._linear import LinearPrior
 
 
 def test_genes_are_the_union_of_what_varies_in_either_domain() -> None:
@@ -44,11 +44,10 @@ def test_nodes_are_restricted_to_the_genes_that_are_read_and_free_nodes_reach_al
 def test_regression_targets_are_standard_scores_of_the_training_responses() -> None:
     train = np.array([[1.0, 5.0], [3.0, np.nan], [np.nan, 7.0]])
     validation = np.array([[np.nan, np.nan], [np.nan, 10.0], [5.0, np.nan]])
-    targets = regression_targets(np.zeros((3, 4)), train, validation, linear_ridge=0)
+    targets = regression_targets(train, validation)
     np.testing.assert_allclose(targets.train, [[-1, -1], [1, np.nan], [np.nan, 1]])
     np.testing.assert_allclose(targets.validation, [[np.nan, np.nan], [np.nan, 4], [3, np.nan]])
     np.testing.assert_allclose([targets.mean, targets.sd], [[2, 6], [1, 1]])
-    assert targets.linear is None
 
 
 @pytest.mark.parametrize("lower", [True, False])
@@ -79,12 +78,12 @@ def test_drugs_that_cannot_be_learned_are_named() -> None:
     train = rng.normal(size=(30, 3))
     train[5:, 1] = np.nan
     drugs = pd.Index(["a", "b", "c"])
-    targets = regression_targets(np.zeros((30, 2)), train, train * np.nan, linear_ridge=0)
+    targets = regression_targets(train, train * np.nan)
     with pytest.warns(UserWarning, match="fewer than 10 lines to train on, .* 'b'"):
         check_targets(targets, drugs, task="regression")
     with pytest.raises(ValueError, match="the most is 5"):
         check_targets(
-            regression_targets(np.zeros((5, 2)), train[:5], train[:5] * np.nan, linear_ridge=0),
+            regression_targets(train[:5], train[:5] * np.nan),
             drugs,
             task="regression",
         )
@@ -94,10 +93,10 @@ def test_drugs_that_cannot_be_learned_are_named() -> None:
         check_targets(one_class, drugs, task="classification")
 
 
-def test_the_linear_path_of_few_drugs_is_ordinary_ridge_regression() -> None:
+def test_the_linear_prior_of_few_drugs_is_ordinary_ridge_regression() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))
-    path = fit_linear_path(x, y, ridge=0.5)
+    path = LinearPrior.fit(x, y, ridge=0.5)
     z = (x - x.mean(0)) / x.std(0)
     kernel = z @ z.T
     scale = np.trace(kernel) / 40
@@ -107,13 +106,13 @@ def test_the_linear_path_of_few_drugs_is_ordinary_ridge_regression() -> None:
         np.testing.assert_allclose(x @ path.weights[:, drug] + path.intercept[drug], expected, atol=1e-4)
 
 
-def test_the_linear_path_of_many_drugs_is_the_kernel_ridge_of_completed_responses() -> None:
+def test_the_linear_prior_of_many_drugs_is_the_kernel_ridge_of_completed_responses() -> None:
     reference = scdrug.datasets.toy()
     response = reference.obsm["response"].to_numpy()
     assert np.isnan(response).any()
     twice = np.hstack([response, response])  # as many drugs as completion needs
     x = np.asarray(reference.X)
-    path = fit_linear_path(x, twice, ridge=0.5)
+    path = LinearPrior.fit(x, twice, ridge=0.5)
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     target = complete_response(twice).fitted
     weights = np.linalg.solve(z.T @ z + 0.5 * z.shape[1] * np.eye(z.shape[1]), z.T @ (target - target.mean(axis=0)))
@@ -158,7 +157,9 @@ def test_presets_are_those_of_the_paper_and_of_the_released_code() -> None:
         ({"dropout": 1.0}, "dropout"),
         ({"w_diff": -1}, "w_diff"),
         ({"align": "mmd", "variant": "base"}, "'base'"),
-        ({"task": "classification", "linear_ridge": 1.0}, "linear path"),
+        ({"task": "classification", "prior": "linear"}, "predicts responses, not labels"),
+        ({"prior": "linear", "linear_ridge": 0.0}, "needs a `linear_ridge` above 0"),
+        ({"prior": "process"}, "`prior` must be"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(given, message) -> None:

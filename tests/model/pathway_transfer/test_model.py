@@ -13,10 +13,10 @@ import torch
 
 from scdrug import datasets, pp, tl
 from scdrug.model import PathwayTransfer, load_pretrained
-from scdrug.model._share import cautious_share
 from scdrug.model.pathway_transfer._losses import DomainBatches, Objective
 from scdrug.model.pathway_transfer._module import PathwayModule, Sizes
 from scdrug.model.pathway_transfer._settings import Settings
+from scdrug.model.prior._linear import LinearPrior
 from scdrug.nn import masked_mse, orthogonality
 
 SMALL = {"n_hidden": 24, "n_head": (16,)}
@@ -231,7 +231,7 @@ def test_activity_is_in_standard_deviations_of_the_lines_and_oriented_by_its_gen
 def test_planted_pathways_are_found_and_the_table_says_so(cells) -> None:
     reference = datasets.toy()
     pp.pathway_mask(reference, "toy")
-    model = make(reference, train={"max_epochs": 60}, cells=cells, n_free=0, linear_ridge=0, n_hidden=64)
+    model = make(reference, train={"max_epochs": 60}, cells=cells, n_free=0, n_hidden=64)
     activity = model.get_pathway_activity(reference.copy())
     truth = reference.obsm["true_pathway_activity"]
     found = pd.Series({name: np.corrcoef(activity[name], truth[name])[0, 1] for name in truth})
@@ -242,23 +242,25 @@ def test_planted_pathways_are_found_and_the_table_says_so(cells) -> None:
     assert (table["n_genes"] == 25).all()
 
 
-def test_network_and_linear_path_share_the_prediction(reference) -> None:
-    model = make(reference)
-    expression, _ = model._training_arrays()
-    x, drugs = expression.astype(np.float32), np.arange(12)
-    share = float(model.module.gate)
-    parts = []
-    for value in (0.0, 1.0):
-        model.module.gate.fill_(value)
-        parts.append(model._predict_rows(x, drugs))
-    model.module.gate.fill_(share)
-    np.testing.assert_allclose(model._predict_rows(x, drugs), (1 - share) * parts[0] + share * parts[1], atol=1e-4)
+def test_network_and_linear_prior_share_the_prediction(reference) -> None:
+    model = make(reference, train={"max_epochs": 40, "validation": 0.3}, prior="linear")
+    share = model.shares_.new_line
+    both, network, prior = (model.predict(part=part, key_added=None) for part in (None, "network", "prior"))
+    np.testing.assert_allclose(both, prior + share * (network - prior), atol=1e-4)
     assert 0 <= share <= 1
-    rows = model.validation_indices_
-    expected = cautious_share(
-        parts[1][rows], parts[0][rows], reference.obsm["response"].to_numpy()[rows], scale=model.module.drug_sd.numpy()
-    )
-    assert share == pytest.approx(expected, abs=1e-4)
+    expression, response = model._training_arrays()
+    fitted = LinearPrior.fit(expression, response, ridge=1.0)
+    np.testing.assert_allclose(prior, fitted.predict(expression), atol=1e-3, err_msg="fitted to all lines in the end")
+    with pytest.raises(ValueError, match="`part` must be one of"):
+        model.predict(part="half", key_added=None)
+    with pytest.raises(ValueError, match="`part='prior'` is for a network that stands on a prior"):
+        make(reference).predict(part="prior", key_added=None)
+
+
+def test_the_prior_is_left_alone_where_nothing_can_choose_a_share(reference) -> None:
+    with pytest.warns(UserWarning, match="those of its prior alone"):
+        model = make(reference, train={"max_epochs": 1, "early_stopping": False}, prior="linear")
+    pd.testing.assert_frame_equal(model.predict(key_added=None), model.predict(part="prior", key_added=None))
 
 
 def test_cells_come_joined_or_by_themselves_with_the_same_result(reference, cells) -> None:

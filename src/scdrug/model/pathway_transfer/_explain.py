@@ -1,18 +1,27 @@
-"""PathwayTransfer taken apart for attribution."""
+"""PathwayTransfer as it is read: its code over the lines, how well each pathway is identified, and its parts for attribution."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from torch import Tensor
 
+from ...pp._gene_sets import _nearest
 from .._explain import Explained, cannot_explain, output_of
+from .._network import evaluate
 
 if TYPE_CHECKING:
     from ._model import PathwayTransfer
     from ._module import PathwayModule
+
+logger = logging.getLogger(__name__)
+
+#: Loss of reconstruction without a node, over the variance of its genes, from which on it is said to be identified.
+_IDENTIFIED = 0.01
 
 
 def explain_code(model: PathwayTransfer, drugs: np.ndarray, *, baseline: str) -> Explained:
@@ -111,3 +120,94 @@ def _paths(module: PathwayModule, drugs: np.ndarray) -> dict[str, Any]:
         "network_share": share,
         "device": module.gate.device,
     }
+
+
+# ---------------------------------------------------------------------- the code over the lines
+
+
+def summarise_codes(
+    module: PathwayModule, pathways: list[str], expression: np.ndarray, *, n_free: int
+) -> tuple[dict[str, np.ndarray], pd.DataFrame | None]:
+    """How codes are distributed over the lines, and how well each node is identified.
+
+    Parameters
+    ----------
+    module
+        Trained network.
+    pathways
+        Names of the nodes, free ones last.
+    expression
+        Lines × panel.
+    n_free
+        Free nodes.
+
+    Returns
+    -------
+    Buffers of the module by name, and the table of :meth:`PathwayTransfer.get_pathway_table`, `None` without pathways.
+    """
+    code = evaluate(module, lambda x: module.encode(x, "bulk"), expression)
+    spread = code.std(axis=0)
+    values = {"code_mean": code.mean(axis=0), "code_sd": np.where(spread > 1e-6, spread, 1.0)}
+    table = None
+    if module.sizes.pathways:
+        weights = module.autoencoder.sparse.masked_weight.detach().cpu().numpy()  # genes read × nodes
+        mask = module.autoencoder.sparse.mask.cpu().numpy()
+        values["orientation"] = np.where(weights.sum(axis=0) < 0, -1.0, 1.0)
+        x = evaluate(module, module.read, expression)
+        fitted = evaluate(module, module.autoencoder.decode_sparse, code)
+        table = identify_nodes(x, fitted, code - code.mean(axis=0), weights, mask)
+        nearest, table["jaccard"] = nearest_sets(sp.csr_matrix(mask[:, : len(mask.T) - n_free]), len(table))
+        table["nearest"] = [pathways[node] if node >= 0 else "" for node in nearest]
+        table.index = pd.Index(pathways, name="pathway")
+        table.loc[table["jaccard"] == 1, "identified"] = False
+        poor = table.index[~table["identified"]]
+        logger.info("%d of %d pathways are not identified: %s", len(poor), len(table), ", ".join(poor))
+    return values, table
+
+
+def nearest_sets(mask: sp.csr_matrix, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The other pathway that shares most of the genes read with each, −1 if there is none, and its Jaccard index.
+
+    Free nodes, which `mask` (genes read × pathways) does not hold, reach all genes and have none.
+    """
+    nearest, jaccard = _nearest(mask.astype(np.float32))  # products of bool do not count
+    n_free = n_nodes - len(nearest)
+    return np.append(nearest, np.full(n_free, -1)), np.append(jaccard, np.zeros(n_free))
+
+
+def identify_nodes(
+    x: np.ndarray, fitted: np.ndarray, code: np.ndarray, weights: np.ndarray, mask: np.ndarray
+) -> pd.DataFrame:
+    """How well genes of each node are reconstructed, with and without it.
+
+    Parameters
+    ----------
+    x, fitted
+        Expression and its reconstruction (lines × genes).
+    code
+        Centred code (lines × nodes).
+    weights, mask
+        Decoder (genes × nodes).
+
+    Returns
+    -------
+    By node: `n_genes`, `r2`, `own_r2`, `identified`, see :meth:`PathwayTransfer.get_pathway_table`.
+    """
+    centred = x - x.mean(axis=0)
+    residual = x - fitted
+    total = (centred**2).sum(axis=0)
+    left = (residual**2).sum(axis=0)
+    members = mask.astype(np.float64)
+    pooled = np.maximum(members.T @ total, 1e-12)
+    # without node k the residual of gene g is r + z_k w_gk: its square grows by 2 z_k·r w_gk + z_k·z_k w_gk²
+    product = (code.T @ residual).T * weights
+    growth = (members * (2 * product + (code**2).sum(axis=0) * weights**2)).sum(axis=0)
+    own = growth / pooled
+    return pd.DataFrame(
+        {
+            "n_genes": mask.sum(axis=0).astype(int),
+            "r2": 1 - members.T @ left / pooled,
+            "own_r2": own,
+            "identified": own >= _IDENTIFIED,
+        }
+    )

@@ -1,4 +1,4 @@
-"""What the network is fitted to: genes it reads, pathways, targets of the head. Arrays only."""
+"""What the network is fitted to: genes it reads, pathways, targets of the head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..._validate import check_key, examples
 from ...pp._gene_sets import build_mask
 from ...pp._pathways import read_gene_sets
 from ...pp._response import binarize
-from ._linear import LinearPath, fit_linear_path
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,8 +41,6 @@ class Targets(NamedTuple):
     #: Added to the head's output, after its factor (drugs).
     mean: np.ndarray
     sd: np.ndarray
-    #: The linear path, or `None`.
-    linear: LinearPath | None
 
 
 def select_genes(lines: np.ndarray, cells: np.ndarray | None, n_top_genes: int) -> np.ndarray:
@@ -144,18 +141,12 @@ def make_nodes(
     return Nodes(np.hstack([mask[:, kept], free]), labels)
 
 
-def regression_targets(
-    expression: np.ndarray, train: np.ndarray, validation: np.ndarray, *, linear_ridge: float
-) -> Targets:
-    """Responses of each drug around its mean, over its standard deviation; and the linear path, if there is one."""
+def regression_targets(train: np.ndarray, validation: np.ndarray) -> Targets:
+    """Responses of each drug around its mean, over its standard deviation."""
     mean = np.nanmean(train, axis=0)
     sd = np.nanstd(train, axis=0)
     sd = np.where(sd > 1e-6, sd, 1.0)
-    path = None
-    if linear_ridge:
-        used = np.flatnonzero(np.isfinite(train).any(axis=1))
-        path = fit_linear_path(expression[used], train[used], ridge=linear_ridge)
-    return Targets((train - mean) / sd, (validation - mean) / sd, mean, sd, path)
+    return Targets((train - mean) / sd, (validation - mean) / sd, mean, sd)
 
 
 def classification_targets(
@@ -165,7 +156,7 @@ def classification_targets(
     n_drugs = train.shape[1]
     unit = np.zeros(n_drugs), np.ones(n_drugs)
     if is_binary(train):
-        return Targets(train, validation, *unit, None)
+        return Targets(train, validation, *unit)
     labels, held_out = np.full(train.shape, np.nan), np.full(train.shape, np.nan)
     for drug in range(n_drugs):
         found = binarize(train[:, drug], method=method, fraction=fraction, lower_is_sensitive=lower_is_sensitive)
@@ -175,7 +166,7 @@ def classification_targets(
             oriented = sign * validation[:, drug]
             held_out[oriented < sign * found.sensitive_threshold, drug] = 1
             held_out[oriented >= sign * found.resistant_threshold, drug] = 0
-    return Targets(labels, held_out, *unit, None)
+    return Targets(labels, held_out, *unit)
 
 
 def is_binary(response: np.ndarray) -> bool:

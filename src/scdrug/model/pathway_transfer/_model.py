@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 
 from ..._arguments import checked
 from ..._constants import KEYS
-from ...pp._domains import BULK, CELLS
+from ..._validate import check_choice
 from .._arrays import Array, check_positions
+from .._batches import TrainingTask
+from .._blend import Shares, reserve_for_shares, warn_of_no_share
 from .._card import MethodCard
 from .._explain import Explained
-from .._network import NetworkModel
-from ._activity import ActivityMixin
-from ._cells import CellSource, check_domains, take_rows
-from ._explain import explain_code, explain_expression
-from ._fit import TrainingMixin
-from ._inputs import read_pathways
+from .._options import PhaseOptions, TrainOptions
+from .._plan import Phase
+from .._share import cautious_share
+from .._two_domains import CellSource, TwoDomainModel, check_domains
+from ..prior._linear import LinearPrior
+from ._explain import explain_code, explain_expression, summarise_codes
+from ._inputs import Targets, read_pathways
 from ._module import PathwayModule, PathwayState, Sizes
 from ._settings import resolve_settings
+from ._training import Phases, make_module, make_targets
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
+class PathwayTransfer(TwoDomainModel):
     """Predict responses of single cells from bulk cell lines, through a code whose dimensions are pathways.
 
     An autoencoder learns from lines and, if there are any, from unlabelled cells. A shared encoder maps both to one code; a
     private encoder for each domain takes up what is not shared. A dense decoder reconstructs expression from both, and
     a sparse one from the shared code alone, in which each dimension reaches only the genes of its pathway. A head
     predicts responses to all drugs from the shared code (He et al. 2025, eq. 1-15). Beyond the paper: many drugs at
-    once, regression, cells that were not in training, alignment losses, and a linear path beside the network.
+    once, regression, cells that were not in training, alignment losses, and a linear prior.
 
     Parameters
     ----------
@@ -58,35 +64,30 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
     variant
         ``"full"``; without pathways ``"shared"``; with a critic ``"adversarial_shared"``; without a shared encoder
         ``"adversarial"`` and ``"base"``.
+    prior
+        ``"linear"`` adds a ridge regression on all genes: the prediction is prior + share · (network − prior), with the share
+        chosen on held-out lines. What the prior predicts does not go through pathways. By default the network is alone.
     linear_ridge
-        Ridge of a linear path on all genes, fitted in closed form, beside which the network predicts what is left; 0
-        for none. What the linear path predicts does not go through pathways.
-    n_top_genes
-        Most variable genes that the network reads, of lines and of cells; 0 for all.
-    standardize
-        Standardise each gene by its mean and standard deviation over the training lines. The presets of the paper read
+        Ridge of the prior.
+    n_top_genes, standardize
+        Most variable genes that the network reads, of lines and of cells; 0 for all. Standardise each gene by its mean and standard deviation over the training lines. The presets of the paper read
         log-normalised expression as it is, and standardise, without a ReLU, where a reference holds negative values.
     min_genes, strictly
         Genes, of those that the network reads, that a pathway needs, and whether it needs more than that.
-    n_free
-        Nodes of the code that reach all genes.
-    n_latent
-        Size of the code in variants without pathways.
-    n_hidden, n_head
-        Hidden width of encoders and dense decoder, and hidden widths of the head.
-    norm
-        ``"layer"``, ``"batch"`` or ``"none"``, after hidden layers of encoders and dense decoder.
-    dropout
-        Share of hidden units that are dropped in training.
+    n_free, n_latent, n_hidden, n_head
+        Nodes of the code that reach all genes; size of the code in variants without pathways; hidden width of encoders and
+        dense decoder; hidden widths of the head.
+    norm, dropout
+        ``"layer"``, ``"batch"`` or ``"none"`` after hidden layers of encoders and dense decoder; share of hidden units dropped in
+        training.
     w_dense, w_sparse, w_diff
         Weights of the two reconstructions and of the orthogonality of private and shared code.
     align, w_align
         ``"mmd"``, ``"coral"`` or ``"adversarial"``, a critic, brings the codes of lines and cells together, where there are
         cells; ``"none"``, which is also the default of the variants that have a critic or no shared encoder.
-    noise
-        Standard deviation of the noise on cells in training, relative to the value.
-    relu
-        ReLU on the pathway reconstruction, as in eq. 8-9, for expression that is not negative.
+    noise, relu
+        Standard deviation of the noise on cells in training, relative to the value; ReLU on the pathway reconstruction, as in
+        eq. 8-9, for expression that is not negative.
     schedule
         ``"fine_tune"``: the autoencoder first, then everything together; ``"two_phase"``: the autoencoder first, then the
         head on its frozen code; ``"joint"``: everything together from the start.
@@ -120,7 +121,7 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         validates=True,
         latent=True,
         limits="Pathways are only as well identified as the sparse decoder reconstructs their genes; "
-        "the linear path of the default is not explained by pathways.",
+        "what `prior='linear'` predicts is not explained by pathways.",
     )
 
     @checked
@@ -135,6 +136,7 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         labels: str | None = None,
         fraction: float | None = None,
         variant: str | None = None,
+        prior: str | None = None,
         linear_ridge: float | None = None,
         n_top_genes: int | None = None,
         standardize: bool | None = None,
@@ -159,28 +161,23 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
         cells_scale: str = "auto",
         cells_method: str = "quantile",
     ) -> None:
-        super().__init__(adata, registry)
+        super().__init__(adata, registry, source=CellSource(cells, cells_method, cells_layer, cells_scale))
         self.settings = resolve_settings(preset, locals())
         self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
         self._patience, self._lr = self.settings.patience, self.settings.lr
-        self._cell_source = CellSource(cells, cells_method, cells_layer, cells_scale)
-        self._cells: np.ndarray | None = None
-        #: Unlabelled cells that it was trained on.
-        self.n_cells_ = 0
-        #: Private encoder that reads rows, in variants without a shared one.
-        self.domain = CELLS
+        self._task: TrainingTask | None = None
+        self._targets: Targets | None = None
+        self._gene_sets: tuple[sp.csr_matrix, list[str]] | None = None
+        self._lower_is_sensitive = True
         self.pathways_: list[str] = []
         self.pathway_table_: pd.DataFrame | None = None
         if self.settings.task == "classification" and self.reference_ is not None:
             unit = {"measure": "sensitive", "unit": "probability", "direction": "higher is more sensitive"}
             self._lower_is_sensitive = self.reference_.lower_is_sensitive
             self.reference_ = replace(self.reference_, response=unit)
-        if adata is not None:
-            self.reference_ = replace(self.reference, n_lines=int(self._bulk_rows().sum()))
-            self._gene_sets = None
-            if self.settings.variant == "full":
-                key, exact = self._setup_arg("pathway_key"), self.settings.strictly
-                self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
+        if adata is not None and self.settings.variant == "full":
+            key, exact = self._setup_arg("pathway_key"), self.settings.strictly
+            self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
         self._model_summary_string = f"PathwayTransfer(preset={preset!r}, task={self.settings.task!r})"
         self.init_params_ = self._get_init_params(locals())
 
@@ -226,19 +223,82 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
             response_key=response_key,
         )
 
-    def _bulk_rows(self) -> np.ndarray:
-        key = self._setup_arg("domain_key")
-        if key not in self.adata.obs:
-            return np.ones(self.adata.n_obs, dtype=bool)
-        return (self.adata.obs[key].astype(str) == BULK).to_numpy()
+    # ------------------------------------------------------------------ training
 
-    def _training_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        expression, response = super()._training_arrays()
-        bulk = self._bulk_rows()
-        return take_rows(expression, bulk), take_rows(response, bulk)
+    def _fit_to(self, options: TrainOptions) -> None:
+        if self.settings.monitor == "train_loss" and options.validation is None:
+            options = replace(options, validation=0.0)
+        try:
+            super()._fit_to(options)
+        finally:
+            self._targets, self._task = None, None
 
-    def _training_names(self) -> pd.Index:
-        return super()._training_names()[self._bulk_rows()]
+    @property
+    def _needs_cells(self) -> str:  # type: ignore[override]
+        settings = self.settings
+        return f"`variant={settings.variant!r}` with `align={settings.align!r}`" if settings.needs_cells else ""
+
+    def _training_task(self, validation: Any, *, early_stopping: bool, seed: int) -> TrainingTask:
+        task = super()._training_task(validation, early_stopping=early_stopping, seed=seed)
+        self._task = task if self.settings.prior is None else reserve_for_shares(task, seed=seed)
+        return self._task
+
+    def _make_module(self, task: TrainingTask) -> PathwayModule:
+        self._targets = make_targets(
+            task, self.settings, drugs=self.drugs.index, lower_is_sensitive=self._lower_is_sensitive
+        )
+        module, self.pathways_ = make_module(
+            task, self._targets, self.settings, cells=self._cells, gene_sets=self._gene_sets
+        )
+        return module
+
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> list[Phase | Callable[[], Phase]]:
+        phases = Phases(self.module, self.settings, task, options, cells=self._cells, targets=self._targets)
+        self._cells = None  # the phases hold what of them is read
+        return phases.of(self.settings.schedule)
+
+    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
+        if self.settings.prior is not None:
+            share, prior = self._choose_share(), self._fit_prior(expression, response)
+            self.module.fill(gate=share, linear=prior.weights, intercept=prior.intercept)
+        buffers, self.pathway_table_ = summarise_codes(
+            self.module, self.pathways_, expression, n_free=self.settings.n_free
+        )
+        self.module.fill(**buffers)
+        super()._finish_training(expression, response)
+
+    def _fit_prior(self, expression: np.ndarray, response: np.ndarray) -> LinearPrior:
+        lines = np.isfinite(response).any(axis=1)
+        return LinearPrior.fit(expression[lines], response[lines], ridge=self.settings.linear_ridge)
+
+    def _choose_share(self) -> float:
+        """Share of the network by held-out lines that stopped nothing, beside a prior that has not seen them either."""
+        task, module = self._task, self.module
+        observed = task.reserved_response
+        rows = np.flatnonzero(np.isfinite(observed).any(axis=1))
+        if not len(rows):
+            warn_of_no_share(type(self).__name__)
+            return 0.0
+        network = self._evaluate(lambda x: module.respond(module.encode(x, "bulk")), task.expression[rows])
+        prior = self._fit_prior(task.expression, task.train_response).predict(task.expression[rows])
+        return cautious_share(network, prior, observed[rows])
+
+    @property
+    def shares_(self) -> Shares:
+        """Share of the network in predictions, which is the same for all lines."""
+        return Shares.all(float(self.module.gate) if self.settings.prior else 1.0)
+
+    def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
+        return self.shares_.new_line
+
+    def _part(self, part: str) -> PathwayTransfer:
+        if self.settings.prior is None:
+            return super()._part(part)
+        check_choice("part", part, ("network", "prior"))
+        alone = copy.copy(self)
+        alone.module = copy.deepcopy(self.module)
+        alone.module.fill(gate=float(part == "network"))
+        return alone
 
     # ------------------------------------------------------------------ prediction
 
@@ -260,16 +320,9 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
 
     def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
         columns = torch.from_numpy(np.asarray(drugs))
-        n_hidden = values.shape[1] - len(drugs) if self.module.sizes.linear else values.shape[1]
-
-        def respond(first: torch.Tensor) -> torch.Tensor:
-            hidden = first[:, :n_hidden]
-            if not n_hidden:
-                hidden = self.module.first_values(torch.from_numpy(rows).to(first.device), self.domain)
-            out = self.module.respond(self.module.after_first_layer(hidden, self.domain))[:, columns]
-            return self._answer(self.module.share(out, first[:, n_hidden:]) if self.module.sizes.linear else out)
-
-        return self._evaluate(respond, values)
+        return self._evaluate(
+            lambda first, x: self._answer(self.module.respond_after_first(first, x, columns, self.domain)), values, rows
+        )
 
     def _explained(self, drugs: np.ndarray, *, baseline: str, of: str = "genes") -> Explained:
         explain = explain_code if of == "pathways" else explain_expression
@@ -278,17 +331,64 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
     def _answer(self, out: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(out) if self.settings.task == "classification" else out
 
-    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
-        # where each domain has its own encoder, lines are read by theirs
-        domain, self.domain = self.domain, BULK
-        try:
-            return super()._reference_predictions(expression, response)
-        finally:
-            self.domain = domain
+    # ------------------------------------------------------------------ code
 
-    def provenance(self, **extra: Any) -> dict[str, Any]:
-        """Model, version, unit and direction of predictions, and how many unlabelled cells were trained on."""
-        return super().provenance(n_training_cells=self.n_cells_, **extra)
+    def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
+        return self._evaluate(lambda x: self.module.encode(x, self.domain), np.asarray(expression, dtype=np.float32))
+
+    @checked
+    def get_pathway_activity(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
+    ) -> pd.DataFrame:
+        """Activity of pathways: the shared code in standard deviations of the lines, up = its genes go up.
+
+        Parameters
+        ----------
+        adata
+            Samples × genes on the reference's scale; what the model was trained on if omitted.
+        layer
+            Layer to read; `X` if omitted.
+        batch_size
+            Rows a block; results do not depend on it.
+
+        Returns
+        -------
+        Samples × pathways, free nodes last. Read it together with :meth:`get_pathway_table`, which says how well each
+        is identified.
+
+        Raises
+        ------
+        ValueError
+            If the variant has no pathways.
+        """
+        if not self.pathways_:
+            raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
+        code = self.get_latent_representation(adata, layer=layer, batch_size=batch_size)
+        state = {name: getattr(self.module, name).cpu().numpy() for name in ("code_mean", "code_sd", "orientation")}
+        activity = (code - state["code_mean"]) / state["code_sd"] * state["orientation"]
+        samples = self.adata if adata is None else adata
+        return pd.DataFrame(activity, index=samples.obs_names, columns=pd.Index(self.pathways_))
+
+    def get_pathway_table(self) -> pd.DataFrame:
+        """How well each pathway is identified by the sparse decoder, over the training lines.
+
+        Returns
+        -------
+        By pathway: `n_genes` that the network reads; `r2` of the reconstruction of these genes from all nodes;
+        `own_r2`, what is lost of it without this node; `identified`, whether that is at least 0.01; `nearest`, the other
+        pathway that shares most of these genes, and `jaccard`, how much: nodes of equal genes cannot be told apart.
+
+        Raises
+        ------
+        ValueError
+            If the variant has no pathways.
+        RuntimeError
+            If the model was not trained.
+        """
+        self._check_if_trained(warn=False)
+        if self.pathway_table_ is None:
+            raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
+        return self.pathway_table_.copy()
 
     # ------------------------------------------------------------------ files
 
@@ -306,6 +406,8 @@ class PathwayTransfer(TrainingMixin, ActivityMixin, NetworkModel):
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self.module = PathwayModule(Sizes.from_json(state["sizes"]), None)
+        if self.module.sizes.linear:  # version 0.1 had the linear prior by default
+            self.settings = replace(self.settings, prior="linear")
         self.domain, self.n_cells_ = state["domain"], state["n_cells"]
         self.pathways_ = list(state["pathways"])
         if state["table"] is not None:

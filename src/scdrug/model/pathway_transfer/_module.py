@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -184,6 +185,13 @@ class PathwayModule(nn.Module):
         for name, value in (("code_mean", 0.0), ("code_sd", 1.0), ("orientation", 1.0)):
             self.register_buffer(name, torch.full((sizes.n_latent,), value))
 
+    @torch.no_grad()
+    def fill(self, **values: np.ndarray | float) -> None:
+        """Put numbers into buffers."""
+        for name, value in values.items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.as_tensor(np.asarray(value)).to(buffer.dtype))
+
     def read(self, expression: Tensor) -> Tensor:
         """Select and standardise genes (rows × panel → rows × genes read)."""
         return (
@@ -226,6 +234,16 @@ class PathwayModule(nn.Module):
         """Code (rows × latent) that follows from values of the first layer (rows × hidden)."""
         encoder = self.autoencoder.encoder(domain)
         return encoder.output(encoder.hidden[1:](encoder.hidden[0][1:](values)))
+
+    def respond_after_first(self, first: Tensor, expression: Tensor, drugs: Tensor, domain: str) -> Tensor:
+        """Predictions (rows × drugs) from values of the first layer and of the linear prior, side by side.
+
+        Where the first layer was left out, it is computed from the expression (rows × panel).
+        """
+        n_hidden = first.shape[1] - (len(drugs) if self.sizes.linear else 0)
+        hidden = first[:, :n_hidden] if n_hidden else self.first_values(expression, domain)
+        out = self.respond(self.after_first_layer(hidden, domain))[:, drugs]
+        return self.share(out, first[:, n_hidden:]) if self.sizes.linear else out
 
     def share(self, network: Tensor, linear: Tensor) -> Tensor:
         """Prediction of network and linear path together."""

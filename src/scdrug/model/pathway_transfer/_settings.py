@@ -13,6 +13,7 @@ TASKS = ("regression", "classification")
 SCHEDULES = ("joint", "two_phase", "fine_tune")
 ALIGNMENTS = ("none", "mmd", "coral", "adversarial")
 NORMS = ("batch", "layer", "none")
+PRIORS = ("linear",)
 LABELS = ("extreme", "median", "waterfall")
 _CHOICES = {
     "task": TASKS,
@@ -44,7 +45,8 @@ class Settings:
     labels: str = "extreme"
     fraction: float = 0.3
     variant: str = "full"
-    #: Ridge of the linear path beside the network; 0 for none.
+    #: What the network stands on: ``"linear"``, a ridge regression on all genes, or nothing; and the regression's ridge.
+    prior: str | None = None
     linear_ridge: float = 1.0
     #: Most variable genes that the network reads, in lines and in cells; 0 for all.
     n_top_genes: int = 2000
@@ -105,7 +107,6 @@ class Settings:
 #: in the released code.
 _HE2025 = Settings(
     task="classification",
-    linear_ridge=0.0,
     n_top_genes=2500,
     standardize=None,
     min_genes=10,
@@ -172,8 +173,6 @@ def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
     chosen = {name: value for name, value in given.items() if value is not None and name in known}
     if "n_head" in chosen:
         chosen["n_head"] = tuple(int(width) for width in chosen["n_head"])
-    if chosen.get("task", "") == "classification":
-        chosen.setdefault("linear_ridge", 0.0)
     if chosen.get("variant") in ("base", "adversarial", "adversarial_shared"):
         chosen.setdefault("align", "none")
     settings = replace(PRESETS[preset], **chosen)
@@ -187,8 +186,12 @@ def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
             raise ValueError(f"`{name}` must be at least 1; found {getattr(settings, name)}.")
     if not 0 <= settings.dropout < 1:
         raise ValueError(f"`dropout` must be at least 0 and less than 1; found {settings.dropout}.")
-    if settings.task == "classification" and settings.linear_ridge:
-        raise ValueError("`linear_ridge` is the linear path of a regression; leave it out for classification.")
+    if settings.prior is not None:
+        check_choice("prior", settings.prior, PRIORS)
+        if settings.task == "classification":
+            raise ValueError("`prior='linear'` predicts responses, not labels. Leave it out for classification.")
+        if not settings.linear_ridge > 0:
+            raise ValueError(f"`prior='linear'` needs a `linear_ridge` above 0; found {settings.linear_ridge}.")
     if settings.align != "none" and not settings.is_shared:
         raise ValueError(
             f"`align={settings.align!r}` brings the codes of one shared encoder together; `variant={settings.variant!r}` has "

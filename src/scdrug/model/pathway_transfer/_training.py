@@ -1,21 +1,22 @@
-"""From a task to a network, and from a trained network to what is read from it."""
+"""From a task to a network, and the phases of its training: the autoencoder, the head on its frozen code, or both together."""
 
 from __future__ import annotations
 
-import logging
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from ...pp._gene_sets import _nearest
-from .._batches import TrainingTask
-from .._share import cautious_share
+from .._batches import TableBatches, TrainingTask
+from .._network import evaluate
+from .._options import PhaseOptions
+from .._plan import Critic, Phase, Stopping
 from ._inputs import (
-    Nodes,
     Targets,
     check_targets,
     classification_targets,
@@ -23,24 +24,48 @@ from ._inputs import (
     regression_targets,
     select_genes,
 )
-from ._module import PathwayModule, Sizes
+from ._losses import DomainBatches, Objective
+from ._module import PathwayModule, Sizes, make_critic
+from ._settings import Settings
 
-if TYPE_CHECKING:
-    from ._model import PathwayTransfer
+#: Validation lines are few: they go through in one batch.
+_ALL = 1 << 20
+#: Rows that are standardised at once.
+_BLOCK = 4096
 
-logger = logging.getLogger(__name__)
 
-#: Loss of reconstruction without a node, over the variance of its genes, from which on it is said to be identified.
-_IDENTIFIED = 0.01
+def make_targets(task: TrainingTask, settings: Settings, *, drugs: pd.Index, lower_is_sensitive: bool) -> Targets:
+    """What the head learns.
+
+    Raises
+    ------
+    ValueError
+        If no drug can be learned.
+    """
+    train, validation = task.train_response, task.validation_response
+    if settings.task == "regression":
+        targets = regression_targets(train, validation)
+    else:
+        targets = classification_targets(
+            train,
+            validation,
+            method=settings.labels,
+            fraction=settings.fraction,
+            lower_is_sensitive=lower_is_sensitive,
+        )
+    check_targets(targets, drugs, task=settings.task)
+    return targets
 
 
 def make_module(
-    model: PathwayTransfer, task: TrainingTask, cells: np.ndarray | None
-) -> tuple[PathwayModule, list[str], Targets]:
-    """Return a fresh network with everything that is fitted in closed form, names of its nodes, and the head's targets."""
-    settings = model.settings
-    targets = _make_targets(model, task)
-    check_targets(targets, model.drugs.index, task=settings.task)
+    task: TrainingTask,
+    targets: Targets,
+    settings: Settings,
+    *,
+    cells: np.ndarray | None,
+    gene_sets: tuple[sp.csr_matrix, list[str]] | None,
+) -> tuple[PathwayModule, list[str]]:
+    """Return a fresh network with everything that is fitted in closed form, and the names of its nodes."""
     lines = task.expression[task.train_rows]
     genes = select_genes(lines, cells, settings.n_top_genes)
     negative = bool(lines.min() < 0)
@@ -52,9 +77,9 @@ def make_module(
             stacklevel=2,
         )
     nodes = None
-    if model._gene_sets is not None:
+    if gene_sets is not None:
         nodes = make_nodes(
-            *model._gene_sets, genes, min_genes=settings.min_genes, strictly=settings.strictly, n_free=settings.n_free
+            *gene_sets, genes, min_genes=settings.min_genes, strictly=settings.strictly, n_free=settings.n_free
         )
     sizes = Sizes(
         n_panel=task.expression.shape[1],
@@ -70,31 +95,12 @@ def make_module(
         shared=settings.is_shared,
         pathways=nodes is not None,
         relu=settings.relu and not negative,
-        linear=targets.linear is not None,
+        linear=settings.prior is not None,
     )
     module = PathwayModule(sizes, None if nodes is None else torch.from_numpy(nodes.mask))
     standardize = negative if settings.standardize is None else settings.standardize
     _fill_buffers(module, lines, genes, targets, standardize=standardize)
-    return module, _names(nodes), targets
-
-
-def _names(nodes: Nodes | None) -> list[str]:
-    return [] if nodes is None else nodes.names
-
-
-def _make_targets(model: PathwayTransfer, task: TrainingTask) -> Targets:
-    settings = model.settings
-    if settings.task == "regression":
-        return regression_targets(
-            task.expression, task.train_response, task.validation_response, linear_ridge=settings.linear_ridge
-        )
-    return classification_targets(
-        task.train_response,
-        task.validation_response,
-        method=settings.labels,
-        fraction=settings.fraction,
-        lower_is_sensitive=model._lower_is_sensitive,
-    )
+    return module, [] if nodes is None else nodes.names
 
 
 def _fill_buffers(
@@ -104,99 +110,134 @@ def _fill_buffers(
     if standardize:
         sd = lines[:, genes].std(axis=0)
         values |= {"mean": lines[:, genes].mean(axis=0), "sd": np.where(sd > 1e-6, sd, 1.0)}
-    if targets.linear is not None:
-        values |= {"linear": targets.linear.weights, "intercept": targets.linear.intercept}
-    for name, value in values.items():
-        buffer = getattr(module, name)
-        buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
+    module.fill(**values)
 
 
-def set_gate(model: PathwayTransfer, task: TrainingTask) -> None:
-    """Share the prediction between network and linear path by the validation lines, see :func:`cautious_share`.
-
-    Without validation responses both have one half.
-    """
-    module, share = model.module, 0.5
-    rows = task.validation_rows
-    if len(rows):
-        expression = task.expression[rows]
-        network = model._evaluate(lambda x: module.respond(module.encode(x, "bulk")), expression)
-        linear = model._evaluate(lambda x: x @ module.linear + module.intercept, expression)
-        share = cautious_share(network, linear, task.validation_response[rows], scale=module.drug_sd.cpu().numpy())
-    module.gate.fill_(share)
-
-
-def summarise_codes(model: PathwayTransfer, expression: np.ndarray) -> pd.DataFrame | None:
-    """Fill in how codes are distributed over the lines, and measure how well each node is identified."""
-    module, domain = model.module, "bulk"
-    code = model._evaluate(lambda x: module.encode(x, domain), expression)
-    spread = code.std(axis=0)
-    values = {"code_mean": code.mean(axis=0), "code_sd": np.where(spread > 1e-6, spread, 1.0)}
-    table = None
-    if module.sizes.pathways:
-        weights = module.autoencoder.sparse.masked_weight.detach().cpu().numpy()  # genes read × nodes
-        mask = module.autoencoder.sparse.mask.cpu().numpy()
-        values["orientation"] = np.where(weights.sum(axis=0) < 0, -1.0, 1.0)
-        x = model._evaluate(module.read, expression)
-        fitted = model._evaluate(lambda z: module.autoencoder.decode_sparse(z), code)
-        table = identify_nodes(x, fitted, code - code.mean(axis=0), weights, mask)
-        nearest, table["jaccard"] = nearest_sets(
-            sp.csr_matrix(mask[:, : len(mask.T) - model.settings.n_free]), len(table)
-        )
-        table["nearest"] = [model.pathways_[node] if node >= 0 else "" for node in nearest]
-        table.index = pd.Index(model.pathways_, name="pathway")
-        table.loc[table["jaccard"] == 1, "identified"] = False
-        poor = table.index[~table["identified"]]
-        logger.info("%d of %d pathways are not identified: %s", len(poor), len(table), ", ".join(poor))
-    for name, value in values.items():
-        buffer = getattr(module, name)
-        buffer.copy_(torch.from_numpy(np.asarray(value)).to(buffer.dtype))
-    return table
-
-
-def nearest_sets(mask: sp.csr_matrix, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The other pathway that shares most of the genes read with each, −1 if there is none, and its Jaccard index.
-
-    Free nodes, which `mask` (genes read × pathways) does not hold, reach all genes and have none.
-    """
-    nearest, jaccard = _nearest(mask.astype(np.float32))  # products of bool do not count
-    n_free = n_nodes - len(nearest)
-    return np.append(nearest, np.full(n_free, -1)), np.append(jaccard, np.zeros(n_free))
-
-
-def identify_nodes(
-    x: np.ndarray, fitted: np.ndarray, code: np.ndarray, weights: np.ndarray, mask: np.ndarray
-) -> pd.DataFrame:
-    """How well genes of each node are reconstructed, with and without it.
+class Phases:
+    """Phases of a model's training.
 
     Parameters
     ----------
-    x, fitted
-        Expression and its reconstruction (lines × genes).
-    code
-        Centred code (lines × nodes).
-    weights, mask
-        Decoder (genes × nodes).
-
-    Returns
-    -------
-    By node: `n_genes`, `r2`, `own_r2`, `identified`, see :meth:`PathwayTransfer.get_pathway_table`.
+    module
+        Fresh network.
+    settings
+        How it is trained.
+    task
+        Lines with responses.
+    options
+        Arguments of `train`.
+    cells
+        Cells × panel, or `None`.
+    targets
+        What the head learns.
     """
-    centred = x - x.mean(axis=0)
-    residual = x - fitted
-    total = (centred**2).sum(axis=0)
-    left = (residual**2).sum(axis=0)
-    members = mask.astype(np.float64)
-    pooled = np.maximum(members.T @ total, 1e-12)
-    # without node k the residual of gene g is r + z_k w_gk: its square grows by 2 z_k·r w_gk + z_k·z_k w_gk²
-    product = (code.T @ residual).T * weights
-    growth = (members * (2 * product + (code**2).sum(axis=0) * weights**2)).sum(axis=0)
-    own = growth / pooled
-    return pd.DataFrame(
-        {
-            "n_genes": mask.sum(axis=0).astype(int),
-            "r2": 1 - members.T @ left / pooled,
-            "own_r2": own,
-            "identified": own >= _IDENTIFIED,
+
+    def __init__(
+        self,
+        module: PathwayModule,
+        settings: Settings,
+        task: TrainingTask,
+        options: PhaseOptions,
+        *,
+        cells: np.ndarray | None,
+        targets: Targets,
+    ) -> None:
+        self._module, self._settings = module, settings
+        self._task, self._options, self._targets = task, options, targets
+        critic = None
+        if self._settings.is_adversarial:
+            critic = make_critic(self._module.sizes.n_latent, dropout=self._settings.dropout)
+        self._objective = Objective(self._module, self._settings, critic)
+        self._critic = None if critic is None else Critic(critic, self._objective.against)
+        self._trained = np.flatnonzero(np.isfinite(targets.train).any(axis=1))
+        self._checked = np.flatnonzero(np.isfinite(targets.validation).any(axis=1))
+        self._batches = DomainBatches(
+            self._read(task.expression[self._trained]),
+            _tensor(targets.train[self._trained]),
+            None if cells is None else self._read(cells),
+            options.batch_size,
+            generator=options.generator,
+            n_passes=1 if self._critic is None else self._critic.steps,
+        )
+
+    def of(self, schedule: str) -> list[Phase | Callable[[], Phase]]:
+        """Phases of a schedule; those that need the ones before them come as functions."""
+        if schedule == "joint":
+            return [self.joint]
+        return [self.autoencoder(), self.head if schedule == "two_phase" else self.joint]
+
+    def autoencoder(self) -> Phase:
+        """Reconstruction without responses."""
+        clip = self._settings.clip_autoencoder
+        # a critic's score has no lower end, and says nothing of how far the autoencoder is
+        monitor = "train_loss" if self._critic is None else "train_reconstruction_loss"
+        return Phase(
+            self._batches,
+            self._objective.autoencoder,
+            trained=[self._module.autoencoder],
+            clip=((self._module.autoencoder, clip),) if clip else (),
+            critic=self._critic,
+            name="pretraining",
+            **self._common(monitor),
+        )
+
+    def joint(self) -> Phase:
+        """Autoencoder and head together."""
+        rows = self._checked
+        validation = None
+        if len(rows):
+            response = _tensor(self._targets.validation[rows])
+            validation = DomainBatches(self._read(self._task.expression[rows]), response, None, _ALL)
+        return Phase(
+            self._batches,
+            self._objective.joint,
+            validation=validation,
+            validation_loss=self._objective.validation,
+            clip=self._clip_head(),
+            critic=self._critic,
+            **self._common(self._settings.monitor),
+        )
+
+    def head(self) -> Phase:
+        """Head on the code of the frozen encoder, which is computed once."""
+        rows = self._checked
+        return Phase(
+            self._codes(self._trained, self._targets.train, self._options.batch_size, self._options.generator),
+            lambda batch: self._objective.response(batch["code"], batch["response"]),
+            trained=[self._module.head],
+            validation=self._codes(rows, self._targets.validation, _ALL, None) if len(rows) else None,
+            clip=self._clip_head(),
+            **self._common(self._settings.monitor),
+        )
+
+    def _read(self, expression: np.ndarray) -> torch.Tensor:
+        """Standardised genes that the network reads: once for all epochs."""
+        values = torch.empty(len(expression), self._module.sizes.n_genes)
+        for start in range(0, len(values), _BLOCK):
+            values[start : start + _BLOCK] = torch.from_numpy(
+                evaluate(self._module, self._module.read, expression[start : start + _BLOCK])
+            )
+        return values
+
+    def _common(self, monitor: str) -> dict[str, Any]:
+        options, settings = self._options, self._settings
+        stopping = Stopping(options.patience, settings.min_delta, settings.warm_up, monitor)
+        return {
+            "max_epochs": options.max_epochs,
+            "optimizer": partial(torch.optim.AdamW, lr=options.lr, weight_decay=settings.weight_decay, fused=True),
+            "stopping": stopping if options.early_stopping else None,
         }
-    )
+
+    def _clip_head(self) -> tuple[tuple[torch.nn.Module, float], ...]:
+        return ((self._module.head, self._settings.clip_head),) if self._settings.clip_head else ()
+
+    def _codes(
+        self, rows: np.ndarray, response: np.ndarray, batch_size: int, generator: torch.Generator | None
+    ) -> TableBatches:
+        code = evaluate(self._module, lambda x: self._module.encode(x, "bulk"), self._task.expression[rows])
+        tensors = {"code": torch.from_numpy(code), "response": _tensor(response[rows])}
+        return TableBatches(tensors, batch_size, generator=generator)
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

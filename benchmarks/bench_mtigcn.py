@@ -108,11 +108,11 @@ def area(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def train_ours(fold: Fold, labels: np.ndarray, observed: np.ndarray) -> dict[str, Any]:
-    """Train the default model on the same pairs."""
+    """Train the model beside its process on the same pairs."""
     training = fold.training
     adata = training.adata.copy()
     MTIGCN.setup_anndata(adata)
-    model = MTIGCN(adata, predicts="sensitivity", hidden=WIDTH, width=WIDTH)
+    model = MTIGCN(adata, prior="process", predicts="sensitivity", hidden=WIDTH, width=WIDTH)
     model.train(validation=training.validation)
     scores = model.predict(key_added=None).to_numpy()
     return {"test": area(scores[observed], labels[observed]), "epochs": len(model.history["train_loss"])}

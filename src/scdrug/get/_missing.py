@@ -63,8 +63,8 @@ def missing_pairs_df(
     --------
     >>> import scdrug
     >>> screen = scdrug.datasets.toy()
-    >>> scdrug.model.MTIGCN.setup_anndata(screen)
-    >>> model = scdrug.model.MTIGCN(screen, network=False)
+    >>> scdrug.model.KernelRidge.setup_anndata(screen)
+    >>> model = scdrug.model.KernelRidge(screen, couple_drugs=True)
     >>> model.train()
     >>> model.predict(screen).shape
     (120, 12)

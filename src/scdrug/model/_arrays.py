@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ _KINDS = {
     "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 _SCALE = ":scale"
+T = TypeVar("T")
 _ADVICE = "Fetch or save the model again."
 
 
@@ -151,6 +152,16 @@ def check_positions(name: str, positions: np.ndarray, n: int) -> None:
     """
     if positions.size and (positions.min() < 0 or positions.max() >= n or len(np.unique(positions)) < positions.size):
         raise ValueError(f"`{name}` must name positions among {n}, each once")
+
+
+def with_prefix(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
+    """Arrays, or descriptions of them, with a prefix before their names."""
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def under_prefix(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
+    """What :func:`with_prefix` was given."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def skeleton(state: Mapping[str, Any], *, may_be_nan: frozenset[str] = frozenset()) -> dict[str, Array]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._validate import check_choice, warn_caller
 from ..pp._molecules import canonical_smiles
-from ._arrays import Array
+from ._arrays import Array, under_prefix, with_prefix
 from ._batches import TrainingTask
 from ._data import Calibration
 from ._network import NetworkModel
@@ -167,6 +167,8 @@ class BlendedModel(NetworkModel):
     #: Priors that the model knows.
     _priors: ClassVar[tuple[str, ...]] = PRIORS
     _process_options: ClassVar[ProcessOptions] = ProcessOptions()
+    #: What the prior is: a :class:`ResponseProcess`, or another class with the same methods.
+    _prior_class: Any = ResponseProcess
     _validates_on_new_drugs = True
     _state_schema: ClassVar[Any] = BlendedState
 
@@ -186,12 +188,13 @@ class BlendedModel(NetworkModel):
         #: By what the prior compares structures.
         self._drug_kernel = drug_kernel
         #: The fitted prior; `None` without one.
-        self.prior_: ResponseProcess | None = None
+        self.prior_: Any = None
         #: Share of the network in predictions, by what is known of a pair; all of them without a prior.
         self.shares_ = Shares.all(float(prior is None))
         self._lines: dict[str, int] = {}
         self._new_drugs = False
         self._task: TrainingTask | None = None
+        self._loaded_kernel: str | None = None
 
     # ------------------------------------------------------------------ what a subclass brings
 
@@ -243,8 +246,17 @@ class BlendedModel(NetworkModel):
         """What the prior compares the drugs by."""
         return drug_features(self.drugs["smiles"], self._drug_kernel) if self._structured.any() else None
 
-    def _fit_prior(self, features: np.ndarray, response: np.ndarray) -> ResponseProcess:
+    def _outcomes(self, task: TrainingTask, response: np.ndarray) -> np.ndarray:
+        """What held-out responses say of predictions, in the unit of these (lines × drugs, NaN elsewhere)."""
+        return response
+
+    def _fit_prior(self, features: np.ndarray, response: np.ndarray, earlier: Any = None) -> Any:
+        """Fit the prior; what `earlier`, which has not seen the held-out responses, chose by them is kept."""
         return ResponseProcess.fit(features, response, self._drug_features(), self._process_options)
+
+    def _earlier_prior(self, task: TrainingTask, features: np.ndarray) -> Any:
+        """Fit a prior without held-out responses; it may make choices by those that decide when to stop."""
+        return self._fit_prior(features, task.train_response)
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         task, inputs = self._task, None if self.adata is None else self._sample_inputs(self.adata)
@@ -252,22 +264,22 @@ class BlendedModel(NetworkModel):
         self._lines = {str(name): row for row, name in enumerate(task.lines)}
         self.shares_ = Shares.all(float(self.prior is None))
         if self.prior is not None:
-            features = self._prior_features(expression, inputs)
+            features, earlier = self._prior_features(expression, inputs), None
             if np.isfinite(task.reserved_response).any():
-                self.shares_ = self._choose_shares(task, features, inputs)
+                earlier = self._earlier_prior(task, features)
+                self.shares_ = self._choose_shares(task, earlier, features, inputs)
             else:
                 warn_of_no_share(type(self).__name__)
-            self.prior_ = self._fit_prior(features, response)
+            self.prior_ = self._fit_prior(features, response, earlier)
         super()._finish_training(expression, response)
         self._task = None  # it holds the training data
         if self.prior_ is not None:
             self.prior_ = self.prior_.without_responses()
 
-    def _choose_shares(self, task: TrainingTask, features: np.ndarray, inputs: np.ndarray | None) -> Shares:
+    def _choose_shares(self, task: TrainingTask, prior: Any, features: np.ndarray, inputs: np.ndarray | None) -> Shares:
         """Compare the network with a prior that has not seen the held-out responses either."""
-        prior = self._fit_prior(features, task.train_response)
         trained = np.isfinite(task.train_response)
-        observed, drugs = task.reserved_response, np.arange(trained.shape[1])
+        observed, drugs = self._outcomes(task, task.reserved_response), np.arange(trained.shape[1])
         rows = np.flatnonzero(np.isfinite(observed).any(axis=1))
         lines = np.where(trained.any(axis=1)[rows], rows, -1)
         part = None if inputs is None else inputs[rows]
@@ -388,22 +400,18 @@ class BlendedModel(NetworkModel):
         return {"lines": len(self._lines)}
 
     def _wanted_arrays(self) -> dict[str, Array]:
-        wanted = {f"network.{name}": array for name, array in super()._wanted_arrays().items()}
+        wanted = with_prefix("network.", super()._wanted_arrays())
         if self._loaded_kernel is not None:
-            arrays = ResponseProcess.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
-            wanted |= {f"prior.{name}": array for name, array in arrays.items()}
+            wanted |= with_prefix(
+                "prior.", self._prior_class.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
+            )
         return wanted
 
     def _module_arrays(self) -> dict[str, np.ndarray]:
-        arrays = {f"network.{name}": value for name, value in super()._module_arrays().items()}
-        if self.prior_ is not None:
-            arrays |= {f"prior.{name}": value for name, value in self.prior_.to_arrays().items()}
-        return arrays
+        prior = {} if self.prior_ is None else self.prior_.to_arrays()
+        return with_prefix("network.", super()._module_arrays()) | with_prefix("prior.", prior)
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-
-        super()._load_module_arrays(part("network."))
+        super()._load_module_arrays(under_prefix("network.", arrays))
         if self._loaded_kernel is not None:
-            self.prior_ = ResponseProcess.from_arrays(part("prior."), self._process_options)
+            self.prior_ = self._prior_class.from_arrays(under_prefix("prior.", arrays), self._process_options)

@@ -13,10 +13,10 @@ from scdrug.model.mtigcn._features import (
     LineFactors,
     drug_similarity_target,
     line_similarity,
-    structure_features,
+    network_features,
     table_features,
 )
-from scdrug.model.mtigcn._labels import response_thresholds, sensitive_labels
+from scdrug.model.mtigcn._labels import Labelling
 from scdrug.model.mtigcn._settings import settings_of
 
 # ---------------------------------------------------------------------- features
@@ -54,10 +54,10 @@ def test_the_published_similarity_of_lines_is_nearly_the_identity() -> None:
 
 
 def test_similarity_of_structures_is_jaccard_s() -> None:
-    features, usable = structure_features(["CCO", "CCN", None], "morgan")
-    bits = features["fingerprints"].astype(bool)
-    target = drug_similarity_target(features, usable)
-    assert usable.tolist() == [True, True, False]
+    drugs = network_features(["CCO", "CCN", None], None, "morgan")
+    bits = drugs.values["fingerprints"].astype(bool)
+    target = drug_similarity_target(drugs)
+    assert drugs.usable.tolist() == [True, True, False]
     assert target[0, 1] == pytest.approx((bits[0] & bits[1]).sum() / (bits[0] | bits[1]).sum())
     assert np.isnan(target[2]).all()
 
@@ -89,22 +89,24 @@ def test_fingerprints_that_are_none_are_refused(table, error) -> None:
 def test_labels_are_strictly_beyond_the_threshold_on_the_sensitive_side(lower) -> None:
     sign = 1.0 if lower else -1.0
     response = sign * np.array([[-1.0, 2.0], [0.0, np.nan], [1.0, 1.0]])
-    labels = sensitive_labels(response, np.array([0.0, np.nan]), lower_is_sensitive=lower)
+    table = pd.DataFrame({"threshold": [0.0, np.nan]}, index=["a", "b"])
+    labels = Labelling(table, table.index, lower).labels(response)
     np.testing.assert_array_equal(labels, [[1.0, np.nan], [0.0, np.nan], [0.0, np.nan]])
 
 
 @pytest.mark.parametrize("lower", [True, False])
 def test_without_thresholds_the_most_sensitive_lines_are_sensitive(lower) -> None:
     response = np.random.default_rng(0).normal(size=(500, 3))
-    names = pd.Index(["a", "b", "c"])
-    found = response_thresholds(response, None, names, lower_is_sensitive=lower)
-    assert sensitive_labels(response, found, lower_is_sensitive=lower).mean() == pytest.approx(0.12, abs=0.005)
+    labelling = Labelling(None, pd.Index(["a", "b", "c"]), lower)
+    assert labelling.labels(response).mean() == pytest.approx(0.12, abs=0.005)
+    few = labelling.labels(response[:10], response)  # by the thresholds of all
+    np.testing.assert_array_equal(few, labelling.labels(response)[:10])
 
 
 def test_thresholds_join_by_drug_and_not_by_position() -> None:
     response = np.array([[0.0, 10.0], [2.0, 12.0]])
     table = pd.DataFrame({"threshold": [11.0, 1.0]}, index=["b", "a"])
-    found = response_thresholds(response, table, pd.Index(["a", "b"]), lower_is_sensitive=True)
+    found = Labelling(table, pd.Index(["a", "b"]), lower=True).thresholds(response)
     assert found.tolist() == [1.0, 11.0]
 
 
@@ -132,20 +134,21 @@ def test_drugs_without_a_threshold_are_named(screen, make) -> None:
 
 
 @pytest.mark.parametrize(("value", "what"), [(1e9, "sensitive"), (-1e9, "resistant")])
-@pytest.mark.parametrize("preset", [None, "mtigcn"])
-def test_one_class_alone_is_named_and_gives_no_nan(screen, make, value, what, preset) -> None:
+@pytest.mark.parametrize("prior", [None, "process"])
+def test_one_class_alone_is_named_and_gives_no_nan(screen, make, value, what, prior) -> None:
     with pytest.warns(UserWarning, match=f"All training lines are {what} to 12 drugs"):
-        model = make(with_thresholds(screen, value), preset=preset, predicts="sensitivity")
+        model = make(with_thresholds(screen, value), prior=prior, predicts="sensitivity")
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
     assert np.isfinite(model.predict(drugs={"ethanol": "CCO"}, key_added=None).to_numpy()).all()
 
 
-def test_a_line_without_responses_is_named_and_predicted_like_a_new_one(screen, make) -> None:
+@pytest.mark.parametrize("prior", [None, "process"])
+def test_a_line_without_responses_is_named_and_predicted_like_a_new_one(screen, make, prior) -> None:
     adata = screen.copy()
     adata.obsm["response"].iloc[3] = np.nan
     name = adata.obs_names[3]
     with pytest.warns(UserWarning, match=f"1 lines have no response.*{name}"):
-        model = make(adata)
+        model = make(adata, prior=prior)
     line = screen[[3]].copy()
     known = model.predict(line, key_added=None)
     line.obs_names = ["stranger"]
@@ -168,31 +171,27 @@ def test_drugs_without_a_readable_structure_are_named(screen, make, text) -> Non
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
 
 
-def test_no_structure_at_all_is_refused_but_the_process_needs_none(screen, make) -> None:
+def test_no_structure_at_all_is_refused_with_what_needs_none(screen, make) -> None:
     adata = screen.copy()
     adata.uns["drugs"]["smiles"] = ""
-    with pytest.raises(ValueError, match="None of the drugs has a structure.*network=False"):
+    with pytest.raises(ValueError, match=r"None of the drugs has a structure.*KernelRidge\(couple_drugs=True\)"):
         make(adata)
-    model = make(adata, network=False)
-    assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
-    with pytest.raises(ValueError, match="at least three training drugs with a structure"):
-        model.predict(drugs={"ethanol": "CCO"}, key_added=None)
 
 
 def test_lines_that_are_all_alike_are_refused(screen, make) -> None:
     adata = screen.copy()
     adata.X[:] = adata.X[0]
-    for preset in (None, "mtigcn"):
-        with pytest.raises(ValueError, match=r"median distance|same expression"):
-            make(adata, preset=preset)
+    with pytest.raises(ValueError, match="same expression"):
+        make(adata)
 
 
-def test_a_constant_drug_gives_no_nan(screen, make) -> None:
+@pytest.mark.parametrize("options", [{}, {"prior": "process", "predicts": "sensitivity"}])
+def test_a_constant_drug_gives_no_nan(screen, make, options) -> None:
     adata = screen.copy()
     adata.obsm["response"].iloc[:, 0] = 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = make(adata)
+        model = make(adata, **options)
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
 
 
@@ -209,7 +208,6 @@ def test_a_constant_drug_gives_no_nan(screen, make) -> None:
         ({"edge_dropout": 1.0}, "between 0 and 1"),
         ({"rank": -1}, "as many factors as lines"),
         ({"width": 0}, "at least 1"),
-        ({"process": False, "network": False}, "Keep one"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message) -> None:
@@ -218,9 +216,20 @@ def test_settings_out_of_range_are_refused(options, message) -> None:
         settings_of(preset, **options)
 
 
-def test_what_classification_alone_cannot_predict_is_refused(screen) -> None:
+@pytest.mark.parametrize("prior", [None, "process"])
+def test_what_the_tasks_cannot_predict_is_refused(screen, prior) -> None:
     adata = screen.copy()
     MTIGCN.setup_anndata(adata)
-    assert MTIGCN(adata, preset="nihgcn").predicts == "sensitivity"
-    with pytest.raises(ValueError, match="predicts no response"):
-        MTIGCN(adata, preset="nihgcn", predicts="response")
+    assert MTIGCN(adata, preset="nihgcn", prior=prior).predicts == "sensitivity"
+    with pytest.raises(ValueError, match=r"needs the task 'regression'.*predicts='sensitivity'"):
+        MTIGCN(adata, preset="nihgcn", predicts="response", prior=prior)
+    with pytest.raises(ValueError, match="needs the task 'classification'"):
+        MTIGCN(adata, tasks="regression", predicts="sensitivity", prior=prior)
+
+
+@pytest.mark.parametrize("name", ["process", "network"])
+def test_names_of_earlier_versions_are_refused(screen, name) -> None:
+    adata = screen.copy()
+    MTIGCN.setup_anndata(adata)
+    with pytest.raises(TypeError, match=f"unexpected argument `{name}`"):
+        MTIGCN(adata, **{name: False})

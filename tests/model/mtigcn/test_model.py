@@ -1,4 +1,4 @@
-"""The model: published equations, new lines, cells and drugs, what validation decides, and the Gaussian process."""
+"""The model: published equations, new lines, cells and drugs, what validation decides, and the process that it may stand on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import scdrug
-from scdrug.model import MTIGCN, load_pretrained
-from scdrug.model.mtigcn._blend import KNOWN, NEW_BOTH, NEW_DRUG, NEW_LINE, contexts, network_shares, sensitivity_slopes
-from scdrug.model.mtigcn._finish import hold_out_each
-from scdrug.model.mtigcn._process import fit_process, squash
+from scdrug.metrics import auroc
+from scdrug.model import MTIGCN, KernelRidge, load_pretrained
+from scdrug.model._blend import Shares
+from scdrug.model.mtigcn._labels import Labelling
+from scdrug.model.mtigcn._sensitivity import DEFAULT_SLOPES, SensitivityPrior, fit_slopes
 from scdrug.model.mtigcn._settings import PRESETS
+from scdrug.model.prior._process import Context, ProcessOptions
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
@@ -30,7 +32,6 @@ def test_presets_have_the_published_sizes(screen) -> None:
         assert (settings.hidden, settings.width, settings.alpha) == (1024, 1024, 0.25)
         assert (settings.lr, settings.weight_decay, settings.decoupled) == (1e-3, 1e-5, False)
         assert (settings.gamma, settings.regression_scale, settings.edges) == (8.0, 15.0, "binary")
-        assert not settings.process
         assert settings.dropout == settings.edge_dropout == settings.node_dropout == settings.rank == 0
     assert (published.epsilon, released.epsilon) == (3.0, 2.0)
     assert (published.tie_similarity_heads, released.tie_similarity_heads) == (False, True)
@@ -39,7 +40,7 @@ def test_presets_have_the_published_sizes(screen) -> None:
 
 def test_published_predictions_are_scaled_correlations_of_embeddings(published, screen) -> None:
     net, module = published.module.net, published.module
-    lines, drugs = module.array("line_codes"), module.array("drug_codes")
+    lines, drugs = module.line_codes.numpy(), module.drug_codes.numpy()
     mapped = [
         codes @ side.weight.detach().numpy().T + side.bias.detach().numpy()
         for codes, side in ((lines, net.response.left), (drugs, net.response.right))
@@ -50,7 +51,7 @@ def test_published_predictions_are_scaled_correlations_of_embeddings(published, 
 
 def test_sensitivity_is_the_sigmoid_of_eight_times_the_correlation(screen, make) -> None:
     model = make(screen, preset="nihgcn")
-    codes = (model.module.array(name) for name in ("line_codes", "drug_codes"))
+    codes = model.module.line_codes.numpy(), model.module.drug_codes.numpy()
     expected = 1 / (1 + np.exp(-8 * pearson(*codes)))
     predicted = model.predict(screen.copy(), key_added=None)
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
@@ -68,7 +69,7 @@ def test_recovered_similarities_are_symmetric_and_one_on_the_diagonal(published,
 
 def test_a_model_without_the_similarity_task_says_so(screen, make) -> None:
     with pytest.raises(ValueError, match="no similarity task"):
-        make(screen, tasks=["regression"], process=False).similarities()
+        make(screen, tasks=["regression"]).similarities()
 
 
 def test_history_has_a_curve_for_each_task(published) -> None:
@@ -101,15 +102,17 @@ def test_a_training_line_under_another_name_is_scored_from_expression_alone(publ
     stranger.obs_names = ["stranger"]
     unknown = published.predict(stranger, key_added=None)
     assert not np.allclose(known, unknown, atol=1e-3)  # its edges are gone
-    net = published.module.net
-    features = torch.from_numpy(published.posterior.factors.transform(np.asarray(stranger.X)))
+    net, module = published.module.net, published.module
+    expression = torch.from_numpy(np.asarray(stranger.X))
     with torch.no_grad():
-        codes = net.encoder.new_lines(features)
-        expected = net.response(codes, torch.from_numpy(published.module.array("drug_codes")))
+        codes = net.encoder.new_lines((expression - module.gene_mean) / module.gene_scale @ module.loadings)
+        expected = net.response(codes, module.drug_codes)
     np.testing.assert_allclose(unknown, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"preset": "mtigcn"}, {"predicts": "sensitivity"}, {"network": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"preset": "mtigcn"}, {"prior": "process"}, {"prior": "process", "predicts": "sensitivity"}]
+)
 def test_cells_and_new_drugs_are_scored_together_without_retraining(screen, make, options) -> None:
     model = make(screen, **options)
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
@@ -135,7 +138,7 @@ def test_the_order_of_genes_does_not_matter(published, screen) -> None:
 
 
 def test_planted_responses_of_cells_are_recovered(screen, make) -> None:
-    model = make(scdrug.datasets.toy(), hidden=32, width=32, train={"max_epochs": 10})
+    model = make(scdrug.datasets.toy(), prior="process")
     cells = scdrug.datasets.toy_cells(n_cells=150)
     scdrug.tl.predict_response(cells, model)
     by_clone = lambda table: table.groupby(cells.obs["clone"].to_numpy()).mean()
@@ -145,89 +148,64 @@ def test_planted_responses_of_cells_are_recovered(screen, make) -> None:
     assert np.corrcoef(contrast(p), contrast(t))[0, 1] > 0.6
 
 
-def test_fingerprints_of_the_table_take_no_structures(screen, make) -> None:
+@pytest.mark.parametrize("prior", [None, "process"])
+def test_fingerprints_of_the_table_take_no_structures(screen, make, prior) -> None:
     adata = screen.copy()
     bits = np.random.default_rng(0).integers(0, 2, (len(adata.uns["drugs"]), 16)).astype(str)
     adata.uns["drugs"]["fingerprint"] = ["".join(row) for row in bits]
     adata.uns["drugs"]["smiles"] = ""
-    model = make(adata, drug_features="table")
+    model = make(adata, drug_features="table", prior=prior)
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
     with pytest.raises(ValueError, match="cannot predict drugs from their structure"):
         model.predict(drugs={"aspirin": ASPIRIN}, key_added=None)
 
 
 def test_files_hold_what_validation_decided(screen, make, tmp_path) -> None:
-    model = make(screen, predicts="sensitivity")
+    model = make(screen, prior="process", predicts="sensitivity")
     model.save(tmp_path / "model")
     again = load_pretrained(tmp_path / "model")
-    assert again.network_shares_ == model.network_shares_
-    assert again.sensitivity_slopes_ == model.sensitivity_slopes_
-    np.testing.assert_allclose(
-        again.predict(screen.copy(), key_added=None), model.predict(screen.copy(), key_added=None), atol=1e-5
+    assert again.shares_ == model.shares_
+    np.testing.assert_allclose(again.prior_.slopes, model.prior_.slopes, atol=1e-6)
+    for part in (None, "network", "prior"):
+        expected = model.predict(screen.copy(), part=part, key_added=None)
+        np.testing.assert_allclose(again.predict(screen.copy(), part=part, key_added=None), expected, atol=1e-5)
+    assert again.similarities(target=True)["lines"].equals(model.similarities(target=True)["lines"])
+
+
+# ---------------------------------------------------------------------- beside a process
+
+
+def test_the_network_stands_alone_by_default(screen, make) -> None:
+    model = make(screen)
+    assert model.prior_ is None
+    lines = screen.copy()
+    model.predict(lines)
+    assert lines.uns["predicted_response"]["network_share"] == 1
+    with pytest.raises(ValueError, match="no prior"):
+        model.predict(screen.copy(), part="prior", key_added=None)
+
+
+@pytest.mark.parametrize("predicts", ["response", "sensitivity"])
+def test_a_prediction_is_the_prior_and_a_share_of_what_the_network_adds(screen, make, predicts) -> None:
+    model = make(screen, prior="process", predicts=predicts)
+    model.shares_ = Shares.all(0.25)
+    network, prior, both = (
+        model.predict(screen.copy(), part=part, key_added=None).to_numpy() for part in ("network", "prior", None)
     )
+    np.testing.assert_allclose(both, prior + 0.25 * (network - prior), atol=1e-5)
+    if predicts == "sensitivity":
+        assert min(network.min(), prior.min()) >= 0
+        assert max(network.max(), prior.max()) <= 1
 
 
-# ---------------------------------------------------------------------- what validation decides
-
-
-def test_the_network_counts_by_what_it_saves_beyond_one_standard_error() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(60, 20))
-    process, network = (truth + rng.normal(size=truth.shape) for _ in range(2))
-    context = contexts(np.arange(60) < 45, np.arange(20) < 15)
-    shares = network_shares(process, network, truth, context, np.ones(20))
-    for code in (KNOWN, NEW_LINE, NEW_DRUG):
-        errors = [
-            ((process + w * (network - process) - truth)[context == code] ** 2).sum() for w in np.linspace(0, 1, 101)
-        ]
-        best = np.argmin(errors) / 100
-        assert best - 0.15 < shares[code] < best
-    few = contexts(np.arange(60) < 58, np.arange(20) < 18)
-    assert network_shares(process, network, truth, few, np.ones(20))[NEW_BOTH] == 0  # four pairs cannot decide
-    assert network_shares(truth, process, truth, context, np.ones(20))[KNOWN] == 0
-    assert network_shares(process, truth, truth, context, np.ones(20))[NEW_DRUG] == pytest.approx(1)
-
-
-def test_a_network_that_errs_by_drug_is_doubted_for_new_drugs() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(60, 4))
-    process = truth + rng.normal(size=truth.shape)
-    network = truth + np.array([0.0, 0.0, 0.0, 3.0])
-    lines = network_shares(process, network, truth, np.full(truth.shape, NEW_LINE), np.ones(4))[NEW_LINE]
-    drugs = network_shares(process, network, truth, np.full(truth.shape, NEW_DRUG), np.ones(4))[NEW_DRUG]
-    assert lines > drugs + 0.05
-
-
-def test_probabilities_are_calibrated_on_held_out_labels() -> None:
-    rng = np.random.default_rng(0)
-    distance = rng.normal(size=(400, 10))
-    labels = (rng.random(distance.shape) < 1 / (1 + np.exp(-(2 * distance - 1)))).astype(float)
-    zeros = np.zeros_like(distance)
-    context = np.zeros(distance.shape, dtype=int)
-    slopes = sensitivity_slopes({"distance": distance, "squashed": zeros, "logit": zeros}, labels, context)
-    assert slopes[KNOWN][0] == pytest.approx(2, abs=0.2)
-    assert slopes[KNOWN][3] == pytest.approx(-1, abs=0.2)
-
-
-def test_held_out_pairs_cover_new_lines_and_new_drugs() -> None:
-    measured = np.random.default_rng(0).random((100, 40)) < 0.9
-    marked = hold_out_each(measured, ["CCO"] * 40, seed=0)
-    assert not (marked & ~measured).any()
-    assert np.array_equal(marked, hold_out_each(measured, ["CCO"] * 40, seed=0))
-    gone = measured & ~marked
-    assert (~gone.any(axis=1)).sum() == 5  # lines
-    assert (~gone.any(axis=0)).sum() == 2  # drugs
-    without = hold_out_each(measured, [""] * 40, seed=0)
-    assert (measured & ~without).any(axis=0).all()  # a drug without a structure cannot be a new one
-
-
-def test_the_network_leaves_the_process_alone_where_it_does_not_help(screen, make) -> None:
-    alone, both = make(screen, network=False), make(screen)
-    assert alone.network_shares_ == [0.0] * 4
-    both.network_shares_ = [0.0] * 4
-    np.testing.assert_allclose(
-        both.predict(screen.copy(), key_added=None), alone.predict(screen.copy(), key_added=None), atol=1e-4
-    )
+def test_the_process_is_that_of_kernel_ridge(screen, make) -> None:
+    adata = screen.copy()
+    KernelRidge.setup_anndata(adata)
+    ridge = KernelRidge(adata, kernel="mean", couple_drugs=True)
+    ridge.train()
+    model = make(screen, prior="process")
+    prior = model.predict(screen.copy(), part="prior", key_added=None)
+    np.testing.assert_allclose(prior, ridge.predict(screen.copy(), key_added=None), atol=1e-4)
 
 
 def test_validation_responses_are_in_no_loss_but_in_the_final_process(screen, make) -> None:
@@ -235,55 +213,72 @@ def test_validation_responses_are_in_no_loss_but_in_the_final_process(screen, ma
     held.iloc[:6] = screen.obsm["response"].iloc[:6].notna()
     changed = screen.copy()
     changed.obsm["response"].iloc[:6] += 3.0
-    weight = "net.encoder.lines.projection.weight"
-    first, second = (make(adata, train={"validation": held, "max_epochs": 1}) for adata in (screen, changed))
-    assert torch.equal(first.module.state_dict()[weight], second.module.state_dict()[weight])
-    assert not np.allclose(first.module.array("response_fitted"), second.module.array("response_fitted"), atol=0.1)
+    options = {"prior": "process", "train": {"validation": held, "max_epochs": 1}}
+    first, second = (make(adata, **options) for adata in (screen, changed))
+    line = screen[:6].copy()
+    by_network, by_prior = (
+        [model.predict(line.copy(), part=part, key_added=None).to_numpy() for model in (first, second)]
+        for part in ("network", "prior")
+    )
+    np.testing.assert_array_equal(*by_network)
+    assert not np.allclose(*by_prior, atol=0.1)
 
 
-# ---------------------------------------------------------------------- process
+# ---------------------------------------------------------------------- sensitivity
 
 
-def test_the_process_completes_a_matrix_of_low_rank() -> None:
-    from scdrug.model.prior._decomposition import decompose_kernel
+def test_the_prior_s_probabilities_rank_labels_and_fit_held_out_ones() -> None:
+    screen = scdrug.datasets.toy()
+    response = screen.obsm["response"]
+    held = np.random.default_rng(0).random(response.shape) < 0.3
+    labelling = Labelling(None, response.columns, lower=True)
+    labels = labelling.labels(response.to_numpy())
+    seen = np.where(held, np.nan, response)
+    prior = SensitivityPrior.fit(np.asarray(screen.X), seen, None, ProcessOptions(), labelling=labelling)
+    lines = np.arange(len(seen))
+    before = prior.predict(screen.X, lines)
+    after = prior.calibrated(screen.X, np.where(held, labels, np.nan)).predict(screen.X, lines)
+    held &= np.isfinite(labels)
+    assert auroc(before[held], labels[held]) > 0.85
+    assert after[held].mean() == pytest.approx(labels[held].mean(), abs=0.005)
+    assert np.square(after - labels)[held].mean() < np.square(before - labels)[held].mean()
 
+
+def test_slopes_are_those_of_the_labels_and_never_negative() -> None:
     rng = np.random.default_rng(0)
-    lines, drugs = rng.normal(size=(80, 3)), rng.normal(size=(12, 3))
-    truth = lines @ drugs.T
-    hidden = rng.random(truth.shape) < 0.2
-    kernel = decompose_kernel(np.exp(-((lines[:, None] - lines[None]) ** 2).sum(axis=2) / 6))
-    process = fit_process(np.where(hidden, np.nan, truth), kernel)
-    assert np.corrcoef(process.fitted[hidden], truth[hidden])[0, 1] > 0.9
-    assert np.abs(process.new_lines(kernel.kernel[:5]) - truth[:5]).mean() < 1.0
-
-
-@pytest.mark.parametrize("lower", [True, False])
-def test_squashed_responses_are_zero_at_the_threshold_and_level_off(lower) -> None:
-    response = np.array([[-100.0], [0.5], [100.0], [np.nan]])
-    values = squash(response, np.array([0.5]), lower_is_sensitive=lower).ravel()
-    assert values[1] == 0
-    assert np.isnan(values[3])
-    assert (values[0] > 0.9) == lower
-    assert np.abs(values[[0, 2]]).max() < 1
+    distance, other = rng.normal(size=(2, 400, 10))
+    labels = (rng.random(distance.shape) < 1 / (1 + np.exp(-(2 * distance - other - 1)))).astype(float)
+    context = np.zeros(distance.shape, dtype=int)
+    context[:, 9] = Context.NEW_DRUG
+    labels[:, 9] = np.nan  # no label: the slopes of all pairs
+    slopes = fit_slopes(distance, other, labels, context)
+    assert slopes[Context.KNOWN][0] == pytest.approx(1.7, abs=0.3)
+    assert slopes[Context.KNOWN][1] == 0
+    np.testing.assert_array_equal(slopes[Context.NEW_DRUG], slopes[Context.KNOWN])
+    few = np.where(np.cumsum(labels == 1).reshape(labels.shape) <= 10, labels, np.nan)
+    np.testing.assert_array_equal(fit_slopes(distance, other, few, context), DEFAULT_SLOPES)
 
 
 def test_directions_mirror_each_other(screen, make) -> None:
     mirrored = screen.copy()
     mirrored.obsm["response"] *= -1
     mirrored.uns["response"]["direction"] = "higher is more sensitive"
-    options = {"network": False, "predicts": "sensitivity", "train": {"early_stopping": False}}
+    options = {"prior": "process", "predicts": "sensitivity", "train": {"early_stopping": False}}
     first, second = make(screen, **options), make(mirrored, **options)
+    assert first.calibration.held_out is False  # a probability has no interval in the unit of the response
     np.testing.assert_allclose(
         first.predict(screen.copy(), key_added=None), second.predict(mirrored.copy(), key_added=None), atol=1e-3
     )
 
 
-def test_the_default_beats_means_on_missing_pairs(tmp_path) -> None:
+def test_the_process_beats_means_on_missing_pairs(tmp_path) -> None:
     screen = scdrug.datasets.toy()
     splits = scdrug.benchmark.make_splits(screen, "pair", n_folds=3)
     specs = [
         scdrug.benchmark.ModelSpec("means", "AdditiveMean"),
-        scdrug.benchmark.ModelSpec("MTIGCN", MTIGCN, params={"hidden": 16, "width": 16}, train={"max_epochs": 5}),
+        scdrug.benchmark.ModelSpec(
+            "MTIGCN", MTIGCN, params={"hidden": 16, "width": 16, "prior": "process"}, train={"max_epochs": 5}
+        ),
     ]
     results = scdrug.benchmark.run(screen, [splits], specs, out=tmp_path / "out")
     rmse = results.summary(["rmse"])["rmse"]["mean"].droplevel("split")

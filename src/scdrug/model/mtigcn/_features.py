@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..._validate import examples
-from ..prior._drug_kernels import drug_features, drug_similarity
+from ..prior._drug_kernels import DrugFeatures, drug_features, drug_similarity
 from ..prior._kernels import fit_gene_scaler, median_distance, rbf_kernel, squared_distances
+from ._settings import DRUG_KERNELS
 
 #: Column of ``uns["drugs"]`` with fingerprints as strings of 0 and 1.
 FINGERPRINT_COLUMN = "fingerprint"
@@ -64,24 +65,22 @@ class LineFactors(NamedTuple):
         return ((np.asarray(expression, dtype=np.float32) - self.mean) / self.scale) @ self.loadings
 
 
-def structure_features(smiles: Sequence[str | None], kind: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features of drugs from their structure.
+def network_features(smiles: Iterable[str | None], table: pd.DataFrame | None, kind: str) -> DrugFeatures:
+    """Features of drugs that the network reads.
 
     Parameters
     ----------
     smiles
-        SMILES; missing ones as `None`, NaN or empty.
+        SMILES, by drug; missing ones as `None`, NaN or empty.
+    table
+        Table of drugs, for fingerprints of its own.
     kind
-        ``"morgan"``: fingerprints of 2,048 bits. ``"minimol"``: pretrained fingerprints. ``"both"``.
-
-    Returns
-    -------
-    Features by name (usable drugs × features), and which drugs have a structure that can be read.
+        ``"morgan"``: fingerprints of 2,048 bits. ``"minimol"``: pretrained fingerprints. ``"both"``. ``"table"``: those of the table.
     """
-    return drug_features(smiles, {"morgan": "tanimoto", "minimol": "minimol", "both": "mean"}[kind])
+    return table_features(table) if kind == "table" else drug_features(smiles, DRUG_KERNELS[kind])
 
 
-def table_features(drugs: pd.DataFrame | None) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def table_features(drugs: pd.DataFrame | None) -> DrugFeatures:
     """Fingerprints that a reference brings with it, in the column ``fingerprint`` of ``uns["drugs"]``.
 
     Parameters
@@ -91,7 +90,7 @@ def table_features(drugs: pd.DataFrame | None) -> tuple[dict[str, np.ndarray], n
 
     Returns
     -------
-    As :func:`structure_features`.
+    Features of the drugs that have a fingerprint.
 
     Raises
     ------
@@ -113,37 +112,33 @@ def table_features(drugs: pd.DataFrame | None) -> tuple[dict[str, np.ndarray], n
             f"{' and other characters at ' + examples(bad) if len(bad) else ''}."
         )
     bits = np.array([list(text) for text in texts[usable]]).astype(np.uint8)
-    return {"fingerprints": bits}, usable
+    return DrugFeatures({"fingerprints": bits}, usable)
 
 
-def feature_matrix(
-    features: dict[str, np.ndarray], usable: np.ndarray, training: dict[str, np.ndarray] | None = None
-) -> np.ndarray:
+def feature_matrix(drugs: DrugFeatures, training: DrugFeatures | None = None) -> np.ndarray:
     """Features of drugs in one matrix, as the network takes them.
 
     Parameters
     ----------
-    features
-        By name (usable drugs × features).
-    usable
-        Which drugs have features.
+    drugs
+        Features of drugs.
     training
-        Features of the training drugs, which scale what is not a bit; `features` if omitted.
+        Those of the training drugs, which scale what is not a bit; `drugs` if omitted.
 
     Returns
     -------
     Drugs × features (float32), zero for drugs without a structure.
     """
-    training = features if training is None else training
+    scale = (drugs if training is None else training).values
     parts = []
-    for name, values in features.items():
+    for name, values in drugs.values.items():
         part = values.astype(np.float32)
         if name != "fingerprints":
-            part = (part - training[name].mean(axis=0)) / np.maximum(training[name].std(axis=0), 1e-6)
+            part = (part - scale[name].mean(axis=0)) / np.maximum(scale[name].std(axis=0), 1e-6)
         parts.append(part)
     joined = np.hstack(parts)
-    out = np.zeros((len(usable), joined.shape[1]), dtype=np.float32)
-    out[usable] = joined
+    out = np.zeros((len(drugs.usable), joined.shape[1]), dtype=np.float32)
+    out[drugs.usable] = joined
     return out
 
 
@@ -174,19 +169,20 @@ def line_similarity(scores: np.ndarray, *, kind: str = "median", epsilon: float 
     return similarity.astype(np.float32)
 
 
-def drug_similarity_target(features: dict[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
+def drug_similarity_target(drugs: DrugFeatures) -> np.ndarray:
     """Similarity of structures that the network has to recover.
 
     Parameters
     ----------
-    features, usable
-        As from :func:`structure_features`.
+    drugs
+        Features of drugs.
 
     Returns
     -------
     Drugs × drugs (float32, 0-1): Jaccard similarity of fingerprints; NaN where a drug has no structure.
     """
+    usable = drugs.usable
     similarity = np.full((len(usable), len(usable)), np.nan, dtype=np.float32)
     if usable.any():
-        similarity[np.ix_(usable, usable)] = drug_similarity(features) if usable.sum() > 1 else 1.0
+        similarity[np.ix_(usable, usable)] = drug_similarity(drugs.values) if usable.sum() > 1 else 1.0
     return similarity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,28 +11,31 @@ import pandas as pd
 from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice
-from .._arrays import Array, with_kept
+from .._batches import TrainingTask
+from .._blend import BlendedModel
 from .._card import MethodCard
-from .._network import NetworkModel
-from ._build import Built
-from ._finish import similarity_tables
-from ._fit import TrainingMixin
-from ._module import KEPT, MTIGCNModule, MTIGCNState
-from ._new_drugs import posterior_of_unseen
-from ._posterior import Posterior
-from ._settings import PREDICTS, settings_of
+from .._options import PhaseOptions
+from .._plan import Phase
+from ..prior._drug_kernels import DrugFeatures, drug_features
+from ..prior._process import ResponseProcess
+from ._features import network_features
+from ._labels import Labelling
+from ._module import MTIGCNModule, MTIGCNNet, MTIGCNState, NetConfig
+from ._sensitivity import DEFAULT_SLOPES, SensitivityPrior
+from ._settings import DRUG_KERNELS, TASK_OF, settings_of
+from ._training import GraphData, prepare, similarity_targets, training_phase, warn_of_gaps
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class MTIGCN(TrainingMixin, NetworkModel):
+class MTIGCN(BlendedModel):
     """Multi-task graph network on the bipartite graph of cell lines and the drugs that they are sensitive to.
 
     Lines (expression) and drugs (structure) are nodes; sensitive training pairs are edges. One encoder (NIHGCN) feeds
     three tasks: sensitive or resistant, the response itself, and the similarities of lines and of drugs. Lines, cells and
-    drugs that were not in training are nodes without edges. Without a preset the network is added to a Gaussian process
-    over lines and drugs, and held-out pairs decide how much it counts; the presets give the published networks alone.
+    drugs that were not in training are nodes without edges. By default the network stands alone, smaller than the published one;
+    ``prior="process"`` lets it stand on a Gaussian process over lines and drugs, and held-out pairs decide how much it counts.
 
     Parameters
     ----------
@@ -45,14 +48,12 @@ class MTIGCN(TrainingMixin, NetworkModel):
         ``"mtigcn"``: Liu et al. 2024, with scales 8 and 15 on the correlations as its code has them, and heads of their own
         for both similarities. ``"mtigcn_released"``: what the released code computes. ``"nihgcn"``: classification alone.
         Other arguments replace what the preset says.
+    prior
+        ``"process"`` for the Gaussian process, which does nearly all of the work on GDSC; none if omitted.
     predicts
         ``"response"`` in the unit of the reference, or ``"sensitivity"``, a probability; by default the former if it can.
     tasks
         Of ``"classification"``, ``"regression"`` and ``"similarity"``.
-    process
-        Start from the Gaussian process.
-    network
-        `False` leaves the process alone, which is fitted in seconds.
     hidden, width
         Widths of the projections of features and of the embeddings.
     alpha
@@ -69,13 +70,14 @@ class MTIGCN(TrainingMixin, NetworkModel):
         Normalise projections over the population, as the released code does and the paper does not say.
     drug_features
         ``"morgan"`` fingerprints, ``"minimol"`` (pretrained, extra ``molecule``), ``"both"``, or ``"table"``: strings of 0
-        and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted.
+        and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted. The process
+        compares new drugs by the same.
 
     Notes
     -----
-    An epoch is ten steps over the whole graph. Without `validation` and with early stopping, training with the process holds
-    out one pair, line and drug in twenty, so that all kinds of predictions are checked. They decide when to stop, how much
-    the network counts and how scores become probabilities; then the process is fitted to them too.
+    An epoch is ten steps over the whole graph. With the process, and unless `validation` is given, one pair, line and drug in
+    twenty are held out, so that all kinds of predictions are checked. Half of them decide when to stop and how scores of the process
+    become probabilities, the other half how much the network counts; then the process is fitted to them too.
 
     Examples
     --------
@@ -90,15 +92,23 @@ class MTIGCN(TrainingMixin, NetworkModel):
 
     card = MethodCard(
         name="MTIGCN",
-        summary="Graph of lines and drugs with three tasks, added to a Gaussian process over both.",
+        summary="Graph network of lines and drugs with three tasks; alone, or on a Gaussian process over both.",
         source="Liu et al. 2024, eq. 1-22; encoder: Peng et al. 2022; process: Bonilla et al. 2008",
         unseen_cells=True,
         unseen_drugs=True,
         completes=True,
         validates=True,
         latent=True,
-        limits="On GDSC nearly all accuracy comes from the process; new drugs are hardly told apart.",
+        limits=(
+            "On GDSC the network alone is behind matrix completion; beside the process held-out pairs give it next to nothing of a "
+            "prediction. New drugs are hardly told apart."
+        ),
     )
+
+    _state_schema: ClassVar[Any] = MTIGCNState
+    _without_effect: ClassVar[Mapping[str, str]] = {"batch_size": "each step sees the whole graph. Leave it out."}
+    #: Embeddings and scores are those of training lines.
+    _holds_lines = True
 
     @checked
     def __init__(
@@ -107,10 +117,9 @@ class MTIGCN(TrainingMixin, NetworkModel):
         registry: dict[str, Any] | None = None,
         *,
         preset: str | None = None,
+        prior: str | None = None,
         predicts: str | None = None,
         tasks: str | Sequence[str] | None = None,
-        process: bool | None = None,
-        network: bool | None = None,
         hidden: int | None = None,
         width: int | None = None,
         alpha: float | None = None,
@@ -123,72 +132,106 @@ class MTIGCN(TrainingMixin, NetworkModel):
         norm: bool | None = None,
         drug_features: str | None = None,
     ) -> None:
-        super().__init__(adata, registry)
         tasks = None if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
         weights = None if weights is None else dict(weights)
         self.settings = settings_of(
-            preset,
-            tasks=tasks,
-            process=process,
-            network=network,
-            hidden=hidden,
-            width=width,
-            alpha=alpha,
-            weights=weights,
-            rank=rank,
-            edges=edges,
-            edge_dropout=edge_dropout,
-            node_dropout=node_dropout,
-            dropout=dropout,
-            norm=norm,
-            drug_features=drug_features,
-        )
-        regresses = self.settings.process or "regression" in self.settings.tasks
-        self.predicts = predicts or ("response" if regresses else "sensitivity")
-        check_choice("predicts", self.predicts, PREDICTS)
-        if self.predicts == "response" and not regresses:
+            preset, tasks=tasks, hidden=hidden, width=width, alpha=alpha, weights=weights, rank=rank, edges=edges, norm=norm,
+            edge_dropout=edge_dropout, node_dropout=node_dropout, dropout=dropout, drug_features=drug_features,
+        )  # fmt: skip
+        kernel = DRUG_KERNELS.get(self.settings.drug_features, "tanimoto")
+        super().__init__(adata, registry, prior=prior, drug_kernel=kernel)
+        self.predicts = predicts or next(name for name, task in TASK_OF.items() if task in self.settings.tasks)
+        check_choice("predicts", self.predicts, tuple(TASK_OF))
+        if TASK_OF[self.predicts] not in self.settings.tasks:
             raise ValueError(
-                "Classification alone predicts no response. Set `predicts='sensitivity'`, or add 'regression'."
+                f"`predicts={self.predicts!r}` needs the task {TASK_OF[self.predicts]!r}; found {self.settings.tasks}. Add it to "
+                f"`tasks`, or set `predicts={'response' if self.predicts == 'sensitivity' else 'sensitivity'!r}`."
             )
         for name in ("max_epochs", "lr", "patience"):
             setattr(self, f"_{name}", getattr(self.settings, name))
         self._lower = self.reference_ is None or self.reference_.lower_is_sensitive
+        self._prior_class = SensitivityPrior if self.predicts == "sensitivity" else ResponseProcess
         if self.predicts == "sensitivity" and self.reference_ is not None:
             self.reference_.response.update(
                 measure="probability of sensitivity", unit="", direction="higher is more sensitive"
             )
-        #: Share of the network in the predicted response of a known line and drug, a new line, a new drug, and both new.
-        self.network_shares_: list[float] = []
-        #: Slopes of distance from the threshold, squashed response and logit, and intercept, for the same four.
-        self.sensitivity_slopes_: list[list[float]] = []
-        self._built: Built | None = None
-        self._posterior: Posterior | None = None
-        self._model_summary_string = f"MTIGCN(preset={preset!r}, predicts={self.predicts!r})"
+        #: What the network is trained on, and what it is validated on, while it is.
+        self._graphs: list[GraphData | None] = []
+        self._model_summary_string = f"MTIGCN(preset={preset!r}, prior={prior!r}, predicts={self.predicts!r})"
         self.init_params_ = self._get_init_params(locals())
 
-    # ------------------------------------------------------------------ setup
+    # ------------------------------------------------------------------ training
+
+    @property
+    def _labelling(self) -> Labelling:
+        """What decides which responses are sensitive."""
+        return Labelling(self._drug_table(), self.drugs.index, self._lower)
 
     def _drug_table(self) -> pd.DataFrame | None:
         """Table of drugs of the reference, in the order of its responses."""
         table = None if self.adata is None else self.adata.uns.get(KEYS.DRUGS)
         return None if table is None else pd.DataFrame(table).reindex(self.drugs.index)
 
-    # ------------------------------------------------------------------ prediction
+    def _make_module(self, task: TrainingTask) -> MTIGCNModule:
+        features = network_features(self.drugs["smiles"], self._drug_table(), self.settings.drug_features)
+        warn_of_gaps(task, features.usable, self.drugs["name"].to_numpy())
+        module, *self._graphs = prepare(task, features, self._labelling, self.settings)
+        return module
+
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase]:
+        return [training_phase(self.module.net, *self._graphs, self.settings, options)]
+
+    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
+        self.module.fill_codes(*self._graphs[0].to(self.module.loadings.device))
+        super()._finish_training(expression, response)
+        self._graphs = []  # they hold the training data
+
+    # ------------------------------------------------------------------ the prior
+
+    def _outcomes(self, task: TrainingTask, response: np.ndarray) -> np.ndarray:
+        return response if self.predicts == "response" else self._labelling.labels(response, task.response)
+
+    def _fit_prior(self, features: np.ndarray, response: np.ndarray, earlier: Any = None) -> Any:
+        if self.predicts == "response":
+            return super()._fit_prior(features, response, earlier)
+        slopes = DEFAULT_SLOPES if earlier is None else earlier.slopes
+        drugs, options = self._drug_features(), self._process_options
+        return SensitivityPrior.fit(features, response, drugs, options, labelling=self._labelling, slopes=slopes)
+
+    def _earlier_prior(self, task: TrainingTask, features: np.ndarray) -> Any:
+        prior = super()._earlier_prior(task, features)
+        if self.predicts == "response":
+            return prior
+        return prior.calibrated(features, self._outcomes(task, task.validation_response))
 
     @property
-    def posterior(self) -> Posterior:
-        """What predicts."""
-        if self._posterior is None:
-            raise RuntimeError("The model was not trained: call train() first.")
-        return self._posterior
+    def _computes_features(self) -> bool:
+        """Whether features of drugs are computed from structures, and so can be of any drug."""
+        return self.settings.drug_features in DRUG_KERNELS
 
-    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
-        return self.posterior.predict(expression, drugs, names)
+    @property
+    def _structured(self) -> np.ndarray:
+        return super()._structured & self._computes_features
+
+    def _drug_features(self) -> DrugFeatures | None:
+        return super()._drug_features() if self._computes_features else None
+
+    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
+        predicted, left_out = super()._reference_predictions(expression, response)
+        # a probability has no error in the unit of responses
+        return predicted, left_out and self.predicts == "response"
+
+    # ------------------------------------------------------------------ prediction
+
+    def _network_rows(
+        self, expression: np.ndarray, lines: np.ndarray, drugs: np.ndarray, inputs: np.ndarray | None = None
+    ) -> np.ndarray:
+        predict = self.module.responses if self.predicts == "response" else self.module.probabilities
+        return self._evaluate(predict, np.asarray(expression, dtype=np.float32), lines, drugs)
 
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
-        if not self.settings.network:
-            return super()._latent_rows(expression)
-        return self.posterior.line_codes(expression, np.full(len(expression), -1))
+        new = np.full(len(expression), -1)
+        return self._evaluate(self.module.embed, np.asarray(expression, dtype=np.float32), new)
 
     @checked
     def similarities(self, *, target: bool = False) -> dict[str, pd.DataFrame]:
@@ -208,51 +251,27 @@ class MTIGCN(TrainingMixin, NetworkModel):
         RuntimeError, ValueError
             If the model was not trained, or has no similarity task.
         """
-        return similarity_tables(self, target=target)
+        self._check_if_trained(warn=False)
+        if not self.settings.has_similarity:
+            raise ValueError("This model has no similarity task. Train one with `tasks` that include 'similarity'.")
+        module = self.module
+        scores = module.line_scores.cpu().numpy()
+        parts = similarity_targets(scores, module.drug_features, self.settings) if target else module.similarities()
+        names = {"lines": list(self._lines), "drugs": self.drugs.index}
+        return {key: pd.DataFrame(part, names[key], names[key]) for key, part in zip(names, parts, strict=True)}
 
-    # ------------------------------------------------------------------ drugs that were not in training
+    # ------------------------------------------------------------------ drugs that were not in training, files
 
     @property
     def _takes_unseen_drugs(self) -> bool:
-        own = self._posterior is None or bool(self._posterior.module.array("known_drugs").all())
-        return own and self.settings.drug_features != "table"  # a model of new drugs knows no others
+        return super()._takes_unseen_drugs and self._computes_features
 
-    def _for_unseen(self, smiles: dict[str, str]) -> MTIGCN:
-        init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
-        options = {key: value for key, value in init.items() if key not in ("adata", "registry")}
-        other = type(self)(registry=self.registry_, **options)
-        self._hand_over(other, smiles)
-        other._lower = self._lower
-        other.network_shares_, other.sensitivity_slopes_ = self.network_shares_, self.sensitivity_slopes_
-        other._posterior = posterior_of_unseen(self, other, smiles)
-        other.module = other._posterior.module
-        other.calibration_ = other._posterior.calibration(self.calibration.level)
-        return other
+    def _with_drugs(self, other: MTIGCN, smiles: dict[str, str]) -> None:
+        other.module = self.module.for_drugs(drug_features(smiles.values(), self._drug_kernel))
 
-    # ------------------------------------------------------------------ files
+    def _network_state(self) -> dict[str, Any]:
+        return {"net": self.module.net.config.to_json(), "n_structures": self.module.n_structures}
 
-    #: The process compares new samples with training lines, and embeddings are of training lines.
-    _holds_lines = True
-
-    _state_schema = MTIGCNState
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "module": self.posterior.module.to_json(),
-            "lines": self.posterior.lines,
-            "network_shares": self.network_shares_,
-            "sensitivity_slopes": self.sensitivity_slopes_,
-            "lower_is_sensitive": self._lower,
-        }
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self.network_shares_, self.sensitivity_slopes_ = state["network_shares"], state["sensitivity_slopes"]
-        self._lower = state["lower_is_sensitive"]
-        self._posterior = Posterior(self, MTIGCNModule.from_json(state["module"]), state["lines"])
-        self.module = self._posterior.module
-
-    def _sizes(self) -> dict[str, int]:
-        return {"lines": len(self.posterior.lines)}
-
-    def _wanted_arrays(self) -> dict[str, Array]:
-        return with_kept(super()._wanted_arrays(), self.posterior.module.kept, KEPT)
+    def _load_network(self, state: dict[str, Any]) -> None:
+        net, sizes = MTIGCNNet(NetConfig.from_json(state["net"])), (len(self._lines), len(self.drugs))
+        self.module = MTIGCNModule(net, n_lines=sizes[0], n_drugs=sizes[1], n_structures=state["n_structures"])

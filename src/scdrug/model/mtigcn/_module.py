@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from ...nn._bipartite import BipartiteEncoder, BipartiteGraph
 from ...nn._correlation import CorrelationDecoder
-from .._arrays import Array
-from .._schema import Declared, Four, LinesState, Never, Part, Share, Size
+from .._blend import BlendedState
+from .._schema import Count, Part, Share, Size
+from ..prior._drug_kernels import DrugFeatures
+from ._features import LineFactors, feature_matrix
 from ._settings import Settings
+
+_FEATURE = "feature_"
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class NetConfig:
     """Sizes and scales of a network, all that loading needs."""
 
     n_line_features: int
-    n_drug_features: int
+    #: Features of drugs, by kind.
+    drug_features: dict[str, int]
     #: Genes behind the features of lines: first weights are drawn as if the layer had read them.
     n_genes: int
     hidden: int
@@ -36,21 +41,15 @@ class NetConfig:
     tie_similarity_heads: bool
 
     @classmethod
-    def of(cls, settings: Settings, n_line_features: int, n_drug_features: int, n_genes: int) -> NetConfig:
+    def of(cls, settings: Settings, n_line_features: int, drug_features: dict[str, int], n_genes: int) -> NetConfig:
         """The configuration that settings ask for."""
+        shared = ("hidden", "width", "alpha", "norm", "dropout", "tasks", "gamma", "regression_scale")
         return cls(
             n_line_features,
-            n_drug_features,
+            drug_features,
             n_genes,
-            settings.hidden,
-            settings.width,
-            settings.alpha,
-            settings.norm,
-            settings.dropout,
-            settings.tasks,
-            settings.gamma,
-            settings.regression_scale,
-            settings.tie_similarity_heads,
+            *(getattr(settings, name) for name in shared),
+            tie_similarity_heads=settings.tie_similarity_heads,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +66,7 @@ class NetPart(Part):
     """:class:`NetConfig` in a model file."""
 
     n_line_features: Size
-    n_drug_features: Size
+    drug_features: dict[Literal["fingerprints", "minimol"], Size]
     n_genes: Size
     hidden: Size
     width: Size
@@ -83,17 +82,14 @@ class NetPart(Part):
 class ModulePart(Part):
     """:class:`MTIGCNModule` in a model file."""
 
-    net: NetPart | None
-    arrays: Declared
+    net: NetPart
+    n_structures: Count
 
 
-class MTIGCNState(LinesState):
+class MTIGCNState(BlendedState):
     """What the model keeps beside its arrays."""
 
-    module: ModulePart
-    network_shares: Four[Share] | Never
-    sensitivity_slopes: Four[Four[float]] | Never
-    lower_is_sensitive: bool
+    network: ModulePart
 
 
 class Codes(NamedTuple):
@@ -123,7 +119,7 @@ class MTIGCNNet(nn.Module):
         self.config = config
         self.encoder = BipartiteEncoder(
             config.n_line_features,
-            config.n_drug_features,
+            sum(config.drug_features.values()),
             hidden=config.hidden,
             width=config.width,
             alpha=config.alpha,
@@ -155,8 +151,9 @@ class MTIGCNNet(nn.Module):
         return self.sensitivity(codes.lines, codes.drugs)
 
     def responses(self, codes: Codes) -> Tensor:
-        """Responses in the unit of training (lines × drugs); without a task of its own, minus the logits."""
-        return -self.logits(codes) if self.response is None else self.response(codes.lines, codes.drugs)
+        """Responses in the unit of training (lines × drugs)."""
+        assert self.response is not None
+        return self.response(codes.lines, codes.drugs)
 
     def similarities(self, codes: Codes) -> tuple[Tensor, Tensor]:
         """Similarity of lines and of drugs, 0-1."""
@@ -167,63 +164,111 @@ class MTIGCNNet(nn.Module):
 
 
 class MTIGCNModule(nn.Module):
-    """A network, if there is one, and the arrays that prediction needs beside it."""
+    """A network with the features and embeddings of the population that it knows, and the unit of its responses.
 
-    def __init__(self, net: MTIGCNNet | None) -> None:
+    Parameters
+    ----------
+    net
+        Network.
+    n_lines, n_drugs
+        Size of the population.
+    n_structures
+        Drugs of it that have features.
+    """
+
+    def __init__(self, net: MTIGCNNet, *, n_lines: int, n_drugs: int, n_structures: int) -> None:
         super().__init__()
         self.net = net
-        self.kept: list[str] = []
+        config = net.config
+        shapes = {
+            "gene_mean": (config.n_genes,), "gene_scale": (config.n_genes,),
+            "loadings": (config.n_genes, config.n_line_features),
+            "line_scores": (n_lines, config.n_line_features), "line_codes": (n_lines, config.width),
+            "drug_codes": (n_drugs, config.width), "mean": (n_drugs,), "scale": (n_drugs,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("usable", torch.zeros(n_drugs, dtype=torch.uint8))
+        for name, n in config.drug_features.items():
+            dtype = torch.uint8 if name == "fingerprints" else torch.float32
+            self.register_buffer(_FEATURE + name, torch.zeros((n_structures, n), dtype=dtype))
 
-    def keep(self, **arrays: np.ndarray) -> None:
-        """Add or replace arrays."""
+    @torch.no_grad()
+    def fill(self, **arrays: np.ndarray | Tensor) -> None:
+        """Set buffers, in their own type and where they are."""
         for name, value in arrays.items():
-            value = np.asarray(value)
-            value = value if value.dtype == np.uint8 else value.astype(np.float32)
-            self.register_buffer(name, torch.from_numpy(np.array(value)))
-            if name not in self.kept:
-                self.kept.append(name)
+            self.get_buffer(name).copy_(torch.as_tensor(value))
 
-    def array(self, name: str) -> np.ndarray:
-        """One array."""
-        return self.get_buffer(name).cpu().numpy()
+    def fill_features(self, factors: LineFactors, scores: np.ndarray, drugs: DrugFeatures) -> None:
+        """Set the features of the population."""
+        self.fill(gene_mean=factors.mean, gene_scale=factors.scale, loadings=factors.loadings, line_scores=scores)
+        self.fill(usable=drugs.usable, **{_FEATURE + name: values for name, values in drugs.values.items()})
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays."""
-        return {name: self.array(name) for name in self.kept}
+    @torch.no_grad()
+    def fill_codes(self, lines: Tensor, drugs: Tensor, graph: BipartiteGraph) -> None:
+        """Embed the population with its edges."""
+        self.net.eval()
+        codes = self.net(lines, drugs, graph)
+        self.fill(line_codes=codes.lines, drug_codes=codes.drugs)
 
-    def to_json(self) -> dict[str, Any]:
-        """Sizes, in JSON types."""
-        return {
-            "net": None if self.net is None else self.net.config.to_json(),
-            "arrays": {name: [list(value.shape), str(value.dtype)] for name, value in self.arrays().items()},
-        }
+    @property
+    def n_structures(self) -> int:
+        """Number of drugs that have features."""
+        return len(self.get_buffer(_FEATURE + next(iter(self.net.config.drug_features))))
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> MTIGCNModule:
-        """A module of the same sizes, to load weights into."""
-        module = cls(None if stored["net"] is None else MTIGCNNet(NetConfig.from_json(stored["net"])))
-        for name, (shape, dtype) in stored["arrays"].items():  # without memory: loading puts the arrays in their place
-            module.register_buffer(name, torch.empty(shape, dtype=getattr(torch, dtype), device="meta"))
-            module.kept.append(name)
-        return module
+    @property
+    def drug_features(self) -> DrugFeatures:
+        """Features of the drugs that have any."""
+        values = {name: self.get_buffer(_FEATURE + name).cpu().numpy() for name in self.net.config.drug_features}
+        return DrugFeatures(values, self.usable.cpu().numpy().astype(bool))
 
+    # ------------------------------------------------------------------ prediction
 
-_BY_DRUG, _BY_LINE = Array(("drugs",)), Array(("lines",))
-_NEW = {
-    "effect": Array(("usable drugs",)), "intercept": Array(()), "line": _BY_LINE, "residual": Array(("usable drugs", "lines")),
-    "alpha": Array(("lines", "usable drugs")), "line_alpha": _BY_LINE, "line_intercept": Array(()),
-}  # fmt: skip
-#: Arrays beside the network. Which of them there are, the settings decide.
-KEPT = {
-    "mean": _BY_DRUG, "scale": _BY_DRUG, "scale_of_drug": _BY_DRUG, "drug_means": _BY_DRUG, "thresholds": _BY_DRUG,
-    "known_lines": Array(("lines",), "uint8"), "known_drugs": Array(("drugs",), "uint8"),
-    "usable": Array(("drugs",), "uint8"), "lines": Array(("lines", "genes")),
-    "feature_fingerprints": Array(("usable drugs", "bits"), "uint8"), "feature_minimol": Array(("usable drugs", "features")),
-    "feature_table": Array(("usable drugs", "entries"), "uint8"),
-    "gene_mean": Array(("genes",)), "gene_scale": Array(("genes",)), "loadings": Array(("genes", "factors")),
-    "line_codes": Array(("lines", "width")), "drug_codes": Array(("drugs", "width")),
-    **{f"{name}_alpha": Array(("lines", "drugs")) for name in ("response", "squashed")},
-    **{f"{name}_fitted": Array(("lines", "drugs")) for name in ("response", "squashed")},
-    **{f"{name}_intercept": _BY_DRUG for name in ("response", "squashed")},
-    **{f"{name}_drug_{part}": array for name in ("response", "squashed") for part, array in _NEW.items()},
-}  # fmt: skip
+    def embed(self, expression: Tensor, lines: Tensor) -> Tensor:
+        """Embeddings of samples (samples × width).
+
+        Parameters
+        ----------
+        expression
+            Samples × genes.
+        lines
+            Positions among the lines of the population, which are embedded with their edges; −1 for new samples.
+        """
+        codes, new = self.line_codes[lines], lines < 0
+        if new.any():
+            features = ((expression[new] - self.gene_mean) / self.gene_scale) @ self.loadings
+            codes[new] = self.net.encoder.new_lines(features)
+        return codes
+
+    def responses(self, expression: Tensor, lines: Tensor, drugs: Tensor) -> Tensor:
+        """Responses of samples to drugs by position (samples × drugs)."""
+        codes = Codes(self.embed(expression, lines), self.drug_codes[drugs])
+        return self.mean[drugs] + self.scale[drugs] * self.net.responses(codes)
+
+    def probabilities(self, expression: Tensor, lines: Tensor, drugs: Tensor) -> Tensor:
+        """Probabilities of sensitivity (samples × drugs)."""
+        return torch.sigmoid(self.net.logits(Codes(self.embed(expression, lines), self.drug_codes[drugs])))
+
+    @torch.no_grad()
+    def similarities(self) -> tuple[np.ndarray, np.ndarray]:
+        """Similarity of the lines and of the drugs of the population, as the network recovers it."""
+        lines, drugs = self.net.eval().similarities(Codes(self.line_codes, self.drug_codes))
+        return lines.cpu().numpy(), drugs.cpu().numpy()
+
+    @torch.no_grad()
+    def for_drugs(self, drugs: DrugFeatures) -> MTIGCNModule:
+        """The same network for drugs that were not in training, whose unit is that of the typical training drug."""
+        n = len(drugs.usable)
+        other = MTIGCNModule(self.net, n_lines=len(self.line_codes), n_drugs=n, n_structures=int(drugs.usable.sum()))
+        other.to(self.loadings.device)
+        for name in ("gene_mean", "gene_scale", "loadings", "line_scores", "line_codes"):
+            other.register_buffer(name, self.get_buffer(name))
+        matrix = torch.from_numpy(feature_matrix(drugs, training=self.drug_features)).to(self.loadings.device)
+        other.fill(
+            usable=drugs.usable,
+            drug_codes=self.net.eval().encoder.new_drugs(matrix),
+            mean=self.mean.mean().expand(n),
+            scale=self.scale.median().expand(n),
+            **{_FEATURE + name: values for name, values in drugs.values.items()},
+        )
+        return other

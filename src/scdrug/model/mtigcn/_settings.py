@@ -11,9 +11,12 @@ from ..._validate import check_choice
 #: The tasks; NIHGCN (Peng et al. 2022) is ``("classification",)`` alone.
 TASKS = ("classification", "regression", "similarity")
 EDGES = ("binary", "weighted")
-DRUG_FEATURES = ("morgan", "minimol", "both", "table")
+#: Features of drugs, and the kernel that compares them; those of the table cannot be computed for other drugs.
+DRUG_KERNELS = {"morgan": "tanimoto", "minimol": "minimol", "both": "mean"}
+DRUG_FEATURES = (*DRUG_KERNELS, "table")
 SIMILARITIES = ("median", "published")
-PREDICTS = ("response", "sensitivity")
+#: Tasks that a network needs for each.
+TASK_OF = {"response": "regression", "sensitivity": "classification"}
 #: Terms of the loss, and their weights in the paper.
 PUBLISHED_WEIGHTS = {"classification": 0.75, "regression": 0.25, "lines": 0.10, "drugs": 0.25}
 
@@ -22,9 +25,6 @@ PUBLISHED_WEIGHTS = {"classification": 0.75, "regression": 0.25, "lines": 0.10, 
 class Settings:
     """What a preset fixes and a keyword replaces; the defaults are those of the model without a preset."""
 
-    #: Start from the Gaussian process, and let validation decide how much the network adds.
-    process: bool = True
-    network: bool = True
     tasks: tuple[str, ...] = TASKS
     hidden: int = 256
     width: int = 256
@@ -109,12 +109,9 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if not 0 <= value <= 1 or (value == 1 and name != "alpha"):
             raise ValueError(f"`{name}` is a share between 0 and 1; found {value}.")
-    if not settings.process and not settings.network:
-        raise ValueError("`network=False` leaves the process alone, but `process` is off too. Keep one of them.")
 
 
 _PUBLISHED = Settings(
-    process=False,
     hidden=1024,
     width=1024,
     rank=0,

@@ -1,17 +1,25 @@
-"""What one step of training sees, and its losses."""
+"""From a task to a fresh network, what one step of its training sees, and its losses."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..._validate import examples
 from ...nn._bipartite import BipartiteGraph
 from ...nn._losses import masked_bce, masked_mse, ranking_error
-from ._module import Codes, MTIGCNNet
+from .._batches import TrainingTask
+from .._options import PhaseOptions
+from .._plan import Phase, Stopping
+from ..prior._drug_kernels import DrugFeatures
+from ._features import LineFactors, drug_similarity_target, feature_matrix, line_similarity
+from ._labels import Labelling, Moments, response_moments
+from ._module import Codes, MTIGCNModule, MTIGCNNet, NetConfig
 from ._settings import Settings
 
 #: Steps an epoch: all pairs are in each step, so validating after every one would cost as much as training.
@@ -39,6 +47,62 @@ class GraphData:
     def batch(self) -> dict[str, Tensor]:
         """As a batch."""
         return dict(vars(self))
+
+    def to(self, device: torch.device) -> tuple[Tensor, Tensor, BipartiteGraph]:
+        """Features of lines and of drugs, and the graph, on a device."""
+        parts = {name: value.to(device) for name, value in self.batch().items()}
+        return parts["lines"], parts["drugs"], graph_of(parts)
+
+    def with_targets(self, labels: np.ndarray, response: np.ndarray) -> GraphData:
+        """The same graph with other labels and responses (lines × drugs)."""
+        return replace(self, labels=_tensor(labels), response=_tensor(response))
+
+
+def prepare(
+    task: TrainingTask, drugs: DrugFeatures, labelling: Labelling, settings: Settings
+) -> tuple[MTIGCNModule, GraphData, GraphData | None]:
+    """Make a fresh network for a task, and what it is trained on.
+
+    Parameters
+    ----------
+    task
+        Lines and responses.
+    drugs
+        Features of the drugs.
+    labelling
+        Which responses are sensitive.
+    settings
+        Sizes and tasks.
+
+    Returns
+    -------
+    The network with the features of its population, the graph of the training pairs, and the same graph with the pairs as targets
+    that decide when to stop; `None` if there are none.
+    """
+    response, held_out = task.train_response, task.validation_response
+    labels = labelling.labels(response)
+    labelling.warn(labels, response)
+    factors = LineFactors.fit(task.expression, rank=settings.rank)
+    scores = factors.transform(task.expression)
+    unit = response_moments(response) if settings.scale_response else Moments.unscaled(response.shape[1])
+    edges = sensitive_edges(labels, response, labelling.thresholds(response), weighted=settings.edges == "weighted")
+    similarities = similarity_targets(scores, drugs, settings) if settings.has_similarity else [np.zeros((0, 0))] * 2
+    targets = (labels, unit.standardise(response), *similarities)
+    graph = GraphData(_tensor(scores), _tensor(feature_matrix(drugs)), *edges, *map(_tensor, targets))
+    held = graph.with_targets(labelling.labels(held_out, task.response), unit.standardise(held_out))
+    kinds = {name: values.shape[1] for name, values in drugs.values.items()}
+    net = MTIGCNNet(NetConfig.of(settings, scores.shape[1], kinds, task.expression.shape[1]))
+    sizes = dict(zip(("n_lines", "n_drugs"), response.shape, strict=True))
+    module = MTIGCNModule(net, **sizes, n_structures=int(drugs.usable.sum()))
+    module.fill_features(factors, scores, drugs)
+    module.fill(mean=unit.mean, scale=unit.scale)
+    return module, graph, held if task.has_validation else None
+
+
+def similarity_targets(scores: np.ndarray, drugs: DrugFeatures, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Similarities of lines and of drugs that the network has to recover, NaN for drugs without a structure."""
+    lines = line_similarity(scores, kind=settings.line_similarity, epsilon=settings.epsilon)
+    return lines, drug_similarity_target(drugs)
 
 
 def sensitive_edges(
@@ -184,3 +248,66 @@ class Objective:
         total = sum(weights[name.removesuffix("_loss")] * value for name, value in parts.items())
         assert isinstance(total, Tensor)
         return {"loss": total, **parts}
+
+
+def training_phase(
+    net: MTIGCNNet, graph: GraphData, held_out: GraphData | None, settings: Settings, options: PhaseOptions
+) -> Phase:
+    """The one phase of training.
+
+    Parameters
+    ----------
+    net
+        Network.
+    graph
+        What it is trained on.
+    held_out
+        The same with held-out pairs as targets, which decide when to stop; `None` without.
+    settings
+        Losses, dropout and optimiser.
+    options
+        Arguments of `train`.
+    """
+    objective = Objective(net, settings)
+
+    def optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        kind = torch.optim.AdamW if settings.decoupled else torch.optim.Adam
+        return kind(parameters, lr=options.lr, weight_decay=settings.weight_decay)
+
+    dropout = {"edge_dropout": settings.edge_dropout, "node_dropout": settings.node_dropout}
+    return Phase(
+        batches=GraphBatches(graph, **dropout, generator=options.generator),
+        loss=objective,
+        max_epochs=options.max_epochs,
+        validation=None if held_out is None else GraphBatches(held_out, steps=1),
+        validation_loss=objective.validation,
+        stopping=Stopping(patience=options.patience) if options.early_stopping else None,
+        optimizer=optimizer,
+    )
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float32))
+
+
+def warn_of_gaps(task: TrainingTask, usable: np.ndarray, names: np.ndarray) -> None:
+    """Warn of lines without responses and drugs without features, and raise if no drug has any."""
+    lacking = task.lines[~np.isfinite(task.response).any(axis=1)]
+    if len(lacking):
+        warnings.warn(
+            f"{len(lacking)} lines have no response and are predicted from their expression alone, like new ones: "
+            f"{examples(lacking)}.",
+            stacklevel=2,
+        )
+    if not usable.any():
+        raise ValueError(
+            "None of the drugs has a structure that can be read, so the network has no features of drugs. Put SMILES into "
+            "`adata.uns['drugs']['smiles']` (scdrug.pp.featurize_drugs checks them), or train "
+            "KernelRidge(couple_drugs=True), which needs none."
+        )
+    if not usable.all():
+        warnings.warn(
+            f"{(~usable).sum()} drugs have no structure that can be read and are known by their responses alone: "
+            f"{examples(names[~usable])}.",
+            stacklevel=2,
+        )

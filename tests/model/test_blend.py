@@ -1,0 +1,65 @@
+"""How much a network counts beside a prior: what is held out to decide it, and what is decided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scdrug.model._batches import TrainingTask
+from scdrug.model._blend import Shares, hold_out_each, reserve_for_shares
+from scdrug.model.prior._process import Context, contexts
+
+
+def test_the_network_counts_by_what_it_saves_beyond_one_standard_error() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 20))
+    prior, network = (truth + rng.normal(size=truth.shape) for _ in range(2))
+    context = contexts(np.arange(60) < 45, np.arange(20) < 15)
+    shares = Shares.choose(prior, network, truth, context)
+    for code in (Context.KNOWN, Context.NEW_LINE, Context.NEW_DRUG):
+        errors = [((prior + w * (network - prior) - truth)[context == code] ** 2).sum() for w in np.linspace(0, 1, 101)]
+        best = np.argmin(errors) / 100
+        assert best - 0.15 < shares.to_json()[code] < best
+    nothing = np.full(truth.shape, np.nan)
+    assert Shares.choose(prior, network, nothing, context) == Shares()
+    assert Shares.choose(truth, prior, truth, context).known == 0
+    assert Shares.choose(prior, truth, truth, context).new_drug == pytest.approx(1)
+
+
+def test_a_network_that_errs_by_drug_is_doubted_for_new_drugs() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 4))
+    prior = truth + rng.normal(size=truth.shape)
+    network = truth + np.array([0.0, 0.0, 0.0, 3.0])
+    found = [Shares.choose(prior, network, truth, np.full(truth.shape, code)).to_json()[code] for code in (1, 2)]
+    assert found[0] > found[1] + 0.05
+
+
+def test_held_out_pairs_cover_new_lines_and_new_drugs() -> None:
+    measured = np.random.default_rng(0).random((100, 40)) < 0.9
+    structured = np.ones(40, dtype=bool)
+    marked = hold_out_each(measured, structured, seed=0)
+    assert not (marked & ~measured).any()
+    assert np.array_equal(marked, hold_out_each(measured, structured, seed=0))
+    gone = measured & ~marked
+    assert (~gone.any(axis=1)).sum() == 5  # lines
+    assert (~gone.any(axis=0)).sum() == 2  # drugs
+    without = hold_out_each(measured, ~structured, seed=0)
+    assert (measured & ~without).any(axis=0).all()  # a drug without a structure cannot be a new one
+
+
+def test_what_stops_training_does_not_choose_the_share() -> None:
+    rng = np.random.default_rng(0)
+    response = rng.normal(size=(100, 40))
+    marked = hold_out_each(np.ones(response.shape, dtype=bool), np.ones(40, dtype=bool), seed=0)
+    task = reserve_for_shares(
+        TrainingTask(response.astype(np.float32), response, marked, np.arange(100).astype(str)), seed=0
+    )
+    stops, chooses = np.isfinite(task.validation_response), np.isfinite(task.reserved_response)
+    assert not (stops & chooses).any()
+    np.testing.assert_array_equal(stops | chooses, marked)
+    held_drugs = marked.all(axis=0)
+    assert chooses[:, held_drugs].all()
+    known = ~held_drugs
+    assert 0.3 < stops[:, known].sum() / marked[:, known].sum() < 0.7
+    assert not (stops[:, known].any(axis=1) & chooses[:, known].any(axis=1)).any()  # a line is on one side

@@ -26,7 +26,7 @@ MODELS = {
     "BulkClassifier-boosting": (model.BulkClassifier, {"method": "boosting", "n_estimators": 10}),
     "BulkClassifier-drug_rate": (model.BulkClassifier, {"method": "drug_rate"}),
     "CSG2A-morgan": (model.CSG2A, {"encoder": "morgan", "n_genes": 60}),
-    "CSG2A-minimol": (model.CSG2A, {"n_genes": 60}),
+    "CSG2A-minimol": (model.CSG2A, {"n_genes": 60, "prior": "process"}),
     "CSG2A-mat": (
         model.CSG2A,
         {

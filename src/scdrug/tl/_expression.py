@@ -163,4 +163,4 @@ def _results(
         },
         index=index,
     )
-    return {"shift": pd.DataFrame(shift, index=index, columns=list(model._panel.genes)), "table": table}
+    return {"shift": pd.DataFrame(shift, index=index, columns=list(model.module.panel)), "table": table}

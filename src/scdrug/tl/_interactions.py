@@ -141,7 +141,7 @@ def gene_interactions(
         if len(inside):
             total = total + len(inside) * trained.attention(inside, condition, prior=prior).astype(np.float64)
             n += len(inside)
-    genes = np.asarray(trained._panel.genes, dtype=object)
+    genes = np.asarray(trained.module.panel, dtype=object)
     edges = trained.module.core.attention.edges
     pairs = top_pairs(
         total / n, genes, n_pairs=n_pairs, absolute=absolute, edges=None if edges is None else edges.cpu().numpy()

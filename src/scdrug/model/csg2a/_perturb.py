@@ -1,259 +1,351 @@
-"""Pretraining on perturbation data, and what a core says about expression under treatment."""
+"""What perturbation data teach: profiles and their conditions, pretraining, and the core that comes of it, in memory and in a folder."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import torch
+from pydantic import Field
+from torch import Tensor
 
-from ..._arguments import checked
-from ...pp._match_cells import match_cells
-from ...pp._molecules import why_unreadable
-from ...pp._perturbation import read_perturbations
-from .._base import run_phase
+from ..._validate import examples
+from ...pp._genes import match_genes
+from ...pp._perturbation import Perturbations
+from .._arrays import Array, check_header, check_values, require, skeleton
 from .._batches import TableBatches
-from .._network import history_of
-from .._options import TrainOptions, check_devices
-from .._plan import Phase, Stopping, seeded
-from ._core_file import PretrainedCore, shape_of
-from ._profiles import _errors, _fit_features, _hold_out_conditions, _ProfileLoss, _summary, _tensors, _with_structures
+from .._plan import Phase, Stopping
+from .._schema import MAX_LAYERS, Count, Part, Size, blaming, check_part
+from .._storage import CONFIG, Weights, read_config, write_model
+from ._module import Core, CSG2ANetwork
+from ._panel import Panel, fit_panel, robust_scale
+from ._settings import Settings
 from ._structures import Structures
-from ._training import drug_conditions
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 #: Samples that are propagated at once.
 _CHUNK = 256
+_CLASS = "CSG2ACore"
+#: Settings that decide the shape of a core.
+_SHAPE = ("encoder", "encoder_width", "encoder_layers", "encoder_heads", "propagation", "n_hidden")
+#: Least share of a core's genes that a reference must have.
+_MIN_COVERAGE = 0.3
 
 
-class PerturbationMixin:
-    """What CSG2A does with expression under treatment."""
+# ---------------------------------------------------------------------- profiles
 
-    @checked
-    def pretrain(
-        self,
-        adata: AnnData,
-        *,
-        control_layer: str = "control",
-        layer: str | None = None,
-        smiles_key: str = "smiles",
-        dose: str | float = "dose",
-        dose_unit: str | None = None,
-        time: str | float = "time",
-        time_unit: str | None = None,
-        max_epochs: int = 200,
-        batch_size: int = 128,
-        lr: float = 1e-4,
-        patience: int = 20,
-        validation: float = 0.1,
-        min_coverage: float = 0.3,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        seed: int = 0,
-    ) -> dict[str, Any]:
-        """Teach the core to predict expression under treatment.
 
-        Genes are brought to robust z scores over the treated profiles. Validation holds out whole conditions
-        (structure, dose and time), so that replicates stay together.
+@dataclass(frozen=True, eq=False)
+class Profiles:
+    """Perturbed profiles on a panel beside their controls, some of them held out."""
+
+    #: `basal` and `treated` (profiles × panel), `structure` (position in `structures`), `dose` (µM) and `time` (h).
+    tensors: dict[str, Tensor]
+    structures: Structures
+    #: Which genes of the panel are measured (bool).
+    measured: np.ndarray
+    #: Which profiles are for validation (bool).
+    held: np.ndarray
+    #: `smiles`, `dose` and `time`, by profile.
+    conditions: pd.DataFrame
+
+    @classmethod
+    def read(
+        cls, data: Perturbations, columns: np.ndarray, settings: Settings, *, validation: float, seed: int
+    ) -> Profiles:
+        """Bring profiles to robust z scores over the treated ones, and hold out whole conditions.
 
         Parameters
         ----------
-        adata
-            Treated profiles × genes with their controls in a layer, see :func:`scdrug.pp.pair_controls`.
-        control_layer
-            Layer with expression before treatment.
-        layer
-            Layer with expression after treatment; `X` if omitted.
-        smiles_key
-            Column of `obs` with the structures.
-        dose, time
-            Columns of `obs`, or one number for all.
-        dose_unit, time_unit
-            ``"µM"``, ``"nM"``, …; ``"h"``, ``"min"``, ….
-        max_epochs, batch_size, lr, patience
-            Of training; the defaults are those of the released code.
+        data
+            Profiles; those whose structure cannot be read are left out.
+        columns
+            Column of the data for each gene of the panel, −1 where it was not measured.
+        settings
+            Encoder of structures, and largest deviation.
         validation
-            Share of the conditions that decides when to stop.
-        min_coverage
-            Least share of the panel's genes that must be measured.
-        accelerator, devices
-            Where to train.
+            Share of the conditions (structure, dose and time) to hold out, so that replicates stay together.
         seed
-            Seed of weights, the draw of conditions and the order of batches.
-
-        Returns
-        -------
-        What it was trained on, and the squared error on held-out conditions beside that of predicting no change, and the
-        mean change of the training profiles; a core that beats neither has learned nothing to carry over.
+            Seed of the draw.
 
         Raises
         ------
-        KeyError
-            If a layer or column is missing.
         ValueError
-            If doses or times have no unit or are negative, no structure can be read, or too few genes are measured.
+            If no structure can be read, or the share is out of range.
 
-        Notes
+        Warns
         -----
-        Bang et al. 2024, section 3.2.1: mean squared error over genes.
-
-        Examples
-        --------
-        >>> import scdrug
-        >>> scdrug.settings.progress = False
-        >>> reference, treated = scdrug.datasets.toy(), scdrug.datasets.toy_perturbations()
-        >>> scdrug.model.CSG2A.setup_anndata(reference)
-        >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
-        >>> sorted(name for name in model.pretrain(treated, max_epochs=2) if name.startswith("mse"))
-        ['mse', 'mse_mean_change', 'mse_no_change']
+        UserWarning
+            If profiles are left out.
         """
-        check_devices(accelerator, devices)
-        data = read_perturbations(
-            adata, control_layer=control_layer, layer=layer, smiles_key=smiles_key, dose=dose, dose_unit=dose_unit,
-            time=time, time_unit=time_unit,
-        )  # fmt: skip
-        data, structures, codes = _with_structures(data, self.settings.encoder)
-        self._core = None
-        expression, _ = self._training_arrays()
-        panel = self._panel_for(expression, np.arange(len(expression)))
-        match = match_cells(adata, panel.genes, layer=layer, min_coverage=min_coverage)
-        tensors, measured = _tensors(data, match.columns, codes, clip=self.settings.clip)
-        held = _hold_out_conditions(data.conditions, validation, seed)
-        with seeded(seed) as generator:
-            self.module = network = self._new_network(panel, 0, structures.n_features)
-            _fit_features(network, structures, codes[~held], self.settings.encoder)
-
-            def batches(rows: np.ndarray, source: torch.Generator | None) -> TableBatches:
-                part = {name: tensor[torch.from_numpy(rows)] for name, tensor in tensors.items()}
-                return TableBatches(part, batch_size, generator=source)
-
-            loss = _ProfileLoss(network, structures, torch.from_numpy(measured))
-            phase = Phase(
-                batches=batches(~held, generator),
-                loss=loss,
-                max_epochs=max_epochs,
-                trained=[network.core],
-                validation=batches(held, None) if held.any() else None,
-                stopping=Stopping(patience=patience) if held.any() else None,
-                optimizer=lambda parameters: torch.optim.Adam(parameters, lr=lr),
-                name="pretrain",
+        codes, unique = pd.factorize(data.conditions["smiles"].astype(str))
+        structures = Structures.read([str(text) for text in unique], settings.encoder)
+        good = structures.known[codes]
+        if not good.any():
+            raise ValueError(
+                f"None of the {len(unique)} structures of the perturbation data can be read as SMILES, such as "
+                f"{examples(unique, 3)}. Name the column of structures with `smiles_key=`."
             )
-            records, best = run_phase(self, phase, TrainOptions(accelerator=accelerator, devices=devices), seed=seed)
-        network.eval()
-        self.pretrain_history_ = history_of(records, "pretrain")
-        summary = _summary(tensors, measured, held, data) | _errors(network, loss, tensors, measured, held)
-        summary |= {"best_epoch": -1 if best is None else int(best)}
-        shape = shape_of(self.settings, structures.n_features)
-        self._core = PretrainedCore.of(network.core, panel.genes, {"shape": shape, "summary": summary})
-        return dict(summary)
+        if not good.all():
+            warnings.warn(
+                f"{int((~good).sum())} of {len(good)} profiles are left out, since their structure cannot be read: "
+                f"{examples(unique[~structures.known], 3)}.",
+                stacklevel=3,
+            )
+        conditions = data.conditions[good]
+        numbers = {name: torch.from_numpy(conditions[name].to_numpy(dtype=np.float32)) for name in ("dose", "time")}
+        basal, treated = on_panel(data.basal[good], data.treated[good], columns, clip=settings.clip)
+        tensors = {"basal": basal, "treated": treated, "structure": torch.from_numpy(codes[good].astype(np.int64))}
+        held = _hold_out_conditions(conditions, validation, seed)
+        return cls(tensors | numbers, structures, columns >= 0, held, conditions)
+
+    def batches(self, held: bool, batch_size: int, generator: torch.Generator | None = None) -> TableBatches:
+        """Minibatches of the profiles that are held out, or of the others."""
+        rows = torch.from_numpy(self.held == held)
+        return TableBatches(
+            {name: tensor[rows] for name, tensor in self.tensors.items()}, batch_size, generator=generator
+        )
 
     @property
-    def pretraining(self) -> dict[str, Any]:
-        """What :meth:`pretrain` returned; empty if the core was not pretrained."""
-        return {} if self._core is None else dict(self._core.summary)
+    def trained_structures(self) -> np.ndarray:
+        """Which structures training sees (bool)."""
+        seen = self.tensors["structure"][torch.from_numpy(~self.held)].unique().numpy()
+        return np.isin(np.arange(len(self.structures)), seen)
 
-    @checked
-    def save_core(self, dir_path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the pretrained core to a folder, for the `core` argument of other models.
+    def summary(self) -> dict[str, Any]:
+        """Numbers of profiles, structures and genes, and the ranges of dose and time, in plain types."""
+        ranges = self.conditions[["dose", "time"]].agg(["min", "max"])
+        return {
+            "n_profiles": len(self.held),
+            "n_validation": int(self.held.sum()),
+            "n_structures": int(self.tensors["structure"].unique().numel()),
+            "n_genes": int(self.measured.sum()),
+            **{name: [float(value) for value in ranges[name]] for name in ranges},
+        }
 
-        Parameters
-        ----------
-        dir_path
-            Folder to create.
-        overwrite
-            Replace an existing folder.
 
-        Raises
-        ------
-        RuntimeError
-            If the core was not pretrained.
-        FileExistsError
-            If the folder exists and `overwrite` is off.
-        """
-        if self._core is None:
-            raise RuntimeError("The core was not pretrained: call pretrain() on perturbation data first.")
-        self._core.save(dir_path, overwrite=overwrite)
+def on_panel(basal: np.ndarray, treated: np.ndarray, columns: np.ndarray, *, clip: float) -> tuple[Tensor, Tensor]:
+    """Profiles before and after treatment in robust z scores (profiles × panel); 0 for genes that are not measured.
 
-    # ------------------------------------------------------------------ what a core says
+    Controls are no part of the scale: a plate's control stands in all its profiles, and would shrink the deviation.
+    """
+    center, scale = robust_scale(treated[:, np.maximum(columns, 0)])
 
-    @checked
-    def conditions(self, smiles: list[str], *, dose: float | None = None, time: float | None = None) -> np.ndarray:
-        """Conditions of structures at a dose (µM) and time (h).
+    def place(values: np.ndarray) -> Tensor:
+        z = (values[:, np.maximum(columns, 0)] - center) / scale
+        z[:, columns < 0] = 0.0
+        return torch.from_numpy((np.clip(z, -clip, clip) if clip else z).astype(np.float32))
 
-        Parameters
-        ----------
-        smiles
-            Structures.
-        dose, time
-            Those of the model's responses if omitted.
+    return place(basal), place(treated)
 
-        Returns
-        -------
-        Structures × genes of the panel, ≥ 0.
+
+def _hold_out_conditions(conditions: pd.DataFrame, share: float, seed: int) -> np.ndarray:
+    if isinstance(share, bool) or not 0 <= share < 1:
+        raise ValueError(f"`validation` must be a share of at least 0 and less than 1; found {share!r}.")
+    codes, unique = pd.factorize(conditions.astype(str).agg("\x1f".join, axis=1))
+    order = np.random.default_rng([seed, 3]).permutation(len(unique))
+    return np.isin(codes, order[: min(round(share * len(unique)), len(unique) - 1)])
+
+
+# ---------------------------------------------------------------------- pretraining
+
+
+class ProfileLoss:
+    """Squared error of perturbed profiles over the genes that are measured."""
+
+    def __init__(self, core: Core, profiles: Profiles) -> None:
+        self.core, self.structures = core, profiles.structures
+        self.measured = torch.from_numpy(profiles.measured)
+
+    def predict(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Perturbed profiles of a batch."""
+        unique, place = torch.unique(batch["structure"], return_inverse=True)
+        inputs, known = self.structures.inputs(unique.cpu().numpy(), batch["basal"].device)
+        vectors = self.core.structures(inputs, known)[place]
+        return self.core(batch["basal"], self.core.condition(vectors, batch["dose"], batch["time"]))
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Loss of a batch."""
+        error = (self.predict(batch) - batch["treated"]).square()
+        return {"loss": error[:, self.measured.to(error.device)].mean()}
+
+
+def pretraining_phase(
+    network: CSG2ANetwork,
+    profiles: Profiles,
+    generator: torch.Generator,
+    *,
+    max_epochs: int,
+    batch_size: int,
+    lr: float,
+    patience: int,
+) -> Phase:
+    """Training of a network's core on profiles, as published: Adam, until the held-out conditions improve no more."""
+    held = bool(profiles.held.any())
+    return Phase(
+        batches=profiles.batches(False, batch_size, generator),
+        loss=ProfileLoss(network.core, profiles),
+        max_epochs=max_epochs,
+        trained=[network.core],
+        validation=profiles.batches(True, batch_size) if held else None,
+        stopping=Stopping(patience=patience) if held else None,
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=lr),
+        name="pretrain",
+    )
+
+
+@torch.no_grad()
+def profile_errors(core: Core, profiles: Profiles) -> dict[str, float]:
+    """Squared error on held-out conditions, of the core and of two simple predictions; empty if none are held out."""
+    if not profiles.held.any():
+        return {}
+    core.eval()
+    loss, device = ProfileLoss(core, profiles), next(core.parameters()).device
+    batches = profiles.batches(True, _CHUNK)
+    found = torch.cat([loss.predict({k: v.to(device) for k, v in batch.items()}).cpu() for batch in batches])
+    basal, treated = profiles.tensors["basal"], profiles.tensors["treated"]
+    held = torch.from_numpy(profiles.held)
+    shift = (treated[~held] - basal[~held]).mean(0)
+    candidates = {"mse": found, "mse_no_change": basal[held], "mse_mean_change": basal[held] + shift}
+    return {
+        name: float((value - treated[held])[:, loss.measured].square().mean()) for name, value in candidates.items()
+    }
+
+
+# ---------------------------------------------------------------------- the core
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainedCore:
+    """Weights of a core with the genes and the shape that they belong to."""
+
+    state: dict[str, Tensor]
+    genes: list[str]
+    shape: dict[str, Any]
+    #: What it was trained on, and how well it did beside simple predictions.
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, network: CSG2ANetwork, profiles: Profiles, best_epoch: int | None) -> PretrainedCore:
+        """Copy and judge the core of a network that was pretrained on profiles."""
+        summary = profiles.summary() | profile_errors(network.core, profiles)
+        summary |= {"best_epoch": -1 if best_epoch is None else int(best_epoch)}
+        shape = shape_of(network.settings, profiles.structures.n_features)
+        return cls({}, list(network.panel), shape, summary).with_weights(network.core)
+
+    def with_weights(self, core: Core) -> PretrainedCore:
+        """The same with a copy of these weights."""
+        return replace(self, state={name: value.detach().cpu().clone() for name, value in core.state_dict().items()})
+
+    def describe(self) -> dict[str, Any]:
+        """Shape and summary, in plain types."""
+        return {"shape": self.shape, "summary": self.summary}
+
+    @property
+    def edges(self) -> Tensor | None:
+        """Prior network that the core was trained with."""
+        return self.state.get("attention.edges")
+
+    def check(self, settings: Settings, n_features: int) -> None:
+        """Raise unless the core fits a network of these settings.
 
         Raises
         ------
         ValueError
-            If a structure cannot be read.
+            If the shape differs; the first difference is named.
         """
-        structures = Structures.read(smiles, self.settings.encoder)
-        if not structures.known.all():
-            bad = [text for text, known in zip(smiles, structures.known) if not known]
+        wanted = shape_of(settings, n_features)
+        wrong = [name for name, value in wanted.items() if self.shape.get(name) != value]
+        if wrong:
+            name = wrong[0]
             raise ValueError(
-                f"{len(bad)} structures cannot be read as SMILES: {', '.join(map(why_unreadable, bad[:5]))}."
+                f"The pretrained core does not fit: its `{name}` is {self.shape.get(name)!r}, and {wanted[name]!r} was asked "
+                f"for. Pass {name}={self.shape.get(name)!r}, or pretrain another core."
             )
-        return drug_conditions(self.module, structures, self.settings, dose=dose, time=time).numpy()
 
-    @checked
-    def perturb(self, expression: np.ndarray, conditions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict expression under treatment.
+    def panel_in(self, genes: Sequence[str], values: np.ndarray) -> Panel:
+        """Find the core's genes in a reference and scale them by its lines (lines × genes of the reference).
 
-        Parameters
-        ----------
-        expression
-            Samples × genes of the reference, on its scale.
-        conditions
-            Samples × genes of the panel, or one row for all; see :meth:`conditions`.
-
-        Returns
-        -------
-        Basal and perturbed expression, samples × genes of the panel, in robust standard deviations.
+        Raises
+        ------
+        ValueError
+            If the reference lacks most of the genes.
         """
-        basal = self._panel.transform(expression)
-        conditions = np.broadcast_to(conditions, basal.shape)
-        blocks = [
-            self._evaluate(
-                lambda g, c: self.module.core(self.module.scaling(g), c),
-                basal[start : start + _CHUNK],
-                conditions[start : start + _CHUNK],
+        columns = match_genes([str(gene) for gene in genes], self.genes).columns
+        share = float((columns >= 0).mean())
+        if share < _MIN_COVERAGE:
+            lacking = [gene for gene, column in zip(self.genes, columns) if column < 0]
+            raise ValueError(
+                f"The reference has {share:.0%} of the {len(self.genes)} genes of the pretrained core; at least "
+                f"{_MIN_COVERAGE:.0%} are needed. It lacks {examples(lacking, 3)}. Pretrain a core on a panel that the "
+                "reference measures (`genes=`)."
             )
-            for start in range(0, len(basal), _CHUNK)
-        ]
-        return basal, np.vstack(blocks)
+        return fit_panel(self.genes, columns, values)
 
-    @checked
-    def attention(self, expression: np.ndarray, condition: np.ndarray, *, prior: bool = True) -> np.ndarray:
-        """Attention between genes under a condition, averaged over samples.
+    def save(self, dir_path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the core to a folder that opens without running code."""
+        arrays = {name: value.numpy() for name, value in self.state.items()}
+        config = {"class": _CLASS, "genes": self.genes, **self.describe()}
+        card = f"# Pretrained core of CSG2A\n\n{len(self.genes)} genes, encoder {self.shape['encoder']}.\n"
+        card += "".join(f"- {name}: {value}\n" for name, value in self.summary.items())
+        write_model(dir_path, arrays, config, card, overwrite=overwrite)
 
-        Parameters
-        ----------
-        expression
-            Samples × genes of the reference, on its scale.
-        condition
-            Genes of the panel.
-        prior
-            Whether the prior network is added.
 
-        Returns
-        -------
-        Genes × genes of the panel, symmetric.
-        """
-        layer = self.module.core.attention
-        return self._evaluate(
-            lambda g, c: layer.mean_matrix(self.module.scaling(g), c, prior=prior),
-            self._panel.transform(expression),
-            np.asarray(condition, dtype=np.float32).reshape(1, -1),
-        )
+def check_edges(edges: np.ndarray, n_genes: int, path: Path) -> None:
+    """Raise unless the edges of a prior network, as read from a file, name positions of its genes."""
+    inside = not edges.size or (edges.min() >= 0 and edges.max() < n_genes)
+    require(path, "attention.edges", inside, f"name positions among the {n_genes} genes")
+
+
+class CoreShape(Part):
+    """:func:`shape_of` in a file."""
+
+    encoder: str
+    propagation: str
+    n_hidden: Size
+    n_features: Count
+    encoder_width: Size = 1
+    encoder_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)] = 1
+    encoder_heads: Size = 1
+
+
+def shape_of(settings: Settings, n_features: int) -> dict[str, Any]:
+    """What a core's weights depend on."""
+    names = _SHAPE if settings.encoder in ("mat", "graph") else ("encoder", "propagation", "n_hidden")
+    return {name: getattr(settings, name) for name in names} | {"n_features": n_features}
+
+
+def read_core(path: str | os.PathLike[str]) -> PretrainedCore:
+    """Read a folder that :meth:`PretrainedCore.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it holds something else.
+    """
+    config = read_config(path)
+    if config["class"] != _CLASS:
+        raise ValueError(f"{path} holds a {config['class']}, not a pretrained core. Write one with `save_core`.")
+    weights = Weights(path, config)
+    manifest = weights.path.with_name(CONFIG)
+    check_part(CoreShape, config["shape"], manifest, "shape")
+    with blaming(manifest, "shape"), torch.device("meta"):  # sizes without memory
+        shape = dict(config["shape"])
+        n_features = shape.pop("n_features")
+        wanted = skeleton(Core(replace(Settings(), **shape), len(config["genes"]), n_features=n_features).state_dict())
+    wanted["attention.edges"] = Array((2, "edges"), "int", optional=True)
+    check_header(weights.path, weights.header, wanted)
+    arrays = weights.read()
+    check_values(weights.path, arrays, wanted)
+    if "attention.edges" in arrays:
+        check_edges(arrays["attention.edges"], len(config["genes"]), weights.path)
+    weights.check_intact()
+    state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+    return PretrainedCore(state, list(config["genes"]), dict(config["shape"]), dict(config["summary"]))

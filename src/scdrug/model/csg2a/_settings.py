@@ -1,4 +1,4 @@
-"""The forms of the network: as in the paper, as in the code released with it, and our own."""
+"""The forms of the network: as in the paper, as in the code released with it, and a small one."""
 
 from __future__ import annotations
 
@@ -44,14 +44,6 @@ class Settings:
     #: µM and hours at which responses were measured.
     dose: float = 10.0
     time: float = 72.0
-    #: Whether predictions are those of the kernel path with a share of the network's; and whether there is a network.
-    kernel_path: bool = True
-    network: bool = True
-    #: Share of the network in the mean response of a new drug, beside a kernel path on pretrained fingerprints. One figure for all:
-    #: a screen has too few drugs to choose it anew; validation data of GDSC2 chose this (`scripts/check_csg2a_network.py`).
-    potency_share: float = 0.2
-    #: Whether everything is fitted once more on all responses when the number of epochs is chosen.
-    refit: bool = True
     weight_decay: float = 1e-2
     #: Whether weight decay is a part of the gradient (Adam), as published, or apart from it (AdamW).
     coupled_decay: bool = False
@@ -75,10 +67,6 @@ class Settings:
         for name in ("n_hidden", "n_branch", "encoder_width", "encoder_layers", "encoder_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be 1 or more; found {getattr(self, name)}.")
-        if not (self.kernel_path or self.network):
-            raise ValueError("`kernel_path` and `network` are both off: nothing would be predicted.")
-        if not 0 <= self.potency_share <= 1:
-            raise ValueError(f"`potency_share` must be between 0 and 1; found {self.potency_share}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` must be at least 0 and below 1; found {self.dropout}.")
 
@@ -88,12 +76,12 @@ class Settings:
 
 
 _PAPER = Settings(
-    encoder="mat", n_hidden=64, n_branch=512, head=(512, 64), norm="batch", dropout=0.1, scaling="scalar", kernel_path=False,
-    clip=0.0, standardize=False, refit=False, weight_decay=1e-5, coupled_decay=True, cosine_epochs=20, lr=1e-4, batch_size=128, max_epochs=500,
+    encoder="mat", n_hidden=64, n_branch=512, head=(512, 64), norm="batch", dropout=0.1, scaling="scalar",
+    clip=0.0, standardize=False, weight_decay=1e-5, coupled_decay=True, cosine_epochs=20, lr=1e-4, batch_size=128, max_epochs=500,
     patience=20,
 )  # fmt: skip
 
-#: Settings by name: our own; the paper; the code released with it.
+#: Settings by name: the small network; the paper; the code released with it.
 PRESETS = {
     "default": Settings(),
     "csg2a": _PAPER,

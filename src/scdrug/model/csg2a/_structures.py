@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._validate import examples
 from ...nn import GraphBatch
 from ...pp._conformers import Conformer, conformer, pad_conformers
 from ...pp._graphs import molecular_graphs
-from ...pp._molecules import canonical_smiles, featurize_smiles
+from ...pp._molecules import canonical_smiles, featurize_smiles, why_unreadable
 
 #: Atoms and bonds as the graph encoder reads them.
 GRAPH_FEATURES = "rich"
@@ -56,6 +58,31 @@ class Structures:
             return cls(None, [conformer(text) for text in filled], None, canonical)
         graphs = GraphBatch.from_arrays(molecular_graphs(filled, features=GRAPH_FEATURES))
         return cls(None, None, graphs, canonical)
+
+    @classmethod
+    def readable(cls, smiles: Sequence[str], encoder: str) -> Structures:
+        """Read structures that all have to be readable.
+
+        Raises
+        ------
+        ValueError
+            Naming those that cannot be read.
+        """
+        found = cls.read(smiles, encoder)
+        bad = [why_unreadable(text) for text, known in zip(smiles, found.known) if not known]
+        if bad:
+            raise ValueError(f"{len(bad)} structures cannot be read as SMILES: {', '.join(bad[:5])}.")
+        return found
+
+    def warn_of_unknown(self, names: Sequence[str], *, stacklevel: int) -> None:
+        """Name the drugs without a structure, if there are any."""
+        unknown = np.asarray(names, dtype=object)[~self.known]
+        if len(unknown):
+            warnings.warn(
+                f"{len(unknown)} of {len(self)} drugs have no structure that can be read: {examples(unknown)}. The network "
+                "sees zeros for them, and cannot tell them apart. Add SMILES to `adata.uns['drugs']`.",
+                stacklevel=stacklevel + 1,
+            )
 
     def __len__(self) -> int:
         return len(self.canonical)

@@ -1,21 +1,146 @@
-"""Batches of pairs and their loss."""
+"""What a network is made from, and how it is trained on responses: batches of pairs, their loss, and the phase."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .._batches import TableBatches
+from .._batches import TableBatches, TrainingTask
+from .._options import PhaseOptions
+from .._plan import Phase, Stopping
 from ._module import CSG2ANetwork
-from ._settings import Settings
+from ._panel import Panel, choose_panel, prior_edges
+from ._perturb import PretrainedCore, Profiles, read_core
+from ._settings import Settings, settings_of
 from ._structures import Structures
 
 #: Largest table of perturbed profiles that is kept, in bytes.
 _MOST_KEPT = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """What a network is made from, see :class:`~scdrug.model.CSG2A`."""
+
+    settings: Settings
+    genes: str | Sequence[str]
+    n_genes: int
+    ppi: Any
+    encoder_weights: str | None = None
+    #: A pretrained core, which brings panel and prior network.
+    core: PretrainedCore | None = None
+
+    @classmethod
+    def of(
+        cls, preset: str, settings: Mapping[str, Any] | None, changes: Mapping[str, Any], *, genes: Any, n_genes: int, ppi: Any,
+        encoder_weights: str | os.PathLike[str] | None, core: str | os.PathLike[str] | None,
+    ) -> Blueprint:  # fmt: skip
+        """From the arguments of the constructor; `changes` are settings that have arguments of their own."""
+        own = preset == "default"
+        return cls(
+            settings_of(preset, {**(settings or {}), **changes}),
+            ("auto" if own else "landmarks") if genes is None else genes,
+            n_genes,
+            ("none" if own else "string") if ppi is None else os.fspath(ppi) if isinstance(ppi, os.PathLike) else ppi,
+            None if encoder_weights is None else os.fspath(encoder_weights),
+            None if core is None else read_core(core),
+        )
+
+    def __post_init__(self) -> None:
+        if self.encoder_weights is not None and self.settings.encoder != "mat":
+            raise ValueError(f"`encoder_weights` are for encoder='mat'; the encoder is {self.settings.encoder!r}.")
+        if self.n_genes < 2:
+            raise ValueError(f"`n_genes` must be 2 or more; found {self.n_genes}.")
+
+    def panel(self, genes: Sequence[str], expression: np.ndarray, rows: np.ndarray) -> Panel:
+        """Genes to read of a reference, and their scale over the lines that may be looked at."""
+        if self.core is not None:
+            return self.core.panel_in(genes, expression[rows])
+        return choose_panel(genes, expression, rows, wanted=self.genes, n_genes=self.n_genes)
+
+    def network(self, panel: Panel, n_drugs: int, n_features: int) -> CSG2ANetwork:
+        """A fresh network, with the pretrained core if there is one."""
+        if self.core is not None:
+            self.core.check(self.settings, n_features)
+            edges = self.core.edges
+        else:
+            found = prior_edges(self.ppi, panel.genes)
+            edges = None if found is None else torch.from_numpy(found)
+        network = CSG2ANetwork(self.settings, len(panel.genes), n_drugs, n_features=n_features, edges=edges)
+        network.panel = list(panel.genes)
+        for name in ("columns", "center", "scale"):
+            getattr(network, name).copy_(torch.from_numpy(getattr(panel, name)))
+        if self.core is not None:
+            network.core.load_state_dict(self.core.state)
+        elif self.encoder_weights is not None:
+            network.core.encoder.load_file(self.encoder_weights)
+        return network
+
+    def for_responses(self, genes: Sequence[str], task: TrainingTask, structures: Structures) -> CSG2ANetwork:
+        """A fresh network for responses, its scales fitted to those of training."""
+        panel = self.panel(genes, task.expression, task.train_rows)
+        network = self.network(panel, task.response.shape[1], structures.n_features)
+        trained = np.isfinite(task.train_response)
+        if self.settings.standardize:
+            values = task.train_response[trained]
+            network.response_center.fill_(float(values.mean()))
+            network.response_scale.fill_(max(float(values.std()), 1e-6))
+        if self.core is None:
+            self._scale_fingerprints(network, structures, structures.known & trained.any(axis=0))
+        return network
+
+    def for_profiles(self, panel: Panel, profiles: Profiles) -> CSG2ANetwork:
+        """A fresh network for perturbed profiles, without drugs of its own."""
+        network = self.network(panel, 0, profiles.structures.n_features)
+        self._scale_fingerprints(network, profiles.structures, profiles.trained_structures)
+        return network
+
+    def _scale_fingerprints(self, network: CSG2ANetwork, structures: Structures, rows: np.ndarray) -> None:
+        """Scale pretrained fingerprints by those of training (bool)."""
+        if self.settings.encoder == "minimol" and rows.sum() > 1:
+            values = structures.features[rows]  # type: ignore[index]
+            network.core.feature_center.copy_(torch.from_numpy(values.mean(axis=0)))
+            network.core.feature_scale.copy_(torch.from_numpy(np.maximum(values.std(axis=0), 1e-3)))
+
+    @property
+    def freeze(self) -> str:
+        """What happens to the core in training on responses: ``"frozen"``, ``"released"`` or ``"none"``."""
+        wanted = self.settings.freeze
+        if self.core is None:
+            return "frozen" if wanted == "frozen" else "none"
+        return "frozen" if wanted == "auto" else wanted
+
+    @property
+    def drug_kernel(self) -> str:
+        """By what a prior compares structures: by MiniMol too where the network reads it."""
+        return "mean" if self.settings.encoder == "minimol" else "tanimoto"
+
+    def in_plain_types(self, params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The arguments of the constructor, as scvi-tools groups them, in a form that a file can hold.
+
+        Weights and edges stand in the file of the model; to train it anew they have to be given again.
+        """
+        plain = {
+            "genes": self.genes if isinstance(self.genes, str) else [str(gene) for gene in self.genes],
+            "ppi": "(table)" if isinstance(self.ppi, pd.DataFrame) else self.ppi,
+            "encoder_weights": None if self.encoder_weights is None else "(file)",
+            "core": None,
+        }
+        found = {
+            group: {**arguments, **{k: plain[k] for k in arguments if k in plain}}
+            for group, arguments in params.items()
+        }
+        for arguments in found.values():
+            if isinstance(arguments.get("settings"), Mapping):
+                arguments["settings"] = dict(arguments["settings"])
+        return found
 
 
 class GridBatches:
@@ -84,11 +209,11 @@ class PairLoss:
     """
 
     def __init__(
-        self, network: CSG2ANetwork, basal: np.ndarray, structures: Structures, settings: Settings, *, frozen: bool
+        self, network: CSG2ANetwork, basal: Tensor, structures: Structures, settings: Settings, *, frozen: bool
     ) -> None:
         self.network, self.settings, self.structures = network, settings, structures
-        self.basal = torch.from_numpy(basal)
-        self.conditions = drug_conditions(network, structures, settings) if frozen else None
+        self.basal = basal
+        self.conditions = network.conditions(structures) if frozen else None
         self.perturbed: Tensor | None = None
         if frozen and settings.scaling == "fixed":
             self.perturbed = _perturbed_table(network, self.basal, self.conditions)
@@ -124,42 +249,6 @@ class PairLoss:
     def _encode(self, structures: Tensor, like: Tensor) -> Tensor:
         dose = torch.full((len(structures),), self.settings.dose, device=like.device)
         return self.network.core.condition(structures, dose, torch.full_like(dose, self.settings.time))
-
-
-@torch.no_grad()
-def drug_conditions(
-    network: CSG2ANetwork,
-    structures: Structures,
-    settings: Settings,
-    *,
-    dose: float | None = None,
-    time: float | None = None,
-) -> Tensor:
-    """Conditions of drugs in evaluation mode; drugs × genes.
-
-    Parameters
-    ----------
-    network
-        Trained network.
-    structures
-        Of the drugs.
-    settings
-        Dose and time, unless given.
-    dose, time
-        µM and hours.
-    """
-    training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for rows in np.array_split(np.arange(len(structures)), -(-max(len(structures), 1) // 32)):
-        if len(rows):
-            inputs, known = structures.inputs(rows, device)
-            doses = torch.full((len(rows),), float(settings.dose if dose is None else dose), device=device)
-            times = torch.full((len(rows),), float(settings.time if time is None else time), device=device)
-            parts.append(network.core.conditions(inputs, known, doses, times))
-    network.train(training)
-    return torch.cat(parts).cpu()
 
 
 @torch.no_grad()
@@ -200,3 +289,26 @@ def frozen_parts(network: CSG2ANetwork, freeze: str) -> tuple[list[nn.Module] | 
     if freeze == "frozen":
         return [network.scaling, network.head], True
     return None, False
+
+
+def response_phase(
+    network: CSG2ANetwork, task: TrainingTask, structures: Structures, freeze: str, options: PhaseOptions
+) -> Phase:
+    """Training on the responses of a task that are not held out, until those that stop it improve no more."""
+    settings = network.settings
+    trained, frozen = frozen_parts(network, freeze)
+    with torch.no_grad():
+        basal = network.basal(torch.from_numpy(task.expression))
+    response = torch.from_numpy(task.train_response.astype(np.float32))
+    held = torch.from_numpy(task.validation_response.astype(np.float32))
+    make = GridBatches if settings.norm == "layer" else table_batches
+    return Phase(
+        batches=make(response, options.batch_size, generator=options.generator),
+        loss=PairLoss(network, basal, structures, settings, frozen=frozen),
+        max_epochs=options.max_epochs,
+        trained=trained,
+        validation=table_batches(held, max(options.batch_size, 1024)) if task.has_validation else None,
+        stopping=Stopping(patience=options.patience) if options.early_stopping and task.has_validation else None,
+        optimizer=optimizer_of(settings, options.lr),
+        schedule=schedule_of(settings, options.lr),
+    )

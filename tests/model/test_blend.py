@@ -7,6 +7,7 @@ import pytest
 
 from scdrug.model._batches import TrainingTask
 from scdrug.model._blend import Shares, hold_out_each, reserve_for_shares
+from scdrug.model._share import share_of_groups
 from scdrug.model.prior._process import Context, contexts
 
 
@@ -63,3 +64,26 @@ def test_what_stops_training_does_not_choose_the_share() -> None:
     known = ~held_drugs
     assert 0.3 < stops[:, known].sum() / marked[:, known].sum() < 0.7
     assert not (stops[:, known].any(axis=1) & chooses[:, known].any(axis=1)).any()  # a line is on one side
+
+
+def test_a_network_counts_as_far_as_lines_or_new_drugs_agree() -> None:
+    rng = np.random.default_rng(0)
+    prior, network = rng.normal(size=(2, 12, 8))
+    context = contexts(np.arange(12) < 8, np.arange(8) < 4)
+    share = np.array([0.3, 0.6, 5.0, -1.0])[context]
+    found = Shares.choose(prior, network, prior + share * (network - prior), context)
+    assert found.to_json() == pytest.approx([0.3, 0.6, 1.0, 0.0], abs=1e-6)
+    np.testing.assert_allclose(found.of(context)[0, [0, -1]], [0.3, 1.0], atol=1e-6)
+    assert Shares.choose(prior, network, np.full((12, 8), np.nan), context) == Shares()
+
+
+def test_a_share_is_less_by_the_error_over_lines_or_over_new_drugs() -> None:
+    rng = np.random.default_rng(0)
+    network = rng.normal(size=(12, 8))
+    observed = rng.uniform(0.2, 0.8, size=(12, 8)) * network
+    context = contexts(np.ones(12, dtype=bool), np.arange(8) < 4)
+    found = Shares.choose(np.zeros((12, 8)), network, observed, context)
+    by_line = share_of_groups((network[:, :4] ** 2).sum(axis=1), (network * observed)[:, :4].sum(axis=1))
+    by_drug = share_of_groups((network[:, 4:] ** 2).sum(axis=0), (network * observed)[:, 4:].sum(axis=0))
+    assert [found.known, found.new_drug] == pytest.approx([by_line, by_drug])
+    assert found.known < (network * observed)[:, :4].sum() / (network[:, :4] ** 2).sum()

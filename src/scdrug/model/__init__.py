@@ -9,6 +9,7 @@ _MODULES = CLASSES | {
     "MethodCard": "_card",
     "list_models": "_pretrained",
     "load_pretrained": "_pretrained",
+    "recommended": "_recommended",
 }
 # from the registry, so that a new model is registered once; the stub is for type checkers
 __getattr__, __dir__, __all__ = lazy.attach(

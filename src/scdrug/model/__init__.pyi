@@ -2,6 +2,7 @@ from ._base import DrugResponseModel as DrugResponseModel
 from ._card import MethodCard as MethodCard
 from ._pretrained import list_models as list_models
 from ._pretrained import load_pretrained as load_pretrained
+from ._recommended import recommended as recommended
 from .baseline import AdditiveMean as AdditiveMean
 from .baseline import BulkClassifier as BulkClassifier
 from .baseline import KernelRidge as KernelRidge

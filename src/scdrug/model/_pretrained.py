@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._validate import nearest
-from ._registry import CLASSES
+from ._registry import CLASSES, load_class
 from ._storage import CONFIG, read_config
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ def load_pretrained(name_or_path: str | os.PathLike[str] = "default") -> DrugRes
             f"{path} holds a model of class {name!r}, which this version of scdrug does not have. "
             f"Known classes: {', '.join(CLASSES)}."
         )
-    return _model_class(name).load(path)
-
-
-def _model_class(name: str) -> type[DrugResponseModel]:
-    return getattr(importlib.import_module(f".{CLASSES[name]}", __package__), name)
+    return load_class(name).load(path)
 
 
 def list_models() -> pd.DataFrame:
@@ -111,11 +107,11 @@ def list_models() -> pd.DataFrame:
     """
     rows = []
     for name in CLASSES:
-        card = _model_class(name).card
+        card = load_class(name).card
         rows.append((name, "class", card.unseen_cells, card.unseen_drugs, card.completes, card.summary, card.source))
     for name in bundled_models():
         config = read_config(zoo_directory() / name)
-        card = _model_class(config["class"]).card
+        card = load_class(config["class"]).card
         summary = config["notes"].get("summary", card.summary)
         rows.append(
             (name, "pretrained", card.unseen_cells, bool(config["unseen_drugs"]), card.completes, summary, card.source)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 #: Folder of each model class, by its name, which is how files refer to it.
 CLASSES = {
     "AdditiveMean": "baseline",
@@ -15,3 +18,8 @@ CLASSES = {
 }
 #: Those whose card says that they predict drugs from structure; the others name them when they are asked to.
 PREDICT_UNSEEN_DRUGS = ("AdditiveMean", "CSG2A", "DeepCDR", "KernelRidge", "MTIGCN")
+
+
+def load_class(name: str) -> Any:
+    """Load the class of a model; this is where torch comes in."""
+    return getattr(importlib.import_module(f".{CLASSES[name]}", __package__), name)

@@ -268,8 +268,8 @@ class BlendedModel(NetworkModel):
         if (state["drug_kernel"] is None) != (self.prior is None):
             raise ValueError("`drug_kernel` and `prior` stand together")
         self._lines = {name: row for row, name in enumerate(state["lines"])}
-        self.shares_, self._new_drugs = Shares(*state["shares"]), state["new_drugs"]
-        self._loaded_kernel = state["drug_kernel"]
+        self.shares_ = Shares(*state["shares"])
+        self._new_drugs, self._loaded_kernel = state["new_drugs"], state["drug_kernel"]
         self._load_network(state["network"])
 
     def _sizes(self) -> dict[str, int]:
@@ -278,8 +278,8 @@ class BlendedModel(NetworkModel):
     def _wanted_arrays(self) -> dict[str, Array]:
         wanted = with_prefix("network.", super()._wanted_arrays())
         if self._loaded_kernel is not None:
-            prior = self._prior_class.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
-            wanted |= with_prefix("prior.", prior)
+            arrays = self._prior_class.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
+            return wanted | with_prefix("prior.", arrays)
         return wanted
 
     def _module_arrays(self) -> dict[str, np.ndarray]:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from scdrug.model._batches import TrainingTask
-from scdrug.model._blend import Shares, hold_out_each, reserve_for_shares
-from scdrug.model._share import share_of_groups
+from scdrug.model._share import Shares, hold_out_each, reserve_for_shares, share_of_groups
 from scdrug.model.prior._process import Context, contexts
 
 

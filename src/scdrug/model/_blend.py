@@ -4,142 +4,28 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
-from .._validate import check_choice, warn_caller
+from .._validate import check_choice
 from ..pp._molecules import canonical_smiles
 from ._arrays import Array, under_prefix, with_prefix
 from ._batches import TrainingTask
 from ._data import Calibration
 from ._network import NetworkModel
 from ._schema import Four, LinesState, Share
-from ._share import cautious_share
+from ._share import Shares, hold_out_each, reserve_for_shares, warn_of_no_share
 from .prior._drug_kernels import DrugFeatures, drug_features
-from .prior._process import Context, ProcessOptions, ResponseProcess, contexts
+from .prior._process import ProcessOptions, ResponseProcess, contexts
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-#: Share of the pairs, of the lines and of the drugs that are held out of training.
-_HELD_OUT = 0.05
 #: Lines that stand for all where the spread of predictions is needed.
 _N_TYPICAL = 200
 PRIORS = ("process",)
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Share of the network in a prediction, 0-1, by what is known of the pair."""
-
-    known: float = 0.0
-    new_line: float = 0.0
-    new_drug: float = 0.0
-    new_both: float = 0.0
-
-    @classmethod
-    def all(cls, share: float) -> Shares:
-        """The same share whatever is known."""
-        return cls(*[float(share)] * len(Context))
-
-    @classmethod
-    def choose(
-        cls,
-        prior: np.ndarray,
-        network: np.ndarray,
-        observed: np.ndarray,
-        context: np.ndarray,
-    ) -> Shares:
-        """The shares that fit held-out responses best by least squares, less one standard error.
-
-        Parameters
-        ----------
-        prior, network
-            Predictions, made without these responses (lines × drugs).
-        observed
-            Held-out responses that stopped no training (lines × drugs, NaN elsewhere).
-        context
-            Context of each pair (lines × drugs).
-
-        Returns
-        -------
-        For each context :func:`cautious_share`, where all drugs of a line err together, or all lines of a drug if the drug is new;
-        0 where nothing was held out.
-        """
-        found = []
-        for code in Context:
-            held = np.where(context == code, observed, np.nan)
-            if code & Context.NEW_DRUG:
-                found.append(cautious_share(network.T, prior.T, held.T))
-            else:
-                found.append(cautious_share(network, prior, held))
-        return cls(*found)
-
-    def of(self, context: np.ndarray) -> np.ndarray:
-        """Share of each pair, by its context."""
-        return np.array(self.to_json())[context]
-
-    def to_json(self) -> list[float]:
-        """The four numbers, in the order of :class:`Context`."""
-        return [self.known, self.new_line, self.new_drug, self.new_both]
-
-
-def hold_out_each(measured: np.ndarray, structured: np.ndarray, *, seed: int, share: float = _HELD_OUT) -> np.ndarray:
-    """Hold out pairs, whole lines, and whole drugs that have a structure, so that each kind of prediction can be checked.
-
-    Parameters
-    ----------
-    measured
-        Lines × drugs (bool).
-    structured
-        Which drugs have a structure; no other is drawn (bool).
-    seed
-        Seed of the draw.
-    share
-        Share of the pairs, of the lines and of the drugs.
-
-    Returns
-    -------
-    Lines × drugs, true where a measured response is held out. A drug that was not drawn keeps some responses.
-    """
-    rng = np.random.default_rng([seed, 3])
-    marked = rng.random(measured.shape) < share
-    lines = rng.permutation(np.flatnonzero(measured.any(axis=1)))
-    marked[lines[: round(share * len(lines))]] = True
-    marked[:, ~(measured & ~marked).any(axis=0)] = False
-    drugs = rng.permutation(np.flatnonzero(structured & measured.any(axis=0)))
-    marked[:, drugs[: int(share * len(drugs))]] = True
-    return marked & measured
-
-
-def reserve_for_shares(task: TrainingTask, *, seed: int) -> TrainingTask:
-    """Set aside half of what is held out, so that the network's share is chosen on responses that stopped nothing.
-
-    Known drugs are divided by line, since all responses of a line err together. All responses of held-out drugs are set aside: a
-    handful of drugs, whose potency is hard to tell, would else decide when to stop. Where nothing but drugs is held out, half
-    of them stop.
-    """
-    rng = np.random.default_rng([seed, 4])
-    held, known = task.validation, np.isfinite(task.train_response).any(axis=0)
-    lines, drugs = np.flatnonzero(held[:, known].any(axis=1)), np.flatnonzero(held.any(axis=0) & ~known)
-    aside = np.zeros_like(held)
-    if len(lines):
-        aside[rng.permutation(lines)[: len(lines) // 2]] = True
-        aside[:, drugs] = True
-    else:
-        aside[:, rng.permutation(drugs)[: len(drugs) // 2]] = True
-    return replace(task, reserved=held & aside)
-
-
-def warn_of_no_share(model: str) -> None:
-    """Warn that nothing tells how much a network is worth beside its prior."""
-    warn_caller(
-        f"Nothing was held out to choose the network's share by, so that predictions of this {model} are those of its prior alone. "
-        "Leave `early_stopping` on, or pass `validation`."
-    )
 
 
 class BlendedState(LinesState):
@@ -160,8 +46,7 @@ class BlendedModel(NetworkModel):
     pairs, new lines, new drugs and both, on responses that neither was fitted to and that did not stop training; then the
     prior is fitted to all responses.
 
-    A subclass brings `_make_module`, `_phases`, :meth:`_network_rows`, and, where it takes new drugs,
-    :meth:`_with_drugs`. It inherits the prior, files, and drugs that were not in training.
+    A subclass brings `_make_module`, `_phases`, :meth:`_network_rows`, and :meth:`_with_drugs` where it takes new drugs.
     """
 
     #: Priors that the model knows.
@@ -185,7 +70,6 @@ class BlendedModel(NetworkModel):
             check_choice("prior", prior, self._priors)
         #: What the network stands on.
         self.prior = prior
-        #: By what the prior compares structures.
         self._drug_kernel = drug_kernel
         #: The fitted prior; `None` without one.
         self.prior_: Any = None
@@ -221,10 +105,6 @@ class BlendedModel(NetworkModel):
     def _prior_features(self, expression: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
         """What the prior compares samples by (rows × features)."""
         return expression
-
-    def _has_network(self, drugs: np.ndarray) -> bool:
-        """Whether there is a network that predicts these drugs."""
-        return True
 
     # ------------------------------------------------------------------ training
 
@@ -356,12 +236,11 @@ class BlendedModel(NetworkModel):
         self._hand_over(other, smiles)
         other.shares_, other._lines, other._new_drugs = self.shares_, self._lines, True
         if self.prior_ is not None:
-            features = drug_features(smiles.values(), self._drug_kernel).values
-            other.prior_ = self.prior_.for_structures(features)
+            other.prior_ = self.prior_.for_structures(drug_features(smiles.values(), self._drug_kernel).values)
         self._with_drugs(other, smiles)
         predicted = other._typical_predictions(np.arange(len(smiles)))
-        unknown = np.full(predicted.shape, np.nan)
-        other.calibration_ = Calibration.fit(predicted, unknown, held_out=False, level=self.calibration.level)
+        nothing = np.full(predicted.shape, np.nan)
+        other.calibration_ = Calibration.fit(predicted, nothing, held_out=False, level=self.calibration.level)
         return other
 
     def _typical_predictions(self, drugs: np.ndarray) -> np.ndarray:
@@ -377,9 +256,8 @@ class BlendedModel(NetworkModel):
         return self.prior is not None
 
     def _state(self) -> dict[str, Any]:
-        kernel = None
-        if self.prior_ is not None:
-            kernel = "" if self.prior_.structures is None else self._drug_kernel
+        structures = None if self.prior_ is None else self.prior_.structures
+        kernel = None if self.prior_ is None else "" if structures is None else self._drug_kernel
         return {
             "lines": list(self._lines),
             "shares": self.shares_.to_json(),
@@ -392,8 +270,8 @@ class BlendedModel(NetworkModel):
         if (state["drug_kernel"] is None) != (self.prior is None):
             raise ValueError("`drug_kernel` and `prior` stand together")
         self._lines = {name: row for row, name in enumerate(state["lines"])}
-        self.shares_, self._new_drugs = Shares(*state["shares"]), state["new_drugs"]
-        self._loaded_kernel = state["drug_kernel"]
+        self.shares_ = Shares(*state["shares"])
+        self._new_drugs, self._loaded_kernel = state["new_drugs"], state["drug_kernel"]
         self._load_network(state["network"])
 
     def _sizes(self) -> dict[str, int]:
@@ -402,9 +280,8 @@ class BlendedModel(NetworkModel):
     def _wanted_arrays(self) -> dict[str, Array]:
         wanted = with_prefix("network.", super()._wanted_arrays())
         if self._loaded_kernel is not None:
-            wanted |= with_prefix(
-                "prior.", self._prior_class.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
-            )
+            arrays = self._prior_class.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
+            return wanted | with_prefix("prior.", arrays)
         return wanted
 
     def _module_arrays(self) -> dict[str, np.ndarray]:

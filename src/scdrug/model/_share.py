@@ -1,9 +1,17 @@
-"""How much one predictor counts beside another: chosen on held-out lines, with caution."""
+"""How much one predictor counts beside another: what is held out to decide it, and the choice, with caution."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
+from .._validate import warn_caller
+from ._batches import TrainingTask
+from .prior._process import Context
+
+#: Share of the pairs, of the lines and of the drugs that are held out of training.
+_HELD_OUT = 0.05
 #: Fewest groups that can vary.
 _FEWEST = 3
 
@@ -68,3 +76,114 @@ def share_of_groups(size: np.ndarray, gain: np.ndarray) -> float:
     best = float(gain.sum()) / total
     error = float(np.sqrt(len(size) / (len(size) - 1) * ((gain - best * size) ** 2).sum())) / total
     return float(min(max(best - error, 0.0), 1.0))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Share of the network in a prediction, 0-1, by what is known of the pair."""
+
+    known: float = 0.0
+    new_line: float = 0.0
+    new_drug: float = 0.0
+    new_both: float = 0.0
+
+    @classmethod
+    def all(cls, share: float) -> Shares:
+        """The same share whatever is known."""
+        return cls(*[float(share)] * len(Context))
+
+    @classmethod
+    def choose(
+        cls,
+        prior: np.ndarray,
+        network: np.ndarray,
+        observed: np.ndarray,
+        context: np.ndarray,
+    ) -> Shares:
+        """The shares that fit held-out responses best by least squares, less one standard error.
+
+        Parameters
+        ----------
+        prior, network
+            Predictions, made without these responses (lines × drugs).
+        observed
+            Held-out responses that stopped no training (lines × drugs, NaN elsewhere).
+        context
+            Context of each pair (lines × drugs).
+
+        Returns
+        -------
+        For each context :func:`cautious_share`, where all drugs of a line err together, or all lines of a drug if the drug is new;
+        0 where nothing was held out.
+        """
+        found = []
+        for code in Context:
+            held = np.where(context == code, observed, np.nan)
+            if code & Context.NEW_DRUG:
+                found.append(cautious_share(network.T, prior.T, held.T))
+            else:
+                found.append(cautious_share(network, prior, held))
+        return cls(*found)
+
+    def of(self, context: np.ndarray) -> np.ndarray:
+        """Share of each pair, by its context."""
+        return np.array(self.to_json())[context]
+
+    def to_json(self) -> list[float]:
+        """The four numbers, in the order of :class:`Context`."""
+        return [self.known, self.new_line, self.new_drug, self.new_both]
+
+
+def hold_out_each(measured: np.ndarray, structured: np.ndarray, *, seed: int, share: float = _HELD_OUT) -> np.ndarray:
+    """Hold out pairs, whole lines, and whole drugs that have a structure, so that each kind of prediction can be checked.
+
+    Parameters
+    ----------
+    measured
+        Lines × drugs (bool).
+    structured
+        Which drugs have a structure; no other is drawn (bool).
+    seed
+        Seed of the draw.
+    share
+        Share of the pairs, of the lines and of the drugs.
+
+    Returns
+    -------
+    Lines × drugs, true where a measured response is held out. A drug that was not drawn keeps some responses.
+    """
+    rng = np.random.default_rng([seed, 3])
+    marked = rng.random(measured.shape) < share
+    lines = rng.permutation(np.flatnonzero(measured.any(axis=1)))
+    marked[lines[: round(share * len(lines))]] = True
+    marked[:, ~(measured & ~marked).any(axis=0)] = False
+    drugs = rng.permutation(np.flatnonzero(structured & measured.any(axis=0)))
+    marked[:, drugs[: int(share * len(drugs))]] = True
+    return marked & measured
+
+
+def reserve_for_shares(task: TrainingTask, *, seed: int) -> TrainingTask:
+    """Set aside half of what is held out, so that the network's share is chosen on responses that stopped nothing.
+
+    Known drugs are divided by line, since all responses of a line err together. All responses of held-out drugs are set aside: a
+    handful of drugs, whose potency is hard to tell, would else decide when to stop. Where nothing but drugs is held out, half
+    of them stop.
+    """
+    rng = np.random.default_rng([seed, 4])
+    held, known = task.validation, np.isfinite(task.train_response).any(axis=0)
+    lines, drugs = np.flatnonzero(held[:, known].any(axis=1)), np.flatnonzero(held.any(axis=0) & ~known)
+    aside = np.zeros_like(held)
+    if len(lines):
+        aside[rng.permutation(lines)[: len(lines) // 2]] = True
+        aside[:, drugs] = True
+    else:
+        aside[:, rng.permutation(drugs)[: len(drugs) // 2]] = True
+    return replace(task, reserved=held & aside)
+
+
+def warn_of_no_share(model: str) -> None:
+    """Warn that nothing tells how much a network is worth beside its prior."""
+    warn_caller(
+        f"Nothing was held out to choose the network's share by, so that predictions of this {model} are those of its prior alone. "
+        "Leave `early_stopping` on, or pass `validation`."
+    )

@@ -10,7 +10,7 @@ import torch
 import scdrug
 from scdrug.metrics import auroc
 from scdrug.model import MTIGCN, KernelRidge, load_pretrained
-from scdrug.model._blend import Shares
+from scdrug.model._share import Shares
 from scdrug.model.mtigcn._labels import Labelling
 from scdrug.model.mtigcn._sensitivity import DEFAULT_SLOPES, SensitivityPrior, fit_slopes
 from scdrug.model.mtigcn._settings import PRESETS

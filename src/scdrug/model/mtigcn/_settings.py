@@ -49,8 +49,8 @@ class Settings:
     tie_similarity_heads: bool = False
     gamma: float = 8.0
     regression_scale: float = 15.0
-    max_epochs: int = 20
-    patience: int = 5
+    max_epochs: int = 60
+    patience: int = 10
     lr: float = 2e-3
     weight_decay: float = 1e-2
     #: Decay as part of the gradient, as the published Adam has it, or apart from it.

@@ -17,12 +17,11 @@ from ..._constants import KEYS
 from ..._validate import check_choice
 from .._arrays import Array, check_positions
 from .._batches import TrainingTask
-from .._blend import Shares, reserve_for_shares, warn_of_no_share
 from .._card import MethodCard
 from .._explain import Explained
 from .._options import PhaseOptions, TrainOptions
 from .._plan import Phase
-from .._share import cautious_share
+from .._share import Shares, cautious_share, reserve_for_shares, warn_of_no_share
 from .._two_domains import CellSource, TwoDomainModel, check_domains
 from ..prior._linear import LinearPrior
 from ._explain import explain_code, explain_expression, summarise_codes

@@ -53,8 +53,7 @@ def main() -> None:
         model.save_core(options.save, overwrite=True)
     start = time.process_time()
     model.train(max_epochs=options.head_epochs, early_stopping=False)
-    extra = "with the kernel path, " if model.settings.kernel_path else ""
-    print(f"{options.head_epochs} epochs of the head on {int(screen.obsm['response'].notna().sum().sum()):,} pairs {extra}core frozen: "
+    print(f"{options.head_epochs} epochs of the head on {int(screen.obsm['response'].notna().sum().sum()):,} pairs, core frozen: "
           f"{time.process_time() - start:.0f} s of the processor", flush=True)  # fmt: skip
     some = screen[:: max(screen.n_obs // options.lines, 1)].copy()
     scdrug.tl.perturbation_distance(some, model, time=options.time)

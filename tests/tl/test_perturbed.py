@@ -86,7 +86,7 @@ def test_results_do_not_depend_on_the_order_of_genes_and_survive_files(trained, 
     for adata in (cells, other):
         tl.predict_expression(adata, trained, drugs={"my/drug": "CCO"}, groupby="clone")
         tl.gene_interactions(adata, trained, "trametinib", n_pairs=30)
-        tl.enrich_interactions(adata, {"x/y": list(trained._panel.genes[:50])})
+        tl.enrich_interactions(adata, {"x/y": list(trained.module.panel[:50])})
     key = "predicted_expression"
     pd.testing.assert_frame_equal(cells.uns[key]["shift"], other.uns[key]["shift"], rtol=1e-3, atol=1e-3)
     pd.testing.assert_frame_equal(

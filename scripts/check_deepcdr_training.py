@@ -24,8 +24,7 @@ from scdrug.benchmark import make_splits
 from scdrug.model import DeepCDR
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "default network": {"offset": "none", "identities": True},
-    "default network without codes": {"offset": "none"},
+    "default network": {},
     "published": {"preset": "rossner2025"},
     "published, factor scores": {"preset": "rossner2025", "cell_input": "scores"},
 }

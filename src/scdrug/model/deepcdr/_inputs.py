@@ -16,6 +16,10 @@ from ..._validate import check_key, examples
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ...pp._profile import ReferenceProfile
+
+#: Factor scores of the profile that are read.
+_N_SCORES = 100
 #: Inputs that are computed from expression, so that samples need nothing else.
 FROM_EXPRESSION = ("expression", "scores")
 #: Where :meth:`DeepCDR.setup_mudata` says which keys of `obsm` hold modalities.
@@ -109,6 +113,65 @@ def read_inputs(
         array = np.where(np.isfinite(array).all(axis=1, keepdims=True), array, np.float32(np.nan))
         parts.append(array)
     return np.hstack(parts) if parts else None
+
+
+def cell_features(
+    expression: np.ndarray, inputs: np.ndarray | None, cell_input: str, profile: ReferenceProfile | None
+) -> np.ndarray:
+    """All features of samples, those of the cell first (samples × features, float32).
+
+    Parameters
+    ----------
+    expression
+        Samples × genes, on the reference's scale.
+    inputs
+        What :func:`read_inputs` returned for them.
+    cell_input
+        ``"expression"``, ``"scores"``, or a key of `obsm`, which `inputs` then begin with.
+    profile
+        What gives factor scores.
+    """
+    parts = [] if inputs is None else [inputs]
+    if cell_input == "scores":
+        assert profile is not None
+        parts.insert(0, profile.scores(np.asarray(expression, dtype=np.float32))[:, :_N_SCORES])
+    elif cell_input == "expression":
+        parts.insert(0, expression)
+    return np.ascontiguousarray(np.hstack(parts), dtype=np.float32)
+
+
+def expression_of(adata: Any) -> Any:
+    """The modality of a MuData that :meth:`DeepCDR.setup_mudata` registered; anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        If the MuData was not set up.
+    """
+    if adata is None or not hasattr(adata, "mod"):
+        return adata
+    for part in adata.mod.values():
+        if MODALITIES in part.uns:
+            return part
+    raise ValueError("This MuData was not set up. Call `DeepCDR.setup_mudata(mdata)` first.")
+
+
+def describe_labels(adata: AnnData, response_key: str) -> dict[str, str]:
+    """What probabilities that are learned from labels measure.
+
+    Raises
+    ------
+    ValueError
+        If responses are no labels 1 and 0.
+    """
+    values = adata.obsm[response_key].to_numpy(dtype=float)
+    found = np.unique(values[np.isfinite(values)])
+    if not np.isin(found, (0.0, 1.0)).all():
+        raise ValueError(
+            f"Classification needs labels 1 (sensitive), 0 and NaN in `adata.obsm[{response_key!r}]`; found values such as "
+            f"{', '.join(f'{value:g}' for value in found[:3])}. scdrug.pp.binarize_response makes labels."
+        )
+    return {"measure": "probability of sensitivity", "unit": "", "direction": "higher is more sensitive"}
 
 
 def join_modalities(

@@ -1,43 +1,50 @@
-"""DeepCDR on any cell embedding and molecular graphs, with a Gaussian process for what needs no network."""
+"""DeepCDR on any cell embedding and molecular graphs, alone or beside a Gaussian process."""
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import torch
+from scipy.special import expit
 
 from ..._arguments import checked
 from ..._constants import KEYS
-from ..._validate import check_choice, examples
-from .._arrays import Array, with_kept
+from ..._validate import check_choice
+from ...pp._profile import ReferenceProfile
+from .._arrays import Array
+from .._batches import TrainingTask
+from .._blend import BlendedModel
 from .._card import MethodCard
-from .._network import NetworkModel
+from .._options import PhaseOptions
+from .._plan import Phase
 from ..prior._drug_kernels import DRUG_KERNELS
-from ._build import Built
-from ._fit import TrainingMixin
-from ._inputs import MODALITIES, join_modalities
-from ._module import DeepCDRState
-from ._posterior import KEPT, Posterior
-from ._presets import TASKS, settings_of
-from ._unseen_drugs import nearest_drugs, posterior_of_unseen
+from ._drugs import molecules
+from ._inputs import MODALITIES, cell_features, describe_labels, expression_of, join_modalities, read_inputs
+from ._module import DeepCDRNet, DeepCDRState, NetConfig
+from ._settings import check_task, settings_of
+from ._training import PairData, drug_codes, make_network, pair_phase
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+#: Pairs that pass the head at once.
+_PAIRS = 1 << 16
+#: Training lines whose features are kept.
+_N_TYPICAL = 200
 
-class DeepCDR(TrainingMixin, NetworkModel):
+
+class DeepCDR(BlendedModel):
     """Drug response from a molecular graph and the expression, or an embedding, of a sample.
 
-    A network on pairs in the manner of DeepCDR (Liu et al. 2020; Rössner et al. 2025) is trained on what a Gaussian
-    process leaves: the process learns how drugs covary over lines, uses the responses of a line to other drugs where
-    there are any, similar lines otherwise, and similar structures for new drugs. The network's share is chosen on
-    validation responses. Presets give the published networks without the process.
-
-    Lines of the training are recognised by name, as for all models that complete pairs.
+    A network on pairs (Liu et al. 2020; Rössner et al. 2025): molecules and cells are encoded, and a head predicts each pair.
+    By default it is the published network with its defects mended: more features of atoms and bonds, layers that tell isomers
+    apart, standardised features and responses, weight decay, and sizes that train in minutes. With ``prior="process"`` it stands on
+    a Gaussian process over lines and drugs; on GDSC the network's share is near zero then, and the process predicts better alone.
 
     Parameters
     ----------
@@ -48,47 +55,31 @@ class DeepCDR(TrainingMixin, NetworkModel):
     preset
         ``"rossner2025"``: the published network with masked maximum pooling. ``"deepcdr_released"``: the same with the
         average over 100 atoms, filling included, of the released code. Other arguments replace what the preset says.
+    prior
+        ``"process"``: stand on a Gaussian process, which knows training lines by name and compares others by `cell_input`, new
+        drugs by `drug_kernel`. `None`: the network alone.
     cell_input
-        ``"expression"``; ``"scores"``, the factor scores of the reference's profile; or a key of `obsm` with an embedding,
-        which samples to predict must have too (see :func:`scdrug.pp.embed_cells`).
+        ``"expression"``; ``"scores"``, leading factors of the reference; or a key of `obsm` with an embedding, which samples to
+        predict must have too (see :func:`scdrug.pp.embed_cells`).
     modalities
-        Keys of `obsm` with further measurements of lines (mutations, copy number, methylation). Rows with NaN are masked.
-        By default those of :meth:`setup_mudata`, or none.
-    offset
-        ``"process"`` or ``"none"``.
-    network
-        `False` leaves the process alone, which is fitted in closed form within seconds.
+        Keys of `obsm` with further measurements for the network (mutations, methylation); rows with NaN are masked. By default
+        those of :meth:`setup_mudata`, or none.
     drug_kernel
-        By what the process compares structures: ``"tanimoto"`` of Morgan fingerprints, ``"minimol"``, fingerprints of a
-        pretrained network (extra ``molecule``), or the ``"mean"`` of both; potency uses whichever predicts it best.
+        Similarity of structures in the process: ``"tanimoto"``, ``"minimol"`` (extra `molecule`), or their ``"mean"``.
     drug_features
-        ``"rich"``, ``"deepcdr"`` (75 atom features), ``"contextpred"`` (for pretrained weights), or fingerprints:
-        ``"morgan"``, ``"minimol"`` (pretrained, needs the extra `molecule`).
-    drug_encoder
-        Layers on graphs: ``"gin"``, ``"gcn"`` or ``"gat"``.
-    drug_layers
-        Widths of the layers on drugs.
-    drug_pool
-        ``"max"``, ``"mean"``, ``"sum"``, ``"max_mean"`` or ``"mean_padded"``.
-    cell_layers
-        Widths of the layers on cells; ``()`` for the published branch.
-    head
-        ``"plain"`` or ``"conv"``, the published one.
-    identities
-        Give training lines and drugs codes and biases of their own beside those of their features.
-    dropout
-        Share of units that are dropped in training.
+        ``"rich"``, ``"deepcdr"`` (75 atom features), ``"contextpred"`` (for pretrained weights), or fingerprints: ``"morgan"``,
+        ``"minimol"`` (extra `molecule`).
+    drug_encoder, drug_pool
+        Layers on graphs (``"gin"``, ``"gcn"`` or ``"gat"``), and summary of their atoms: ``"max"``, ``"mean"``, ``"sum"``,
+        ``"max_mean"`` or ``"mean_padded"``.
+    drug_layers, cell_layers
+        Widths of the layers on drugs and on cells; ``()`` for the published branch of cells.
+    head, dropout
+        ``"plain"`` or ``"conv"``, the published one; and the share of units that are dropped in training.
     task
         ``"regression"``, or ``"classification"`` of responses 1 (sensitive) and 0, which predicts probabilities.
     pretrained_drugs
-        File ``gcn_contextpred.pth`` (Hu et al. 2020) with weights of the drug branch, for ``drug_features="contextpred"``. It
-        is read in training, without running code.
-
-    Notes
-    -----
-    Without `validation` and with early stopping, training with the process holds out one pair, line and drug in twenty, so
-    that all kinds of predictions are checked. They decide when to stop and how much the network counts; then the process
-    is fitted to them too.
+        File ``gcn_contextpred.pth`` (Hu et al. 2020) for ``drug_features="contextpred"``, read in training without running code.
 
     Examples
     --------
@@ -103,118 +94,68 @@ class DeepCDR(TrainingMixin, NetworkModel):
 
     card = MethodCard(
         name="DeepCDR",
-        summary="Molecular graphs and expression or a cell embedding, with a Gaussian process for what needs no network.",
+        summary="Network on molecular graphs and expression or a cell embedding, alone or beside a Gaussian process.",
         source="Liu et al. 2020; Rössner et al. 2025; process: Bonilla et al. 2008",
         unseen_cells=True,
         unseen_drugs=True,
         completes=True,
         validates=True,
         latent=True,
-        limits="On GDSC nearly all accuracy comes from the process; potency of new drugs is predicted badly.",
+        limits="With prior='process' predictions on GDSC are nearly all the process's; alone, the network stays behind it. "
+        "Potency of new drugs is predicted badly.",
     )
+    _state_schema = DeepCDRState
+    module: DeepCDRNet
 
     @checked
     def __init__(
-        self,
-        adata: AnnData | MuData | None = None,
-        registry: dict[str, Any] | None = None,
-        *,
-        preset: str | None = None,
-        cell_input: str = "expression",
-        modalities: str | Sequence[str] | None = None,
-        offset: str | None = None,
-        network: bool | None = None,
-        drug_kernel: str = "tanimoto",
-        drug_features: str | None = None,
-        drug_encoder: str | None = None,
-        drug_layers: Sequence[int] | None = None,
-        drug_pool: str | None = None,
-        cell_layers: Sequence[int] | None = None,
-        head: str | None = None,
-        identities: bool | None = None,
-        dropout: float | None = None,
-        task: str = "regression",
+        self, adata: AnnData | MuData | None = None, registry: dict[str, Any] | None = None, *, preset: str | None = None,
+        prior: str | None = None, cell_input: str = "expression", modalities: str | Sequence[str] | None = None,
+        drug_kernel: str = "tanimoto", drug_features: str | None = None, drug_encoder: str | None = None,
+        drug_layers: Sequence[int] | None = None, drug_pool: str | None = None, cell_layers: Sequence[int] | None = None,
+        head: str | None = None, dropout: float | None = None, task: str = "regression",
         pretrained_drugs: str | os.PathLike[str] | None = None,
-    ) -> None:
-        adata = _expression_of(adata)
-        super().__init__(adata, registry)
-        check_choice("task", task, TASKS)
-        check_choice("drug_kernel", drug_kernel, DRUG_KERNELS)
+    ) -> None:  # fmt: skip
+        adata = expression_of(adata)
         if modalities is None:
             modalities = [] if adata is None else [str(key) for key in adata.uns.get(MODALITIES, [])]
         modalities = [modalities] if isinstance(modalities, str) else list(modalities)
         drug_layers = None if drug_layers is None else list(drug_layers)
         cell_layers = None if cell_layers is None else list(cell_layers)
-        if task == "classification":
-            if offset == "process":
-                raise ValueError("`offset='process'` models continuous responses; classification takes 'none'.")
-            offset = "none"
+        pretrained_drugs = None if pretrained_drugs is None else os.fspath(pretrained_drugs)
+        super().__init__(adata, registry, prior=prior, drug_kernel=drug_kernel)
+        check_choice("drug_kernel", drug_kernel, DRUG_KERNELS)
         self.settings = settings_of(
-            preset,
-            offset=offset,
-            network=network,
-            drug_features=drug_features,
-            drug_encoder=drug_encoder,
-            drug_layers=drug_layers,
-            drug_pool=drug_pool,
-            cell_layers=cell_layers,
-            head=head,
-            identities=identities,
-            dropout=dropout,
-        )
+            preset, drug_features=drug_features, drug_encoder=drug_encoder, drug_layers=drug_layers, drug_pool=drug_pool,
+            cell_layers=cell_layers, head=head, dropout=dropout,
+        )  # fmt: skip
+        check_task(task, prior, self.settings, pretrained_drugs)
         self.cell_input, self.modalities, self.task = cell_input, tuple(modalities), task
-        self.drug_kernel = drug_kernel
-        for name in ("max_epochs", "batch_size", "lr", "patience"):
-            setattr(self, f"_{name}", getattr(self.settings, name))
-        if task == "classification" and self.reference_ is not None:
-            _check_labels(adata, self._setup_arg("response_key"))
-            self.reference_.response.update(
-                measure="probability of sensitivity", unit="", direction="higher is more sensitive"
-            )
-        #: Share of the network in predictions of a known line and drug, a new line, a new drug, both new; chosen on
-        #: validation responses of that kind, 0 where there are none; 1 without the process or without validation.
-        self.network_weights_: list[float] = []
-        #: Nearest training drugs of the drugs, for a model of drugs that were not in training.
-        self.applicability_: pd.DataFrame | None = None
-        self._built: Built | None = None
-        self._posterior: Posterior | None = None
-        if pretrained_drugs is not None:
-            pretrained_drugs = os.fspath(pretrained_drugs)
-            if self.settings.drug_features != "contextpred":
-                raise ValueError(
-                    "`pretrained_drugs` needs a model with drug_features='contextpred'; this one has "
-                    f"{self.settings.drug_features!r}."
-                )
         self._pretrained_drugs = pretrained_drugs
-        self._model_summary_string = (
-            f"DeepCDR(preset={preset!r}, cell_input={cell_input!r}, drug_kernel={drug_kernel!r})"
-        )
+        self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
+        self._lr, self._patience = self.settings.lr, self.settings.patience
+        #: What the network is trained on, while it is.
+        self._data: PairData | None = None
+        if task == "classification" and self.reference_ is not None:
+            self.reference_.response.update(describe_labels(adata, self._setup_arg("response_key")))
+        self._model_summary_string = f"DeepCDR(preset={preset!r}, prior={prior!r}, cell_input={cell_input!r})"
         self.init_params_ = self._get_init_params(locals())
-
-    # ------------------------------------------------------------------ setup
 
     @classmethod
     @checked
     def setup_mudata(
-        cls,
-        mdata: Any,
-        *,
-        rna: str = "rna",
-        modalities: Sequence[str] | None = None,
-        layer: str | None = None,
+        cls, mdata: Any, *, rna: str = "rna", modalities: Sequence[str] | None = None, layer: str | None = None,
         response_key: str = KEYS.RESPONSE,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Register a MuData of lines for training: expression with responses, and further measurements.
 
         Parameters
         ----------
         mdata
             MuData whose modality `rna` is a bulk reference. Other modalities are joined by the names of lines and kept in
-            `mdata.mod[rna].obsm`; a line that one does not cover, or with missing values, is masked there.
-        rna
-            Modality with expression and responses.
-        modalities
-            Other modalities to use; all if omitted.
+            `mdata.mod[rna].obsm`; lines that one does not cover, or with missing values, are counted in a warning and masked.
+        rna, modalities
+            Modality with expression and responses, and others to use; all if omitted.
         layer, response_key
             See :meth:`setup_anndata`.
 
@@ -222,14 +163,8 @@ class DeepCDR(TrainingMixin, NetworkModel):
         ------
         KeyError, TypeError, ValueError
             If a modality is missing, none of its lines has expression, or the reference breaks the data contract.
-
-        Warns
-        -----
-        UserWarning
-            If a modality does not cover all lines; the message counts them.
         """
-        adata, _ = join_modalities(mdata, rna, modalities)
-        cls.setup_anndata(adata, layer=layer, response_key=response_key)
+        cls.setup_anndata(join_modalities(mdata, rna, modalities)[0], layer=layer, response_key=response_key)
 
     @staticmethod
     @checked
@@ -240,10 +175,8 @@ class DeepCDR(TrainingMixin, NetworkModel):
         ----------
         mdata
             MuData of samples.
-        rna
-            Modality with expression.
-        modalities
-            Other modalities; all if omitted.
+        rna, modalities
+            Modality with expression, and others; all if omitted.
 
         Returns
         -------
@@ -252,123 +185,106 @@ class DeepCDR(TrainingMixin, NetworkModel):
         """
         return join_modalities(mdata, rna, modalities, copy=True)[0]
 
+    def _sample_inputs(self, adata: AnnData) -> np.ndarray | None:
+        return read_inputs(adata, self.cell_input, self.modalities, widths=self.module.config.cell_widths)
+
+    def _features(self, expression: np.ndarray, inputs: np.ndarray | None) -> np.ndarray:
+        return cell_features(expression, inputs, self.cell_input, self.profile_)
+
+    def _prior_features(self, expression: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
+        return self._of_cell(self._features(expression, inputs))
+
+    def _of_cell(self, features: np.ndarray) -> np.ndarray:
+        return features[:, : self.module.config.cell_widths[self.cell_input]]
+
+    # ------------------------------------------------------------------ training
+
+    def _make_module(self, task: TrainingTask) -> DeepCDRNet:
+        if self.cell_input == "scores":
+            self.profile_ = ReferenceProfile.fit(task.expression, self.genes, n_components=self._n_profile_components)
+        features = self._features(task.expression, read_inputs(self.adata, self.cell_input, self.modalities))
+        widths = {key: self.adata.obsm[key].shape[1] for key in self.modalities}
+        widths = {self.cell_input: features.shape[1] - sum(widths.values()), **widths}
+        net, self._data = make_network(self.settings, self.drugs, features, widths, task.train_rows)
+        if self.settings.scale_response and self.task == "regression":
+            net.set_scale(task.train_response)
+        if self._pretrained_drugs is not None:
+            net.drugs.encoder.load_file(self._pretrained_drugs)  # type: ignore[union-attr, operator]
+        return net
+
+    def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase | Callable[[], Phase]]:
+        assert self._data is not None
+        labels, decay = self.task == "classification", self.settings.weight_decay
+        return [pair_phase(self.module, self._data, task, options, classification=labels, decay=decay)]
+
+    def _training_inputs(self, task: TrainingTask) -> dict[str, Any]:
+        assert self._data is not None
+        return super()._training_inputs(task) | {"features of the lines": self._data.features.numpy()}
+
+    def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
+        assert self._data is not None
+        data = self._data.to(self.module.mean.device)
+        with torch.no_grad():
+            self.module.codes = drug_codes(self.module, data.molecules, data.structure).clone()
+        if self._keeps_features:
+            self.module.typical = data.features[:: max(len(data.features) // _N_TYPICAL, 1)].clone()
+        self._data = None  # it holds the training data
+        super()._finish_training(expression, response)
+
     # ------------------------------------------------------------------ prediction
 
-    @property
-    def posterior(self) -> Posterior:
-        """What prediction needs beside the network."""
-        if self._posterior is None:
-            raise RuntimeError("The model was not trained: call train() first.")
-        return self._posterior
-
-    def _sample_inputs(self, adata: AnnData) -> np.ndarray | None:
-        return self.posterior.read_inputs(adata)
-
-    def _predict_rows(
-        self,
-        expression: np.ndarray,
-        drugs: np.ndarray,
-        names: np.ndarray | None = None,
-        inputs: np.ndarray | None = None,
+    def _network_rows(
+        self, expression: np.ndarray, lines: np.ndarray, drugs: np.ndarray, inputs: np.ndarray | None = None
     ) -> np.ndarray:
-        return self.posterior.predict(expression, drugs, names, inputs)
+        return self._respond(self._features(expression, inputs), drugs)
+
+    def _respond(self, features: np.ndarray, drugs: np.ndarray) -> np.ndarray:
+        step = max(_PAIRS // max(len(drugs), 1), 1)
+        starts = range(0, max(len(features), 1), step)
+        parts = [self._evaluate(self.module.respond, features[i : i + step], np.asarray(drugs)) for i in starts]
+        return expit(np.vstack(parts)) if self.task == "classification" else np.vstack(parts)
 
     def _latent_rows(self, expression: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
-        return self.posterior.cell_codes(expression, inputs)
+        return self._evaluate(self.module.cells, self._features(expression, inputs))
 
     # ------------------------------------------------------------------ drugs that were not in training
 
-    @checked
-    def nearest_drugs(self, drugs: Mapping[str, str], *, n: int = 3) -> pd.DataFrame:
-        """Training drugs that resemble new structures, and whether these lie within what the model was trained on.
-
-        Parameters
-        ----------
-        drugs
-            SMILES by name.
-        n
-            Training drugs to name.
-
-        Returns
-        -------
-        Indexed by name: ``nearest`` (names of training drugs, the most similar first, joined by semicolons), ``similarity`` (Tanimoto on Morgan
-        fingerprints, of the most similar one, 0-1) and ``applicable``: whether that is at least what nine tenths of the
-        training drugs find among the others.
-
-        Raises
-        ------
-        ValueError
-            If a structure cannot be read.
-        """
-        return nearest_drugs(self, drugs, n=n)
+    def _with_drugs(self, other: DeepCDR, smiles: dict[str, str]) -> None:
+        features, pool = self.settings.drug_features, self.settings.drug_pool
+        batch = molecules(list(smiles.values()), features, pool=pool, names=list(smiles))
+        other.module = copy.deepcopy(self.module).eval()
+        with torch.no_grad():
+            other.module.codes = other.module.encode_drugs(batch.to(self.module.mean.device))
 
     @property
-    def _takes_unseen_drugs(self) -> bool:
-        return self.applicability_ is None  # a model of new drugs knows no others
+    def _keeps_features(self) -> bool:
+        """Whether features of training lines are kept, since neither the profile nor the prior tells what they are like."""
+        told = self.cell_input == "expression" or (self.cell_input == "scores" and self.prior is None)
+        return bool(self.modalities) or not told
 
-    def _drug_notes(self) -> pd.DataFrame | None:
-        return self.applicability_
+    @property
+    def _holds_lines(self) -> bool:  # type: ignore[override]
+        return self.prior is not None or self._keeps_features
 
-    def _for_unseen(self, smiles: dict[str, str]) -> DeepCDR:
-        init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
-        options = {key: value for key, value in init.items() if key not in ("adata", "registry")}
-        other = type(self)(registry=self.registry_, **options)
-        self._hand_over(other, smiles)
-        other._posterior = posterior_of_unseen(self, other, smiles)
-        other.module, other.network_weights_ = other._posterior.module, self.network_weights_
-        other.calibration_ = other._posterior.calibration(self.calibration.level)
-        return other
+    def _typical_predictions(self, drugs: np.ndarray) -> np.ndarray:
+        if not self._keeps_features:
+            return super()._typical_predictions(drugs)
+        features = self.module.typical.cpu().numpy()
+        network = np.asarray(self._respond(features, drugs), dtype=np.float64)
+        if self.prior_ is None:
+            return network
+        prior = self.prior_.predict(self._of_cell(features), None, drugs)
+        return prior + self._pair_shares(np.full(len(features), -1), len(drugs)) * (network - prior)
 
     # ------------------------------------------------------------------ files
 
-    #: The process compares new samples with training lines.
-    _holds_lines = True
+    def _network_state(self) -> dict[str, Any]:
+        return {"net": self.module.config.to_json(), "n_typical": len(self.module.typical)}
 
-    _state_schema = DeepCDRState
-
-    def _state(self) -> dict[str, Any]:
-        table = self.applicability_
-        return {
-            "posterior": self.posterior.to_json(),
-            "network_weights": self.network_weights_,
-            "applicability": None if table is None else table.reset_index(drop=True).to_dict("list"),
-        }
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self.network_weights_, table = state["network_weights"], state["applicability"]
-        self.applicability_ = None if table is None else pd.DataFrame(table, index=self.drugs.index)
-        self._posterior = Posterior.from_json(self, state["posterior"])
-        self.module = self._posterior.module
-
-    def _sizes(self) -> dict[str, int]:
-        return {"lines": len(self.posterior.lines)}
+    def _load_network(self, state: dict[str, Any]) -> None:
+        config = NetConfig.from_json(state["net"], blocks=(self.cell_input, *self.modalities))
+        self.module = DeepCDRNet(config, n_drugs=len(self.drugs), n_typical=state["n_typical"])
 
     def _wanted_arrays(self) -> dict[str, Array]:
-        widths = self.posterior.net.config.cell_widths
-        first, *others = widths
-        if (first, *others) != (self.cell_input, *self.modalities):
-            raise ValueError(
-                f"`cell_widths` names {examples(widths)}, `init` {self.cell_input!r} and {self.modalities}"
-            )
-        wanted = with_kept(super()._wanted_arrays(), self.posterior.module.kept, KEPT)
-        return wanted | {"lines": Array(("lines", sum(widths.values())))}
-
-
-def _expression_of(adata: Any) -> Any:
-    """The modality of a MuData that :meth:`DeepCDR.setup_mudata` registered; anything else as it is."""
-    if adata is None or not hasattr(adata, "mod"):
-        return adata
-    for part in adata.mod.values():
-        if MODALITIES in part.uns:
-            return part
-    raise ValueError("This MuData was not set up. Call `DeepCDR.setup_mudata(mdata)` first.")
-
-
-def _check_labels(adata: AnnData, response_key: str) -> None:
-    values = adata.obsm[response_key].to_numpy(dtype=float)
-    found = np.unique(values[np.isfinite(values)])
-    if not np.isin(found, (0.0, 1.0)).all():
-        raise ValueError(
-            f"Classification needs labels 1 (sensitive), 0 and NaN in `adata.obsm[{response_key!r}]`; found values such as "
-            f"{', '.join(f'{value:g}' for value in found[:3])}. scdrug.pp.binarize_response makes labels."
-        )
+        wanted = super()._wanted_arrays()
+        return wanted | {"network.typical": wanted["network.typical"]._replace(finite=False)}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ..._validate import examples
 from ...nn._contextpred import ContextPredEncoder
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._mlp import MLP
 from ...nn._molecule_graph import MoleculeGraphEncoder
-from .._schema import Count, Declared, Four, LinesState, Part, Share, Size, Widths
+from .._blend import BlendedState
+from .._schema import Count, Part, Share, Size, Widths
 from ._branches import CellEncoder, ConvHead, PlainHead
+from ._settings import Settings
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,59 @@ class NetConfig:
     head_width: int = 128
     dropout: float = 0.2
     standardise: bool = True
-    #: Number of training lines and drugs with a code of their own; zero for none.
-    n_lines: int = 0
-    n_drugs: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> NetConfig:
-        """Rebuild what :meth:`to_json` returned."""
-        lists = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-        return cls(**lists)
+    def of(cls, settings: Settings, cell_widths: dict[str, int], molecules: GraphBatch | FeatureBatch) -> NetConfig:
+        """The architecture for settings and data.
+
+        Parameters
+        ----------
+        settings
+            Sizes and kinds of layers.
+        cell_widths
+            Features of each block of columns of a cell, by name.
+        molecules
+            Molecules of the training.
+        """
+        n_bond = molecules.edge_attr.shape[1] if isinstance(molecules, GraphBatch) else 0
+        return cls(
+            cell_widths=cell_widths,
+            drug_widths=(molecules.x.shape[1], n_bond),
+            drug_features=settings.drug_features,
+            drug_encoder=settings.drug_encoder,
+            drug_hidden=settings.drug_layers,
+            drug_pool=settings.drug_pool,
+            drug_norm=settings.drug_norm,
+            cell_hidden=settings.cell_layers or None,
+            head=settings.head,
+            dropout=settings.dropout,
+            standardise=settings.standardise,
+        )
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any], blocks: Sequence[str] | None = None) -> NetConfig:
+        """Rebuild what :meth:`to_json` returned.
+
+        Parameters
+        ----------
+        stored
+            What was returned.
+        blocks
+            Names that the blocks of a cell's columns must have.
+
+        Raises
+        ------
+        ValueError
+            If they have others.
+        """
+        found = list(stored["cell_widths"])
+        if blocks is not None and found != list(blocks):
+            raise ValueError(f"`cell_widths` names {examples(found)}, and the model reads {examples(blocks)}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
 
 class NetPart(Part):
@@ -66,48 +111,44 @@ class NetPart(Part):
     head_width: Size
     dropout: Share
     standardise: bool
-    n_lines: Count
-    n_drugs: Count
 
 
-class PosteriorPart(LinesState):
-    """What predicts, in a model file."""
+class NetworkPart(Part):
+    """The network in a model file."""
 
     net: NetPart
-    arrays: Declared
+    #: Number of training lines whose features are kept.
+    n_typical: Count
 
 
-class DeepCDRState(Part):
+class DeepCDRState(BlendedState):
     """What the model keeps beside its arrays."""
 
-    posterior: PosteriorPart
-    network_weights: Four[Share]
-    applicability: dict[str, list[Any]] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs of rows of two tables of codes, and whether the identity of each side is known."""
-
-    row: Tensor
-    column: Tensor
-    #: Position of the line and the drug among those of the training; used where they are known.
-    line: Tensor
-    drug: Tensor
-    line_known: Tensor = field(default_factory=lambda: torch.zeros(0))
-    drug_known: Tensor = field(default_factory=lambda: torch.zeros(0))
+    network: NetworkPart  # type: ignore[assignment]
 
 
 class DeepCDRNet(nn.Module):
-    """Cell branches, drug branch and head.
+    """Cell branches, drug branch and head, with what prediction needs beside weights.
 
     Parameters
     ----------
     config
         The architecture.
+    n_drugs
+        Drugs to predict.
+    n_typical
+        Training lines whose features are kept.
     """
 
-    def __init__(self, config: NetConfig) -> None:
+    #: What outputs are turned into the unit of the response with.
+    mean: Tensor
+    scale: Tensor
+    #: Codes of the drugs (drugs × width), so that no molecule is read again.
+    codes: Tensor
+    #: Features of some training lines, NaN rows of blocks that were not measured (lines × all features).
+    typical: Tensor
+
+    def __init__(self, config: NetConfig, *, n_drugs: int = 0, n_typical: int = 0) -> None:
         super().__init__()
         self.config = config
         self.cells = CellEncoder(
@@ -121,29 +162,39 @@ class DeepCDRNet(nn.Module):
             _glorot(self)
         else:
             self.head = PlainHead(self.cells.n_out, n_code, width=config.head_width, dropout=config.dropout)
-        self.line_codes = _identities(config.n_lines, self.cells.n_out)
-        self.drug_codes = _identities(config.n_drugs, n_code)
-        self.line_bias, self.drug_bias = _identities(config.n_lines, 1), _identities(config.n_drugs, 1)
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("scale", torch.ones(1))
+        self.register_buffer("codes", torch.zeros(n_drugs, n_code))
+        self.register_buffer("typical", torch.zeros(n_typical, sum(config.cell_widths.values())))
 
-    @property
-    def has_identities(self) -> bool:
-        """Whether training lines and drugs have codes of their own."""
-        return self.line_codes is not None
+    def set_scale(self, response: np.ndarray) -> None:
+        """Standardise by these responses (lines × drugs, NaN where not measured), once for all drugs."""
+        spread = float(np.nanstd(response))
+        self.mean.fill_(float(np.nanmean(response)))
+        self.scale.fill_(spread if spread > 0 else 1.0)
 
     def encode_drugs(self, molecules: GraphBatch | FeatureBatch) -> Tensor:
         """Codes of molecules (molecules × width)."""
         return self.drugs(molecules)
 
-    def forward(self, cells: Tensor, drugs: Tensor, pairs: Pairs) -> Tensor:
-        """Output of each pair, from codes of cells and drugs."""
-        if not self.has_identities:
-            return self.head(cells, drugs, pairs.row, pairs.column)
-        line, drug = pairs.line_known.to(cells.dtype), pairs.drug_known.to(cells.dtype)
-        left = cells[pairs.row] + self.line_codes(pairs.line) * line[:, None]
-        right = drugs[pairs.column] + self.drug_codes(pairs.drug) * drug[:, None]
-        each = torch.arange(len(left), device=left.device)
-        bias = self.line_bias(pairs.line)[:, 0] * line + self.drug_bias(pairs.drug)[:, 0] * drug
-        return self.head(left, right, each, each) + bias
+    def forward(self, cells: Tensor, drugs: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Standardised output of each pair of a row of the codes of cells and a row of those of drugs."""
+        return self.head(cells, drugs, row, column)
+
+    def respond(self, features: Tensor, drugs: Tensor) -> Tensor:
+        """Output for all pairs (rows × drugs), in the unit of the response; logits where that is a label.
+
+        Parameters
+        ----------
+        features
+            Rows × all features.
+        drugs
+            Positions of drugs.
+        """
+        cells, codes = self.cells(features), self.codes[drugs]
+        row = torch.arange(len(cells), device=cells.device).repeat_interleave(len(codes))
+        column = torch.arange(len(codes), device=cells.device).repeat(len(cells))
+        return self.mean + self.scale * self(cells, codes, row, column).view(len(cells), len(codes))
 
 
 class _FingerprintEncoder(nn.Module):
@@ -181,14 +232,6 @@ def _drug_encoder(config: NetConfig) -> tuple[nn.Module, int]:
         dropout=0.1,
     )
     return encoder, encoder.n_out
-
-
-def _identities(n: int, width: int) -> nn.Embedding | None:
-    if n == 0:
-        return None
-    table = nn.Embedding(n, width)
-    nn.init.normal_(table.weight, std=0.1 if width > 1 else 1e-3)
-    return table
 
 
 def _glorot(net: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Minibatches of pairs and their loss; contexts are drawn so that one network serves known and new lines and drugs."""
+"""What a network is trained on, the loss over minibatches of pairs, and the phase of training."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ...nn._graph_batch import FeatureBatch, GraphBatch
 from ...nn._losses import masked_bce, masked_mse
-from .._share import share_of_groups
-from ._crossfit import KNOWN, N_CONTEXTS, NEW_DRUG, NEW_LINE
-from ._module import Pairs
+from .._batches import TableBatches, TrainingTask
+from .._plan import Phase, Stopping
+from ._drugs import training_molecules
+from ._module import DeepCDRNet, NetConfig
 
 if TYPE_CHECKING:
-    from ._module import DeepCDRNet
-
-#: How often a training pair is shown as of a known line and drug, a new line, a new drug, both new.
-CONTEXT_SHARES = (0.55, 0.25, 0.1, 0.1)
+    from .._options import PhaseOptions
+    from ._settings import Settings
 
 
 @dataclass(eq=False)
@@ -32,19 +32,11 @@ class PairData:
     molecules: GraphBatch | FeatureBatch
     #: Row of `molecules` of each drug, −1 without structure.
     structure: Tensor
-    #: Offset of each pair in each context (contexts × lines × drugs), or one context of zeros.
-    offset: Tensor
-    #: Standard deviation of each drug, by which residuals are divided.
-    scale: Tensor
-    #: Weight of each context in the loss, one over the variance of its residuals: else new drugs, whose potency is beyond
-    #: what structures tell, would decide alone.
-    weight: Tensor
 
     def to(self, device: torch.device) -> PairData:
         """Move everything, once."""
         if self.features.device != device:
-            for name in ("features", "structure", "offset", "scale", "weight"):
-                setattr(self, name, getattr(self, name).to(device))
+            self.features, self.structure = self.features.to(device), self.structure.to(device)
             self.molecules = self.molecules.to(device)
         return self
 
@@ -57,52 +49,28 @@ class PairLoss:
     net
         The network.
     data
-        Features, molecules and offsets.
+        Features and molecules.
     classification
         Whether responses are labels.
-    contexts
-        Whether a training pair is shown in contexts that are drawn.
     """
 
-    def __init__(self, net: DeepCDRNet, data: PairData, *, classification: bool, contexts: bool) -> None:
-        self.net, self.data, self.classification, self.contexts = net, data, classification, contexts
+    def __init__(self, net: DeepCDRNet, data: PairData, *, classification: bool) -> None:
+        self.net, self.data, self.classification = net, data, classification
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss, and the number of pairs."""
-        output, target, weight = self.residuals(batch)
-        value = masked_bce(output, target) if self.classification else masked_mse(output, target, weight=weight)
+        data, target = self.data.to(batch["line"].device), batch["response"]
+        # each line and each drug is encoded once
+        lines, row = torch.unique(batch["line"], return_inverse=True)
+        drugs, column = torch.unique(batch["drug"], return_inverse=True)
+        codes = drug_codes(self.net, data.molecules, data.structure[drugs])
+        output = self.net(self.net.cells(data.features[lines]), codes, row, column)
+        value = masked_bce(output, target) if self.classification else masked_mse(output, target)
         parts = {"loss": value, "n": torch.tensor(float(len(target)))}
         if not self.net.training and not self.classification:
             # what the paper plots by epoch: the correlation over validation pairs
-            response = batch["response"] + (output - target) * self.data.scale[batch["drug"]]
-            parts["pearson"] = torch.corrcoef(torch.stack([response, batch["response"]]))[0, 1].nan_to_num()
+            parts["pearson"] = torch.corrcoef(torch.stack([output, target]))[0, 1].nan_to_num()
         return parts
-
-    def residuals(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Output of the network, what it should be, and weight, pair by pair."""
-        line, drug = batch["line"], batch["drug"]
-        data = self.data.to(line.device)
-        context = self._context(batch, data)
-        flat = (context * data.offset.shape[1] + line) * data.offset.shape[2] + drug
-        offset = data.offset.view(-1)[flat]
-        target = (batch["response"] - offset) / data.scale[drug]
-        lines, row = torch.unique(line, return_inverse=True)
-        drugs, column = torch.unique(drug, return_inverse=True)
-        pairs = Pairs(row, column, line, drug, (context & NEW_LINE) == 0, (context & NEW_DRUG) == 0)
-        codes = drug_codes(self.net, data.molecules, data.structure[drugs])
-        return self.net(self.net.cells(data.features[lines]), codes, pairs), target, data.weight[context]
-
-    def _context(self, batch: dict[str, Tensor], data: PairData) -> Tensor:
-        if not self.contexts:
-            return torch.zeros_like(batch["line"])
-        fixed = batch["context"]
-        if not self.net.training:
-            return fixed
-        # torch's generator is seeded at every step
-        shares = torch.tensor(CONTEXT_SHARES, device=fixed.device)
-        drawn = torch.multinomial(shares, len(fixed), replacement=True)
-        # a drug without structure cannot be predicted as if it were new
-        return torch.where(data.structure[batch["drug"]] >= 0, drawn, drawn & NEW_LINE)
 
 
 def drug_codes(net: DeepCDRNet, molecules: GraphBatch | FeatureBatch, structure: Tensor) -> Tensor:
@@ -127,94 +95,80 @@ def drug_codes(net: DeepCDRNet, molecules: GraphBatch | FeatureBatch, structure:
     return encoded if bool(known.all()) else out.clone().index_copy(0, known.nonzero()[:, 0], encoded)
 
 
-def pair_tensors(response: np.ndarray, *, trained: np.ndarray) -> dict[str, Tensor]:
-    """Measured pairs as tensors: line, drug, response, and what is known of them.
+def pair_tensors(response: np.ndarray, mean: float, scale: float) -> dict[str, Tensor]:
+    """Measured pairs as tensors: line, drug, and standardised response.
 
     Parameters
     ----------
     response
         Lines × drugs, NaN where not measured.
-    trained
-        Responses that training uses (lines × drugs, NaN elsewhere); lines and drugs without any are new.
+    mean, scale
+        What responses are standardised by.
     """
     line, drug = np.nonzero(np.isfinite(response))
-    seen = np.isfinite(trained)
-    context = np.where(seen.any(axis=1)[line], KNOWN, NEW_LINE) | np.where(seen.any(axis=0)[drug], KNOWN, NEW_DRUG)
     return {
         "line": torch.from_numpy(line),
         "drug": torch.from_numpy(drug),
-        "response": torch.from_numpy(response[line, drug].astype(np.float32)),
-        "context": torch.from_numpy(context),
+        "response": torch.from_numpy(((response[line, drug] - mean) / scale).astype(np.float32)),
     }
 
 
-def hold_out_each(measured: np.ndarray, usable: np.ndarray, *, seed: int, share: float = 0.05) -> np.ndarray:
-    """Draw pairs, whole lines and whole drugs, so that each kind of prediction can be checked.
+def make_network(
+    settings: Settings, drugs: pd.DataFrame, features: np.ndarray, widths: dict[str, int], trained: np.ndarray
+) -> tuple[DeepCDRNet, PairData]:
+    """A fresh network, whose weights torch's generator draws, and what it is trained on.
 
     Parameters
     ----------
-    measured
-        Lines × drugs, true where there is a response.
-    usable
-        Drugs that have a structure; no other is drawn.
-    seed
-        Seed of the draw.
-    share
-        Share of the pairs, of the lines and of the drugs.
+    settings
+        Sizes and kinds of layers.
+    drugs
+        Drugs with the columns `name` and `smiles`.
+    features
+        Lines × all features.
+    widths
+        How many of them each block has, by name.
+    trained
+        Positions of lines that are trained on, by which features are standardised.
 
-    Returns
-    -------
-    Lines × drugs, true where a measured response is held out; no drug that was not drawn whole loses all of them.
+    Raises
+    ------
+    ValueError
+        If no drug has a structure, or a width does not fit a published branch.
     """
-    rng = np.random.default_rng([seed, 3])
-    marked = rng.random(measured.shape) < share
-    marked[rng.permutation(len(measured))[: round(share * len(measured))]] = True
-    marked &= measured
-    emptied = measured.any(axis=0) & ~(measured & ~marked).any(axis=0)
-    marked[:, emptied] = False
-    drugs = rng.permutation(np.flatnonzero(usable & measured.any(axis=0)))
-    marked[:, drugs[: round(share * len(drugs))]] = True
-    return marked & measured
+    molecules, structure = training_molecules(drugs, settings.drug_features, pool=settings.drug_pool)
+    net = DeepCDRNet(NetConfig.of(settings, widths, molecules), n_drugs=len(drugs))
+    net.cells.fit_scale(torch.from_numpy(features[trained]))
+    return net, PairData(torch.from_numpy(features), molecules, torch.from_numpy(structure))
 
 
-def context_weights(offset: np.ndarray, response: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """One over the mean square of the residuals of each context, relative to that of known pairs.
+def pair_phase(
+    net: DeepCDRNet, data: PairData, task: TrainingTask, options: PhaseOptions, *, classification: bool, decay: float
+) -> Phase:
+    """The only phase of training: minibatches of pairs.
 
     Parameters
     ----------
-    offset
-        Contexts × lines × drugs.
-    response
-        Responses that training uses (lines × drugs, NaN elsewhere).
-    scale
-        Standard deviation of each drug.
+    net, data
+        What :func:`make_network` returned.
+    task
+        Responses to train on, and those that decide when to stop.
+    options
+        Epochs, batches, learning rate and patience.
+    classification
+        Whether responses are labels.
+    decay
+        Weight decay.
     """
-    known = np.isfinite(response)
-    squares = [np.mean(((response - part) / scale)[known] ** 2) for part in offset]
-    return squares[0] / np.maximum(squares, 1e-6)
-
-
-@torch.no_grad()
-def network_weights(loss: PairLoss, batches: list[dict[str, Tensor]]) -> list[float]:
-    """Share of the network's output that fits validation responses, between 0 and 1, by context.
-
-    The share is taken with caution, see :func:`share_of_groups`: responses of one line count together, and those of one
-    drug where the drug is new. A network that has learned nothing that holds beyond its training pairs is thereby
-    switched off, as it is where no validation response shows that it helps.
-    """
-    parts = []
-    for batch in batches:
-        output, target, _ = loss.residuals(batch)
-        parts.append([part.cpu().numpy() for part in (batch["context"], batch["line"], batch["drug"], output, target)])
-    context, line, drug, output, target = (np.concatenate(part) for part in zip(*parts, strict=True))
-    shares = []
-    for code in range(N_CONTEXTS):
-        chosen = context == code
-        group = np.unique((drug if code & NEW_DRUG else line)[chosen], return_inverse=True)[1]
-        shares.append(
-            share_of_groups(
-                np.bincount(group, output[chosen].astype(float) ** 2),
-                np.bincount(group, (output * target)[chosen].astype(float)),
-            )
-        )
-    return shares
+    mean, scale = float(net.mean), float(net.scale)
+    pairs = pair_tensors(task.train_response, mean, scale)
+    validation = pair_tensors(task.validation_response, mean, scale)
+    return Phase(
+        batches=TableBatches(pairs, options.batch_size, generator=options.generator),
+        loss=PairLoss(net, data, classification=classification),
+        max_epochs=options.max_epochs,
+        validation=TableBatches(validation, 1 << 14) if task.has_validation else None,
+        stopping=Stopping(patience=options.patience) if options.early_stopping else None,
+        lr=options.lr,
+        weight_decay=decay,
+    )

@@ -123,7 +123,9 @@ def test_the_network_counts_only_where_held_out_responses_showed_that_it_helps(l
     rows = pd.DataFrame(False, index=lines.obs_names, columns=lines.obsm["response"].columns)
     rows.iloc[:8] = True
     by_line = fitted(lines, prior="process", train={"validation": rows})
-    assert by_line.shares_.known == by_line.shares_.new_drug == by_line.shares_.new_both == 0, "no such pair was checked"
+    assert by_line.shares_.known == by_line.shares_.new_drug == by_line.shares_.new_both == 0, (
+        "no such pair was checked"
+    )
     columns = pd.DataFrame(False, index=rows.index, columns=rows.columns)
     columns.iloc[:, :2] = True
     by_drug = fitted(lines.copy(), prior="process", train={"validation": columns})

@@ -160,6 +160,43 @@ def fit_coupled(
     return CoupledFit(share * weights, drugs.mean, fitted, left_out, drugs.scale, drugs.covariance.kernel)
 
 
+def posterior_variance(
+    rows: np.ndarray,
+    own: np.ndarray,
+    drugs: np.ndarray,
+    lines: np.ndarray,
+    covariance: np.ndarray,
+    *,
+    noise: float,
+    of_lines: np.ndarray,
+    of_drugs: np.ndarray,
+) -> np.ndarray:
+    """Variance of the posterior mean where the noise of a pair is ``noise · of_lines · of_drugs``.
+
+    Parameters
+    ----------
+    rows, own
+        Covariance of rows with the training lines (rows × lines), and their own variance (rows).
+    drugs
+        Positions of drugs.
+    lines, covariance
+        Covariance of the training lines (lines × lines), and of the drugs (drugs × drugs).
+    noise, of_lines, of_drugs
+        Variance of the noise, and factors on it by line and by drug: a line of which half is missing counts as if its
+        measurements were spread over all drugs with twice the noise.
+
+    Returns
+    -------
+    Rows × drugs that were chosen, in squared units of the drugs.
+    """
+    by_line, by_drug = np.sqrt(of_lines), np.sqrt(of_drugs)
+    between = decompose_kernel(lines / np.outer(by_line, by_line))
+    within = decompose_kernel(covariance / np.outer(by_drug, by_drug))
+    a, b = (rows / by_line) @ between.vectors, (covariance[drugs] / by_drug) @ within.vectors
+    known = a**2 @ (1.0 / (between.values[:, None] * within.values + noise)) @ (b**2).T
+    return np.maximum(own[:, None] * np.diag(covariance)[drugs] - known, 0.0)
+
+
 def mix_identity(lines: KernelDecomposition, share: float) -> KernelDecomposition:
     """Decomposition of ``share · K + (1 − share) · I``."""
     own = (1.0 - share) * np.eye(len(lines.kernel))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, overload
+from typing import Any
 
 import numpy as np
 
 from .._arrays import Array
-from ._coupled import ProcessOptions, fit_coupled
+from ._coupled import ProcessOptions, fit_coupled, posterior_variance
 from ._decomposition import KernelDecomposition, decompose_kernel
 from ._drug_kernels import DrugFeatures
 from ._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
@@ -185,16 +185,6 @@ class ResponseProcess:
 
     # ------------------------------------------------------------------ prediction
 
-    @overload
-    def predict(
-        self, features: np.ndarray, lines: np.ndarray | None = ..., drugs: np.ndarray | None = ..., *,
-        variance: Literal[False] = False,
-    ) -> np.ndarray: ...  # fmt: skip
-    @overload
-    def predict(
-        self, features: np.ndarray, lines: np.ndarray | None = ..., drugs: np.ndarray | None = ..., *,
-        variance: Literal[True],
-    ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
     def predict(
         self,
         features: np.ndarray,
@@ -202,7 +192,7 @@ class ResponseProcess:
         drugs: np.ndarray | None = None,
         *,
         variance: bool = False,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    ) -> Any:
         """Predict pairs.
 
         Parameters
@@ -243,36 +233,29 @@ class ResponseProcess:
     def _variance(
         self, cross: np.ndarray | None, lines: np.ndarray, known: np.ndarray, drugs: np.ndarray
     ) -> np.ndarray:
-        if self.covariance is None or self.scale is None:
+        if self.covariance is None or self.scale is None or self.n_lines is None:
             raise ValueError("Variance is known for drugs of the training alone. Ask for `variance=False`.")
-        of_lines, of_drugs = self._line_noise, self._drug_noise
         rows, own = np.zeros((len(lines), len(self.lines))), np.ones(len(lines))
         if cross is not None:
             rows[~known] = self.options.line_share * cross
         rows[known] = self._line_covariance[lines[known]]
         own[known] = self._line_covariance[lines[known], lines[known]]
-        between = decompose_kernel(self._line_covariance / np.outer(of_lines, of_lines))
-        within = decompose_kernel(self.covariance / np.outer(of_drugs, of_drugs))
-        a = (rows / of_lines) @ between.vectors
-        b = (self.covariance[drugs] / of_drugs) @ within.vectors
-        known_part = a**2 @ (1.0 / (between.values[:, None] * within.values + self.options.noise)) @ (b**2).T
-        return np.maximum(own[:, None] * np.diag(self.covariance)[drugs] - known_part, 0.0) * self.scale[drugs] ** 2
+        variance = posterior_variance(
+            rows,
+            own,
+            drugs,
+            self._line_covariance,
+            self.covariance,
+            noise=self.options.noise,
+            of_lines=self.n_drugs.mean() / np.maximum(self.n_drugs, _ALMOST_NONE),
+            of_drugs=len(self.lines) / np.maximum(self.n_lines, _ALMOST_NONE),
+        )
+        return variance * self.scale[drugs] ** 2
 
     @cached_property
     def _line_covariance(self) -> np.ndarray:
         share = self.options.line_share
         return share * fit_kernel(self.lines, KERNELS[self.options.kernel])[1] + (1 - share) * np.eye(len(self.lines))
-
-    @property
-    def _line_noise(self) -> np.ndarray:
-        """Standard deviation of the noise that gaps of a line make of it, of one where as many are measured as in the mean."""
-        return np.sqrt(self.n_drugs.mean() / np.maximum(self.n_drugs, _ALMOST_NONE))
-
-    @property
-    def _drug_noise(self) -> np.ndarray:
-        """The same for drugs, of one where all lines are measured."""
-        assert self.n_lines is not None
-        return np.sqrt(len(self.lines) / np.maximum(self.n_lines, _ALMOST_NONE))
 
     def linear_weights(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights on the features themselves (features × drugs) and intercepts, of new lines; `None` unless the kernel is linear."""
@@ -326,34 +309,32 @@ class ResponseProcess:
         """
         if self.response is None:
             raise RuntimeError("A process that was loaded holds no responses to leave out. Fit it again.")
-        response, drugs = self.response, self.drugs
+        response, usable = self.response, np.zeros(len(self.intercept), dtype=bool)
+        if self.drugs is not None:
+            usable = self.drugs.usable
         out = np.full((len(Context), *response.shape), np.nan)
         out[Context.KNOWN], out[Context.NEW_LINE] = self.fitted, self.predict(self.lines)
         rng = np.random.default_rng([seed, 2])
-
-        def refit(hidden: np.ndarray) -> ResponseProcess:
-            again = np.where(hidden, np.nan, response)
-            return ResponseProcess.fit(self.lines, again, drugs, self.options)
-
         pairs = np.argwhere(np.isfinite(response))
         for chosen in _folds(len(pairs), rng):
             hidden = np.zeros(response.shape, dtype=bool)
             hidden[tuple(pairs[chosen].T)] = True
-            out[Context.KNOWN][hidden] = refit(hidden).fitted[hidden]
-        usable = np.zeros(response.shape[1], dtype=bool) if drugs is None else drugs.usable
+            out[Context.KNOWN][hidden] = self._without(hidden).fitted[hidden]
         parts = [part & usable for part in _folds(len(usable), rng)]
         parts = [part for part in parts if part.any() and (usable & ~part).sum() >= MIN_STRUCTURES]
         for held in _folds(len(response), rng):
-            less = refit(np.broadcast_to(held[:, None], response.shape))
+            less = self._without(held[:, None])
             out[Context.NEW_LINE][held] = less.predict(self.lines[held])
-            for new in parts if drugs is not None else ():
-                out[Context.NEW_BOTH][np.ix_(held, new & drugs.usable)] = less._from_others(new).predict(
-                    self.lines[held]
-                )
-        for new in parts if drugs is not None else ():
-            less = refit(np.broadcast_to(new, response.shape))
-            out[Context.NEW_DRUG][:, new] = less.fitted[:, new]
+            for new in parts:
+                out[Context.NEW_BOTH][np.ix_(held, new)] = less._from_others(new).predict(self.lines[held])
+        for new in parts:
+            out[Context.NEW_DRUG][:, new] = self._without(new).fitted[:, new]
         return out
+
+    def _without(self, hidden: np.ndarray) -> ResponseProcess:
+        """The process fitted anew without some responses (lines × drugs, bool)."""
+        response = np.where(hidden, np.nan, self.response)
+        return ResponseProcess.fit(self.lines, response, self.drugs, self.options)
 
     def _from_others(self, new: np.ndarray) -> ResponseProcess:
         """Some drugs (bool) as if they were new: predicted from the fit of the others."""

@@ -211,8 +211,7 @@ class KernelRidge(ClosedFormModel):
         }
 
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
-        left_out, self._left_out = self._left_out, None
-        return left_out, True
+        return self._left_out, True
 
     # ------------------------------------------------------------------ predict
 

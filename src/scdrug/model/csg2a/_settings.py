@@ -48,12 +48,12 @@ class Settings:
     #: Whether weight decay is a part of the gradient (Adam), as published, or apart from it (AdamW).
     coupled_decay: bool = False
     #: Epochs of the cosine schedule, 0 for a constant rate; and the rate after it.
-    cosine_epochs: int = 10
+    cosine_epochs: int = 20
     final_lr: float = 1e-5
     #: Defaults of `train`.
     lr: float = 1e-3
     batch_size: int = 1024
-    max_epochs: int = 10
+    max_epochs: int = 20
     patience: int = 4
 
     def __post_init__(self) -> None:

@@ -72,7 +72,9 @@ def test_it_is_benchmarked_and_attributed(fifth, tmp_path) -> None:
     spec = benchmark.ModelSpec("attention", "ModuleAttention", params={"n_modules": 4}, train={"max_epochs": 2})
     splits = benchmark.make_splits(reference, "line", n_folds=2, seed=0)
     results = benchmark.run(reference, splits, spec, out=tmp_path / "out", progress=False)
-    assert np.isfinite(results.scores["rmse"]).all()
+    rmse = results.scores.query("metric == 'rmse'")["value"]
+    assert len(rmse) == 2
+    assert np.isfinite(rmse).all()
     cells = datasets.toy_cells()
     drug = trained.drugs.index[0]
     tl.attribute_genes(cells, trained, drug, n_steps=10)

@@ -16,14 +16,14 @@ def test_the_network_counts_by_what_it_saves_beyond_one_standard_error() -> None
     prior, network = (truth + rng.normal(size=truth.shape) for _ in range(2))
     context = contexts(np.arange(60) < 45, np.arange(20) < 15)
     shares = Shares.choose(prior, network, truth, context)
-    for code in (Context.KNOWN, Context.NEW_LINE, Context.NEW_DRUG):
+    for code in (Context.KNOWN, Context.NEW_LINE):
         errors = [((prior + w * (network - prior) - truth)[context == code] ** 2).sum() for w in np.linspace(0, 1, 101)]
         best = np.argmin(errors) / 100
         assert best - 0.15 < shares.to_json()[code] < best
     nothing = np.full(truth.shape, np.nan)
     assert Shares.choose(prior, network, nothing, context) == Shares()
     assert Shares.choose(truth, prior, truth, context).known == 0
-    assert Shares.choose(prior, truth, truth, context).new_drug == pytest.approx(1)
+    assert Shares.choose(prior, truth, truth, context).known == pytest.approx(1)
 
 
 def test_a_network_that_errs_by_drug_is_doubted_for_new_drugs() -> None:
@@ -71,8 +71,9 @@ def test_a_network_counts_as_far_as_lines_or_new_drugs_agree() -> None:
     context = contexts(np.arange(12) < 8, np.arange(8) < 4)
     share = np.array([0.3, 0.6, 5.0, -1.0])[context]
     found = Shares.choose(prior, network, prior + share * (network - prior), context)
-    assert found.to_json() == pytest.approx([0.3, 0.6, 1.0, 0.0], abs=1e-6)
-    np.testing.assert_allclose(found.of(context)[0, [0, -1]], [0.3, 1.0], atol=1e-6)
+    few = 4 / (4 + 20)  # of four new drugs little is known
+    assert found.to_json() == pytest.approx([0.3, 0.6, few, 0.0], abs=1e-6)
+    np.testing.assert_allclose(found.of(context)[0, [0, -1]], [0.3, few], atol=1e-6)
     assert Shares.choose(prior, network, np.full((12, 8), np.nan), context) == Shares()
 
 
@@ -84,5 +85,5 @@ def test_a_share_is_less_by_the_error_over_lines_or_over_new_drugs() -> None:
     found = Shares.choose(np.zeros((12, 8)), network, observed, context)
     by_line = share_of_groups((network[:, :4] ** 2).sum(axis=1), (network * observed)[:, :4].sum(axis=1))
     by_drug = share_of_groups((network[:, 4:] ** 2).sum(axis=0), (network * observed)[:, 4:].sum(axis=0))
-    assert [found.known, found.new_drug] == pytest.approx([by_line, by_drug])
+    assert [found.known, found.new_drug] == pytest.approx([by_line, by_drug * 4 / (4 + 20)])
     assert found.known < (network * observed)[:, :4].sum() / (network[:, :4] ** 2).sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -173,31 +173,3 @@ def skeleton(state: Mapping[str, Any], *, may_be_nan: frozenset[str] = frozenset
         kind = "float" if text == "bfloat16" else kinds[np.dtype(text).kind]
         wanted[name] = Array(tuple(value.shape), kind, finite=name not in may_be_nan)
     return wanted
-
-
-def with_kept(wanted: Mapping[str, Array], kept: Iterable[str], known: Mapping[str, Array]) -> dict[str, Array]:
-    """Put into what a module needs what is known of the arrays that it keeps beside its network.
-
-    Parameters
-    ----------
-    wanted
-        What :func:`skeleton` returned.
-    kept
-        Names of the arrays beside the network, as the file states them.
-    known
-        How these must look, by name.
-
-    Raises
-    ------
-    ValueError
-        If one is not known, or is stated with other axes.
-    """
-    found = dict(wanted)
-    for name in kept:
-        if name not in known:
-            raise ValueError(f"this model keeps no array {name!r}")
-        stated = found[name].shape
-        if len(stated) != len(known[name].shape):
-            raise ValueError(f"the array {name!r} must have {len(known[name].shape)} axes; found shape {stated}")
-        found[name] = known[name]
-    return found

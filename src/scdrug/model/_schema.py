@@ -26,11 +26,8 @@ Count = Annotated[int, Field(ge=0, le=1 << 40)]
 Size = Annotated[int, Field(ge=1, le=1 << 31)]
 Widths = Annotated[list[Size], Field(max_length=MAX_LAYERS)]
 _Item = TypeVar("_Item")
-#: One for each of a known line and drug, a new line, a new drug, and both new; and a list for models without them.
+#: One for each of a known line and drug, a new line, a new drug, and both new.
 Four = Annotated[list[_Item], Field(min_length=4, max_length=4)]
-Never = Annotated[list[Any], Field(max_length=0)]
-#: Shapes and types of arrays by name, as modules of early versions state them.
-Declared = dict[str, Annotated[list[list[Count] | Literal["float32", "uint8"]], Field(min_length=2, max_length=2)]]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

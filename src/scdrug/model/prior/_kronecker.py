@@ -6,6 +6,7 @@ import logging
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator, cg
 
 from ._additive import AdditiveEffects, check_response, fit_additive
 from ._decomposition import KernelDecomposition, decompose_kernel
@@ -91,22 +92,20 @@ def kronecker_ridge(
         rotated = lines.vectors.T @ target @ drugs.vectors
         return lines.vectors @ (rotated / spectrum) @ drugs.vectors.T
 
-    missing = ~observed
-    weights = solve_complete(np.where(observed, response, 0.0))
-    residual = step = np.where(missing, -weights, 0.0)
-    square = float(np.vdot(residual, residual))
-    for _ in range(max_iter):
-        if square <= (tol * np.linalg.norm(weights)) ** 2:
-            return weights
-        image = solve_complete(step)
-        length = square / float(np.vdot(step, image))
-        weights = weights + length * image
-        residual = np.where(missing, -weights, 0.0)
-        previous, square = square, float(np.vdot(residual, residual))
-        step = residual + (square / previous) * step
-    if square > (tol * np.linalg.norm(weights)) ** 2:
+    weights, missing = solve_complete(np.where(observed, response, 0.0)), np.nonzero(~observed)
+    if not len(missing[0]):
+        return weights
+
+    def place(values: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(weights)
+        out[missing] = values
+        return out
+
+    system = LinearOperator((len(missing[0]),) * 2, lambda values: solve_complete(place(values))[missing])
+    values, failed = cg(system, -weights[missing], rtol=0.0, atol=tol * np.linalg.norm(weights), maxiter=max_iter)
+    if failed:
         logger.warning("Kronecker ridge stopped after %d steps before the tolerance %g was reached.", max_iter, tol)
-    return weights
+    return weights + solve_complete(place(values))
 
 
 def fit_unseen_drugs(

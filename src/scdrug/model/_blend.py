@@ -93,7 +93,9 @@ class BlendedModel(NetworkModel):
 
     def _with_drugs(self, other: Self, smiles: dict[str, str]) -> None:
         """Give `other` this model's network for drugs that were not in training, as canonical SMILES by name."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"The card of {type(self).__name__} says that it predicts unseen drugs, but it has no `_with_drugs`."
+        )
 
     def _network_state(self) -> dict[str, Any]:
         """What the network keeps beside its arrays, in JSON types."""

@@ -85,6 +85,28 @@ def given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
+def preset_settings(presets: Mapping[str | None, Any], preset: str | None, **given: Any) -> Any:
+    """Settings of a preset with what was given instead.
+
+    Parameters
+    ----------
+    presets
+        Settings by name, `None` for a model without a preset; they bring `with_values`.
+    preset
+        Name, or `None`.
+    **given
+        Settings by name; `None` leaves the preset's.
+
+    Raises
+    ------
+    ValueError
+        If a name or value is unknown or out of range.
+    """
+    if preset is not None:
+        check_choice("preset", preset, tuple(name for name in presets if name is not None))
+    return presets[preset].with_values(**given)
+
+
 def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
     """Refuse more devices than there are, before anything is trained.
 

@@ -107,7 +107,7 @@ class CSG2A(BlendedModel):
         unseen_drugs=True,
         completes=True,
         validates=True,
-        limits="Predicted expression means something only after pretraining. With a prior 0-5 % of a known drug's prediction is network on GDSC.",
+        limits="Predicted expression means something only after pretraining. With a prior next to nothing of a known drug's prediction is network on GDSC.",
     )
     _state_schema = CSG2AState
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..._validate import check_choice
 from ...nn._molecule_graph import POOLS
+from .._options import preset_settings
 from ._drugs import DRUG_FEATURES
 
 HEADS = ("plain", "conv")
@@ -96,25 +98,8 @@ PRESETS = {
     "deepcdr_released": replace(_PUBLISHED, drug_pool="mean_padded"),
 }
 
-
-def settings_of(preset: str | None, **given: object) -> Settings:
-    """Settings of a preset with what was given instead.
-
-    Parameters
-    ----------
-    preset
-        Name, or `None`.
-    **given
-        Settings by name; `None` leaves the preset's.
-
-    Raises
-    ------
-    ValueError
-        If a name or choice is unknown.
-    """
-    if preset is not None:
-        check_choice("preset", preset, tuple(name for name in PRESETS if name is not None))
-    return PRESETS[preset].with_values(**given)
+#: Settings of a preset with what was given instead, see :func:`preset_settings`.
+settings_of = partial(preset_settings, PRESETS)
 
 
 def check_task(task: str, prior: str | None, settings: Settings, pretrained_drugs: str | None) -> None:

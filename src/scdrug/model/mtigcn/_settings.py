@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..._validate import check_choice
+from .._options import preset_settings
 
 #: The tasks; NIHGCN (Peng et al. 2022) is ``("classification",)`` alone.
 TASKS = ("classification", "regression", "similarity")
@@ -137,22 +139,5 @@ PRESETS: dict[str | None, Settings] = {
     "nihgcn": replace(_PUBLISHED, tasks=("classification",), weights={**PUBLISHED_WEIGHTS, "classification": 1.0}),
 }
 
-
-def settings_of(preset: str | None, **given: Any) -> Settings:
-    """Settings of a preset with what was given instead.
-
-    Parameters
-    ----------
-    preset
-        Name, or `None`.
-    **given
-        Settings by name; `None` leaves the preset's.
-
-    Raises
-    ------
-    ValueError
-        If a name or value is unknown or out of range.
-    """
-    if preset is not None:
-        check_choice("preset", preset, tuple(name for name in PRESETS if name is not None))
-    return PRESETS[preset].with_values(**given)
+#: Settings of a preset with what was given instead, see :func:`preset_settings`.
+settings_of = partial(preset_settings, PRESETS)

@@ -1,8 +1,9 @@
-"""Print the single-cell transfer figures: five lung lines and A375, predicted by models that never saw these lines.
+"""Print the single-cell transfer figures: five lung lines, breast lines and A375, predicted by models that never saw them.
 
     python scripts/check_single_cell.py DATA [--draws 200]
 
-DATA holds `gdsc/` (tables of cell lines and responses), `sc/sc_mixology/` (CEL-seq2 counts) and `sc/a375/`; see the docs
+DATA holds `gdsc/` (tables of cell lines and responses), `sc/sc_mixology/` (CEL-seq2 counts), `sc/bc_atlas/` (Drop-seq counts) and
+`sc/a375/`; see the docs
 pages *Harmonization* and *Transfer to single cells*. Lines are excluded, and scores made, by `scdrug.benchmark`.
 """
 
@@ -104,7 +105,35 @@ def main() -> None:
         scdrug.tl.predict_response(shallow, model)
         depth, trust = float(np.median(np.asarray(shallow.X.sum(axis=1)))), shallow.obs["response_reliability"].median()
         show(f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})", shallow)
+    check_breast(arguments.data, reference, arguments.draws)
     check_a375(arguments.data, arguments.draws)
+
+
+def check_breast(data: Path, reference: AnnData, draws: int) -> None:
+    """Print the scores on breast lines: all together, each line as a cohort of its own, and thinned."""
+    cells = scdrug.datasets.breast_atlas(path=data / "sc" / "bc_atlas")
+    cells = cells[(cells.obs["reference_line"] != "").to_numpy()].copy()
+    spec = Once(ModelSpec("default", "KernelRidge", params=RECIPE))
+    print(f"\n{cells.obs['reference_line'].nunique()} breast lines, Drop-seq")
+    show_levels(score_lines(spec, reference, cells, line_key="reference_line", n_bootstrap=draws))
+    model, lines = spec.kept["model"], cells.obs["reference_line"].astype(str)
+    observed = reference.obsm["response"].loc[sorted(set(lines)), model.drugs.index].to_numpy(dtype=float)
+    screened = spec.kept["training"].obsm["response"][model.drugs.index].to_numpy(dtype=float)
+    for name, options in (
+        ("all lines at once", {}),
+        ("shift in each line", {"groupby": "reference_line", "shift_by_group": True}),
+    ):
+        scdrug.tl.predict_response(cells, model, **options)
+        found, percentile = (
+            cells.obsm[key].groupby(lines.to_numpy()).mean() for key in ("predicted_response", "response_percentile")
+        )
+        z = [
+            (part - np.nanmean(screened, axis=0)) / np.nanstd(screened, axis=0) for part in (found.to_numpy(), observed)
+        ]
+        true = np.nanmean(np.where(np.isfinite(screened)[:, None], screened[:, None] > observed, np.nan), axis=0)
+        bias = np.nanmean(np.where(np.isfinite(observed), percentile.to_numpy() - true, np.nan))
+        print(f"{name:<24} rmse_z {np.sqrt(np.nanmean((z[0] - z[1]) ** 2)):.3f}   percentile bias {bias:+.3f}   "
+              f"median reliability {cells.obs['response_reliability'].median():.2f}")  # fmt: skip
 
 
 def show_levels(table: pd.DataFrame) -> None:

@@ -100,6 +100,23 @@ def test_a375_refuses_a_file_without_labels(tmp_path):
         scdrug.datasets.a375_plx4720(path=tmp_path)
 
 
+def test_breast_atlas_names_lines_of_the_screen(shared_data, cache):
+    cells = scdrug.datasets.breast_atlas(path=shared_data / "sc" / "bc_atlas")
+    counts = cells.obs["reference_line"].value_counts()
+    assert cells.n_obs == 450 and len(counts) == 15 and (counts == 30).all()
+    assert set(cells.obs["cell_line"][cells.obs["reference_line"] == ""]) == {"MCF12A"}
+    assert cells.uns["expression"] == {"scale": "counts"} and (cells.X.data % 1 == 0).all()
+    with pytest.raises(RuntimeError, match="15022698") as error:
+        scdrug.datasets.breast_atlas()
+    assert str(cache / "breast_atlas" / "bc_atlas_14_lines.h5ad") in str(error.value)
+
+
+def test_breast_atlas_refuses_a_file_without_lines(tmp_path):
+    anndata.AnnData(np.zeros((2, 2), dtype=np.float32)).write_h5ad(tmp_path / "bc_atlas.h5ad")
+    with pytest.raises(KeyError, match="cell_line"):
+        scdrug.datasets.breast_atlas(path=tmp_path)
+
+
 def test_oligodendroglioma_tells_malignant_cells_from_normal_ones():
     pytest.importorskip("infercnvpy")
     tumour = scdrug.datasets.oligodendroglioma()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scdrug import datasets, model, pp, tl
-from scdrug.pp._evidence import share_absent
+from scdrug.pp._evidence import CYCLE_GENES, share_absent, share_dividing
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +239,49 @@ def test_references_that_say_nothing_are_refused(lines: np.ndarray, message: str
     reference = ad.AnnData(lines.astype(np.float32), var=pd.DataFrame(index=cells.var_names[:30]))
     with pytest.raises(ValueError, match=message):
         pp.harmonize(cells, reference)
+
+
+# ---------------------------------------------------------------------- cells that do not divide
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(20, 60))
+def test_the_share_of_the_cell_cycle_does_not_depend_on_scale_or_base(seed: int, n_cycle: int) -> None:
+    counts = sp.csr_matrix(np.random.default_rng(seed).poisson(0.5, size=(8, 200)).astype(np.float32))
+    totals = np.maximum(np.asarray(counts.sum(axis=1)), 1)
+    cpm = sp.csr_matrix(counts.multiply(1e4 / totals))
+    columns = np.arange(n_cycle)
+    expected = cpm.toarray()[:, :n_cycle].sum() / cpm.sum()
+    for values, logarithms in (
+        (cpm, False), (cpm.log1p(), True), (cpm.log1p() / np.log(2), True),
+    ):  # fmt: skip
+        assert share_dividing(sp.csr_matrix(values), columns, logarithms=logarithms) == pytest.approx(
+            expected, rel=1e-3
+        )
+    assert np.isnan(share_dividing(counts, columns[:19], logarithms=False)), "too few genes to judge"
+
+
+def test_resting_cells_are_refused_whatever_they_resemble(shared_data) -> None:
+    blood = ad.read_h5ad(shared_data / "sc" / "pbmc80" / "pbmc80_counts.h5ad")
+    for name in ("gdsc2-ridge", "gdsc2-pathways-1"):
+        result, said = predict(blood, name)
+        assert "hardly divide" in result.uns["predicted_response"]["verdict"] and "hardly divide" in said
+        assert result.obs["response_reliability"].max() == 0
+    logarithms = blood.copy()
+    logarithms.X = sp.csr_matrix(blood.X.multiply(1e4 / np.asarray(blood.X.sum(axis=1)))).log1p()
+    assert "hardly divide" in predict(logarithms, "gdsc2-ridge")[1]
+
+
+def test_lines_divide_at_any_depth_and_panels_without_the_cell_cycle_are_not_judged(shared_data) -> None:
+    breast = datasets.breast_atlas(path=shared_data / "sc" / "bc_atlas")
+    thinned = breast.copy()
+    thinned.X = sp.csr_matrix(
+        np.random.default_rng(0).binomial(breast.X.toarray().astype(int), 0.05).astype(np.float32)
+    )
+    for cells in (breast, thinned):
+        evidence = predict(cells, "gdsc2-ridge")[0].uns["predicted_response"]["harmonization"]["evidence"]
+        assert evidence["dividing"] > 0.005 and evidence["factor"] == 1
+    symbols = pp.map_gene_ids(breast, copy=True)
+    panel = symbols[:, ~symbols.var_names.isin(CYCLE_GENES)].copy()
+    found = predict(panel, "gdsc2-ridge")[0].uns["predicted_response"]
+    assert np.isnan(found["harmonization"]["evidence"]["dividing"]) and found["verdict"] == "ok"

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from scdrug import pp
 from scdrug.pp._fit_harmonization import fit_harmonization
 from scdrug.pp._genes import match_genes
-from scdrug.pp._profile import ANCHOR_SELECTION, ReferenceProfile
+from scdrug.pp._profile import ReferenceProfile
 from scdrug.pp._rows import iter_row_blocks
 from scdrug.pp._transform import IDENTITY, QUANTILE, ZSCORE_LOG, target_cumulated, transform_rows
 
@@ -163,17 +163,33 @@ def test_folding_weights_equals_filling_rows(reference: ad.AnnData, cells: ad.An
     np.testing.assert_allclose(profile.typicality(placed @ to_scores - offset), filled.typicality, atol=1e-4)
 
 
-def test_anchor_is_the_mean_of_the_most_aligned_lines_of_a_gaussian_reference() -> None:
-    lines = _lines(20_000, seed=3)
-    profile = ReferenceProfile.fit(lines, GENES, n_components=59)
-    rng = np.random.default_rng(0)
-    cohort = profile.mean + rng.normal(size=len(GENES)).astype(np.float32)
+def test_anchor_is_half_the_posterior_mean_of_the_factor_model() -> None:
+    profile = ReferenceProfile.fit(_lines(400), GENES, n_components=59)
+    cohort = profile.mean + np.random.default_rng(0).normal(size=len(GENES))
+    measured = np.arange(len(GENES)) >= 10
+    mean, sd, load = (np.asarray(part, dtype=float) for part in (profile.mean, profile.sd, profile.loadings))
+    # what the mean profile, weighed by gene, does not explain
+    design = np.column_stack([np.ones(len(GENES)), mean])[measured]
+    weights = np.diag(1 / sd[measured] ** 2)
+    flat, depth = np.linalg.solve(design.T @ weights @ design, design.T @ weights @ cohort[measured])
+    z = (cohort[measured] - flat - depth * mean[measured]) / sd[measured] / depth
+    covariance = load.T @ load
+    noise = 3 * (z**2).mean() * np.eye(measured.sum())
+    expected = covariance[:, measured] @ np.linalg.solve(covariance[np.ix_(measured, measured)] + noise, z)
+    np.testing.assert_allclose(profile.anchor(cohort, measured), mean + sd * expected / 2, atol=2e-3)
+
+
+def test_anchor_moves_towards_the_lines_that_a_cohort_consists_of_and_no_farther() -> None:
+    lines = _lines(300)
+    profile = ReferenceProfile.fit(lines, GENES)
     everything = np.ones(len(GENES), dtype=bool)
-    design = np.column_stack([np.ones(len(GENES)), profile.mean])
-    deviation = cohort - design @ np.linalg.lstsq(design, cohort, rcond=None)[0]
-    aligned = np.argsort(-(lines @ deviation))[: int(len(lines) * 30 / 933)]
-    np.testing.assert_allclose(profile.anchor(cohort, everything), lines[aligned].mean(axis=0), atol=0.35)
-    assert ANCHOR_SELECTION == pytest.approx(2.23, abs=0.01)
+    rng = np.random.default_rng(1)
+    moved, nearer = [], []
+    for line in lines[:40]:
+        anchor = profile.anchor(line + rng.normal(size=len(GENES)), everything)
+        moved.append(np.linalg.norm(anchor - profile.mean) / np.linalg.norm(line - profile.mean))
+        nearer.append(np.linalg.norm(anchor - line) < np.linalg.norm(profile.mean - line))
+    assert max(moved) < 1 and np.mean(nearer) > 0.9
 
 
 def test_anchor_does_not_depend_on_how_flat_a_shallow_cohort_is() -> None:

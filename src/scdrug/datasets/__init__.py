@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._ccle import ccle
-from ._cells import a375_plx4720, oligodendroglioma, sc_mixology
+from ._cells import a375_plx4720, breast_atlas, oligodendroglioma, sc_mixology
 from ._deepcdr import deepcdr
 from ._fetch import fetch
 from ._gdsc import gdsc
@@ -21,6 +21,7 @@ from ._toy_perturbations import toy_perturbations
 
 __all__ = [
     "a375_plx4720",
+    "breast_atlas",
     "ccle",
     "deepcdr",
     "fetch",

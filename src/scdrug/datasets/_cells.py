@@ -183,6 +183,75 @@ def a375_plx4720(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     return adata
 
 
+@checked
+def breast_atlas(*, path: str | os.PathLike[str] | None = None) -> AnnData:
+    """Cells of breast cancer lines, sequenced with Drop-seq, each line of which is in a bulk screen.
+
+    No cell was drugged: what is known is the response of the lines. Keep them out of the training of any model that is judged
+    on these cells.
+
+    Parameters
+    ----------
+    path
+        An ``.h5ad`` file of the atlas, or the folder that holds it. The archive holds an R object, so that no program can fetch
+        this file; without `path` it is looked for in the cache, and if it is not there the error says how to make it.
+
+    Returns
+    -------
+    Cells × genes:
+
+    ``X``
+        UMI counts, CSR, float32.
+    ``obs``
+        ``cell_line`` (name in the atlas) and ``reference_line`` (name in GDSC; empty for MCF12A, normal-like breast, which was
+        not screened).
+    ``var_names``
+        Ensembl ids; see :func:`scdrug.pp.map_gene_ids`.
+    ``uns['expression']``, ``uns['dataset']``
+        Scale (``"counts"``), and the card of the data set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` does not hold the file.
+    RuntimeError
+        If the file is not in the cache.
+    KeyError
+        If the file lacks the lines.
+
+    Notes
+    -----
+    Source: Gambardella et al. 2022 (doi:10.1038/s41467-022-29358-6).
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells = scdrug.datasets.breast_atlas(path="bc_atlas_14_lines.h5ad")  # doctest: +SKIP
+    """
+    import anndata
+    from scipy.sparse import csr_matrix
+
+    folder = obtain("breast_atlas", ["bc_atlas_14_lines.h5ad"], path)
+    file = require(folder, ["bc_atlas_14_lines.h5ad", "*bc_atlas*.h5ad"], what="the cells")
+    raw = read_h5ad(file)
+    for column in ("cell_line", "gdsc"):
+        check_key(raw.obs, column, where=f"{file}: obs")
+    adata = anndata.AnnData(
+        X=csr_matrix(raw.X, dtype=np.float32),
+        obs=pd.DataFrame(
+            {
+                "cell_line": raw.obs["cell_line"].astype(str).to_numpy(dtype=object),
+                "reference_line": raw.obs["gdsc"].astype(object).fillna("").astype(str).to_numpy(dtype=object),
+            },
+            index=raw.obs_names.astype(str),
+        ),
+        var=pd.DataFrame(index=pd.Index(raw.var_names.astype(str), name=None)),
+    )
+    adata.uns[KEYS.EXPRESSION] = {"scale": "counts"}
+    adata.uns[KEYS.DATASET] = card("breast_atlas", [file])
+    return adata
+
+
 def oligodendroglioma() -> AnnData:
     """Cells of five oligodendrogliomas: malignant ones, and microglia and oligodendrocytes.
 

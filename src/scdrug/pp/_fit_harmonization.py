@@ -10,9 +10,18 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import check_choice, warn_caller
-from ._evidence import grouping_columns, judge_cohort, share_absent, shown_genes, warn_of_absent_groups
+from ._evidence import (
+    CYCLE_GENES,
+    grouping_columns,
+    judge_cohort,
+    share_absent,
+    share_dividing,
+    shown_genes,
+    warn_of_absent_groups,
+)
 from ._genes import GeneMatch, check_coverage
 from ._harmonization import Harmonization, row_mode
+from ._match_cells import match_cells
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks, read_rows, sampled_rows
 from ._scale import Scale, refused_scaled, revise_scale, settle_scale, warn_if_assumed
@@ -95,9 +104,22 @@ def fit_harmonization(
     centre = moments.sums.sum(axis=0) / moments.counts.sum()
     some = placed.place(_thinned(sample))
     evidence = judge_cohort(
-        some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
+        some[0][np.isfinite(some[1])],
+        centre,
+        profile,
+        ~placed.unmeasured,
+        has_profile=found.name != "scaled",
+        dividing=_dividing(adata, sample, layer, placed.scale),
     )
     return replace(placed, evidence=evidence, check_again=not all(f.canonical for f in facts))
+
+
+def _dividing(adata: AnnData, sample: sp.csr_matrix, layer: str | None, scale: str) -> float:
+    """Share of transcripts from genes of the cell cycle, or NaN for values that were centred."""
+    if scale == "scaled":
+        return np.nan
+    found = match_cells(adata, CYCLE_GENES, layer=layer, min_coverage=None, warn=False)
+    return share_dividing(sample, found.columns[found.columns >= 0], logarithms=scale == "log")
 
 
 def _unfitted(

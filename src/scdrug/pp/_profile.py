@@ -9,9 +9,13 @@ import numpy as np
 
 #: Points of the stored quantile functions.
 N_QUANTILES = 501
-#: Expected value of a standard normal among its top 30 of 933: the recipe averages the 30 reference lines most similar
-#: to a cohort, and this is how far out along the direction of similarity that average lies.
-ANCHOR_SELECTION = 2.23
+#: Noise of a gene in a cohort's mean, in multiples of its variance over genes: offsets between platforms are shared by many genes,
+#: so that their average says less than their number promises.
+_ANCHOR_NOISE = 3.0
+#: Share of the estimated deviation of a cohort that is believed: platforms also differ along directions in which lines do.
+_ANCHOR_SHARE = 0.5
+#: A cohort that shows the reference's mean profile at less than this share is not stretched further.
+_MIN_DEPTH = 0.1
 #: Leading directions that decide whether a profile is typical of the reference.
 N_TYPICAL = 20
 #: Share of the median standard deviation below which that of a gene is not believed when a cohort's level is judged: genes that
@@ -171,15 +175,14 @@ class ReferenceProfile:
         distance = np.sqrt(((found - expected) ** 2).mean()) / max(float(expected.std()), 1e-6)
         return float(np.sqrt((offset**2).mean())), float(distance)
 
-    def anchor(
-        self, cohort_mean: np.ndarray, measured: np.ndarray, *, selection: float = ANCHOR_SELECTION
-    ) -> np.ndarray:
-        """Where the reference lines that resemble a cohort lie.
+    def anchor(self, cohort_mean: np.ndarray, measured: np.ndarray) -> np.ndarray:
+        """Where a cohort lies among the reference's lines, estimated from its mean profile.
 
-        Averaging the reference lines whose profile is most aligned with the cohort's mean profile is, for normally
-        distributed lines with covariance Σ, the conditional mean  μ + s · Σd / √(dᵀΣd),  where d is the cohort's
-        deviation from the reference mean over the measured genes and s the expected standard score of the lines
-        that are averaged. It is smooth, needs no line of the reference, and fills the genes that the cohort lacks.
+        Over genes, the mean profile of a cohort is  c = α + βμ + βσ(Lᵀs + ε),  with the reference's mean μ, standard deviations
+        σ and loadings L, a depth β that is below 1 for shallow cells, and the offset ε between platforms. Scores s are standard normal,
+        as those of one line are, and the offset is noise with a multiple of the variance that is found, since it is shared by many
+        genes. The anchor is μ + σ Lᵀ ŝ / 2 with the posterior mean ŝ: half of it, because platforms also differ along the
+        directions in which lines do. It needs no line of the reference, and fills the genes that the cohort lacks.
 
         Parameters
         ----------
@@ -187,29 +190,28 @@ class ReferenceProfile:
             Mean transformed profile of the cohort (G); values of unmeasured genes are ignored.
         measured
             Which genes of the panel the cohort has (G, bool).
-        selection
-            How far out the averaged lines are, in standard deviations.
 
         Returns
         -------
         Profile on the reference's scale (G).
         """
+        sd = np.maximum(self.sd, _LEAST_SD * np.median(self.sd)).astype(np.float64)
+        unit = sd[measured]
+        known = np.column_stack([np.ones(len(unit)), self.mean[measured]]) / unit[:, None]
+        observed = cohort_mean[measured] / unit
+        coefficients = np.linalg.lstsq(known, observed, rcond=None)[0]
         # a shallow cohort flattens all profiles towards their mean; only what the reference mean does not explain
         # says which lines the cohort resembles
-        mean = self.mean[measured].astype(np.float64)
-        design = np.column_stack([np.ones(len(mean)), mean])
-        observed = cohort_mean[measured].astype(np.float64)
-        deviation = observed - design @ np.linalg.lstsq(design, observed, rcond=None)[0]
+        deviation = (observed - known @ coefficients) / max(coefficients[1], _MIN_DEPTH)
+        variance = float((deviation**2).mean()) if len(unit) else 0.0
         # rounding errors have a direction too, but no cohort is so close to the mean of all lines
-        if np.linalg.norm(deviation) < _MIN_DEVIATION * np.linalg.norm(self.sd[measured]):
+        if variance < _MIN_DEVIATION**2:
             return self.mean.copy()
-        covariance_root = self.loadings[:, measured].astype(np.float64) * self.sd[measured]
-        projection = covariance_root @ deviation
-        length = float(np.linalg.norm(projection))
-        if length == 0:
-            return self.mean.copy()
-        direction = (projection / length) @ self.loadings * self.sd
-        return (self.mean + selection * direction).astype(np.float32)
+        loadings = self.loadings[:, measured] * (self.sd[measured] / unit)
+        noise = _ANCHOR_NOISE * variance
+        precision = loadings @ loadings.T / noise + np.eye(len(loadings))
+        scores = np.linalg.solve(precision, loadings @ deviation / noise)
+        return (self.mean + _ANCHOR_SHARE * (scores @ self.loadings) * self.sd).astype(np.float32)
 
 
 def _principal_loadings(z: np.ndarray, n_components: int) -> np.ndarray:

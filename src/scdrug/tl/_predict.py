@@ -123,9 +123,9 @@ def predict_response(
     Reliability is a product of four shares: genes of the model that are measured; correlation of the cell's profile with
     the reference's mean before any shift, relative to half of what reference lines reach (deep single cells do); reference
     lines at least as far from the average line as the cell; and one number for the cohort, which asks whether its mean profile
-    correlates with the reference's and whether its cells differ along the reference's directions more than noise would. It falls
-    with sequencing depth and vanishes for data that do not resemble human expression. Scaled values hold no profile to compare, so
-    that for ``scale="scaled"`` similarity and the first question to the cohort are left out. Reliability does not know whether a
+    correlates with the reference's, whether its cells differ along the reference's directions more than noise would, and whether
+    they divide, as the screened lines do. It falls with sequencing depth and vanishes for data that do not resemble human expression. Scaled values hold no profile to compare, so
+    that for ``scale="scaled"`` similarity and the first and the last question to the cohort are left out. Reliability does not know whether a
     drug's mechanism is visible in expression: see the model's card for that.
 
     Genes that are zero in every cell count as not measured where a program rather than sequencing made them so. Cells that

@@ -61,6 +61,13 @@ def _a375(folder: Path | None, _: AnnData) -> AnnData:
     return cells
 
 
+def _breast_atlas(folder: Path | None, _: AnnData) -> AnnData:
+    from ...datasets import breast_atlas
+
+    cells = breast_atlas(path=_inside(folder, "bc_atlas"))
+    return cells[(cells.obs["reference_line"] != "").to_numpy()].copy()
+
+
 def _simulated(_: Path | None, reference: AnnData) -> AnnData:
     return simulate_cells(reference, exclude=_present(reference, TEST_LINES))
 
@@ -82,10 +89,14 @@ def _inside(folder: Path | None, name: str) -> Path | None:
 
 
 #: Lines of the real tasks, which simulated cells, on which one may choose, must not show.
-TEST_LINES = ("A549", "H1975", "H2228", "H838", "HCC827", "A375")
+TEST_LINES = (
+    "A549", "H1975", "H2228", "H838", "HCC827", "A375", "AU565", "BT-474", "BT-549", "CAL-85-1", "DU-4475", "EVSA-T", "HCC1187",
+    "HCC1937", "HCC38", "Hs-578-T", "MCF7", "MDA-MB-415", "MDA-MB-453", "T47D",
+)  # fmt: skip
 #: The tasks.
 TASKS: Mapping[str, _Task] = {
     "sc_mixology": _Task(_sc_mixology, score_lines, {"line_key": "cell_line"}),
+    "breast_atlas": _Task(_breast_atlas, score_lines, {"line_key": "reference_line"}),
     "simulated": _Task(_simulated, score_lines, {"line_key": "cell_line", "exclude": TEST_LINES}),
     "a375": _Task(
         _a375,
@@ -132,7 +143,7 @@ def _he2025(accession: str | None, exclude: Sequence[str] | None) -> _Task:
 def run_single_cell(
     specs: ModelSpec | Sequence[ModelSpec],
     *,
-    task: Literal["sc_mixology", "simulated", "a375", "he2025"] = "sc_mixology",
+    task: Literal["sc_mixology", "breast_atlas", "simulated", "a375", "he2025"] = "sc_mixology",
     accession: str | None = None,
     exclude: Sequence[str] | None = None,
     one_drug: bool = False,
@@ -154,6 +165,7 @@ def run_single_cell(
         Models to train.
     task
         ``"sc_mixology"``: five lung cancer lines, see :func:`scdrug.datasets.sc_mixology` and :func:`score_lines`.
+        ``"breast_atlas"``: breast lines by Drop-seq, see :func:`scdrug.datasets.breast_atlas`, scored alike.
         ``"a375"``: melanoma cells, parental and resistant to PLX-4720, see :func:`scdrug.datasets.a375_plx4720` and
         :func:`score_labels`. ``"simulated"``: forty lines of the tissue that most lines have, cells drawn from their bulk
         profiles by :func:`simulate_cells`; the lines of the other tasks are neither drawn nor trained on, so that
@@ -167,7 +179,7 @@ def run_single_cell(
     one_drug
         Train on responses to the drug of the labels alone, as He et al. 2025 do; for tasks with labels.
     data
-        Folder with ``gdsc`` and ``sc/sc_mixology``, ``sc/a375`` or ``sc/he2025``; by default data sets are fetched.
+        Folder with ``gdsc`` and ``sc/sc_mixology``, ``sc/bc_atlas``, ``sc/a375`` or ``sc/he2025``; by default data sets are fetched.
     reference
         Bulk reference to train on; by default GDSC. `release` and `measure` are then not used.
     release, measure

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField, ObsmField
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
-from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from scvi.train import TrainRunner
 
 from .._arguments import checked
@@ -28,28 +26,28 @@ from .._constants import KEYS
 from .._settings import settings
 from ..pp._profile import ReferenceProfile
 from ._card import MethodCard
-from ._data import Calibration, ReferenceInfo, check_reference, dense_expression
-from ._model_files import ModelFilesMixin
-from ._options import TrainOptions
-from ._prediction import PredictionMixin
+from ._data import Calibration, ReferenceInfo, check_reference, dense_expression, release_data
+from ._explain import Explained, explain_linear
+from ._model_files import load, save
+from ._nearest import NEAREST
+from ._options import TrainOptions, train
+from ._prediction import get_latent_representation, predict
+from ._results import provenance
+from ._schema import NoState
+from ._unseen import nearest_drugs, select_drugs
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from ._plan import Phase
+    from ._arrays import Array
+    from ._plan import NetworkPlan
 
-__all__ = [
-    "REGISTRY_KEYS",
-    "BaseModuleClass",
-    "DrugResponseModel",
-    "LossOutput",
-    "auto_move_data",
-    "move_to_device",
-    "run_phase",
-]
+T = TypeVar("T")
+
+__all__ = ["DrugResponseModel", "move_to_device", "register", "run_plan"]
 
 
-class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
+class DrugResponseModel(BaseModelClass):
     """Base of all models of drug response.
 
     A subclass brings its `card`, a module, :meth:`_fit_to` and :meth:`_predict_rows`; it inherits setup, `train`, prediction
@@ -64,6 +62,13 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
     """
 
     card: ClassVar[MethodCard]
+
+    # what users call stands in the files of its topics
+    train = train
+    predict, get_latent_representation = predict, get_latent_representation
+    select_drugs, nearest_drugs = select_drugs, nearest_drugs
+    save, load = save, classmethod(load)
+    provenance, release_data = provenance, release_data
 
     @checked
     def __init__(self, adata: AnnData | None = None, registry: dict[str, Any] | None = None) -> None:
@@ -96,30 +101,7 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
         KeyError, TypeError, ValueError
             If `adata` does not follow the data contract; the message says where.
         """
-        cls._register(
-            adata,
-            setup_method_args=cls._get_setup_method_args(**locals()),
-            layer=layer,
-            response_key=response_key,
-        )
-
-    @classmethod
-    def _register(
-        cls, adata: AnnData, *, setup_method_args: dict[str, Any], layer: str | None, response_key: str
-    ) -> None:
-        """Check a reference and register it with scvi-tools, under the arguments of the caller's `setup_anndata`."""
-        if adata.is_view:
-            raise ValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
-        check_reference(adata, layer=layer, response_key=response_key)
-        # the formats that scvi-tools would make of them are not needed: models read their own copies
-        fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
-            ObsmField(KEYS.RESPONSE, response_key, correct_data_format=False),
-        ]
-        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
-        with _quiet_scvi():
-            manager.register_fields(adata)
-        cls.register_manager(manager)
+        register(cls, adata, cls._get_setup_method_args(**locals()), layer=layer, response_key=response_key)
 
     def _setup_arg(self, name: str) -> Any:
         return self.registry_["setup_args"][name]
@@ -146,16 +128,12 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
     @property
     def profile(self) -> ReferenceProfile:
         """Summary of the training reference's expression."""
-        if self.profile_ is None:
-            raise RuntimeError("The model was not trained: call train() first.")
-        return self.profile_
+        return _trained(self.profile_)
 
     @property
     def calibration(self) -> Calibration:
         """Distribution of predictions over the reference, drug by drug."""
-        if self.calibration_ is None:
-            raise RuntimeError("The model was not trained: call train() first.")
-        return self.calibration_
+        return _trained(self.calibration_)
 
     def _training_arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Expression (lines × genes, float32) and responses (lines × drugs, float64, NaN = not measured)."""
@@ -171,92 +149,12 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
 
     # ------------------------------------------------------------------ training
 
-    @checked
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        precision: str = "32-true",
-        batch_size: int | None = None,
-        lr: float | None = None,
-        patience: int | None = None,
-        early_stopping: bool = True,
-        validation: float | pd.DataFrame | None = None,
-        seed: int = 0,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-        plan_kwargs: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Train the model from scratch.
-
-        All models take the same arguments. An argument that has no effect on a model, such as epochs of an exact fit, is
-        refused unless it is left at its default.
-
-        Parameters
-        ----------
-        max_epochs
-            Most epochs of each phase.
-        accelerator, devices
-            Where to train, as scvi-tools takes them: ``"auto"``, ``"cpu"``, ``"gpu"``, …, and how many.
-        precision
-            ``"32-true"``, or ``"bf16-mixed"``, which is faster on GPUs that have it.
-        batch_size
-            Rows a step: lines, or pairs for models that complete pairs.
-        lr
-            Learning rate.
-        patience
-            Epochs without improvement before training stops.
-        early_stopping
-            Stop when the loss on validation responses has not improved for `patience` epochs, and keep the best epoch.
-        validation
-            Responses that are held out of the loss and decide when to stop: a share of lines to draw (of pairs, for
-            models that complete pairs), or a boolean DataFrame of lines × drug ids. If omitted, the model draws some when
-            `early_stopping` is on, a tenth unless its class says otherwise, and nothing is held out when it is off.
-        seed
-            Seed of the weights, the order of batches, dropout and the drawn validation responses. The caller's random
-            state is left as it was.
-        checkpoint_dir
-            Folder for the state of training after an epoch. A training that was killed, started again on the same data with
-            the same arguments, goes on from there, and its result is that of an unbroken one. The files are deleted when
-            training is done.
-        plan_kwargs
-            ``{"compile": True, "compile_kwargs": {...}}`` compiles the loss with :func:`torch.compile`, the network in it.
-
-        Raises
-        ------
-        TypeError
-            If an argument is unknown, has no effect on this model, or is of another type.
-        ValueError, KeyError
-            If `validation` or the reference do not fit, or `checkpoint_dir` holds another training; the message says where.
-        RuntimeError
-            If the model was loaded without its reference, or training diverges.
-        """
-        options = TrainOptions(
-            max_epochs, accelerator, devices, precision, batch_size, lr, patience, early_stopping, validation, seed,
-            checkpoint_dir, dict(plan_kwargs or {}),
-        )  # fmt: skip
-        options.refuse(self._without_effect, type(self).__name__)
-        self._fit_to(options)
-
     #: Arguments of `train` that this model makes no use of: why, and what to do instead.
     _without_effect: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def _fit_to(self, options: TrainOptions) -> None:
         """Fit to the reference, end with :meth:`_finish_training`, and leave losses by epoch in `history_`."""
-
-    def release_data(self) -> None:
-        """Let go of the training data; the model still predicts.
-
-        scvi-tools keeps every AnnData that was set up for as long as the process runs. Where many models are trained one
-        after another, this is what keeps memory flat.
-        """
-        if self._adata_manager is not None:
-            type(self)._setup_adata_manager_store.pop(self._adata_manager.adata_uuid, None)
-        type(self)._per_instance_manager_store.pop(self.id, None)
-        self._adata = None
-        self._adata_manager = None
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         """Summarise the reference and calibrate: every model calls this at the end of training."""
@@ -266,6 +164,12 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
         self.calibration_ = Calibration.fit(predicted, response, held_out=held_out)
         if self.train_indices_ is None:
             self.train_indices_ = np.arange(len(expression))
+
+    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Predictions for the lines of the reference, and whether each was left out of its own prediction."""
+        return np.asarray(self._predict_rows(expression, np.arange(response.shape[1])), dtype=np.float64), False
+
+    # ------------------------------------------------------------------ what a subclass brings to predict
 
     @property
     def _takes_unseen_drugs(self) -> bool:
@@ -278,63 +182,163 @@ class DrugResponseModel(ModelFilesMixin, PredictionMixin, BaseModelClass):
     #: Directions of variation that the profile of the reference keeps.
     _n_profile_components: ClassVar[int] = 300
 
-    def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Predictions for the lines of the reference, and whether each was left out of its own prediction."""
-        return np.asarray(self._predict_rows(expression, np.arange(response.shape[1])), dtype=np.float64), False
+    @abstractmethod
+    def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        """Predict from expression on the reference's scale (rows × genes) for drugs by position (rows × drugs).
+
+        `names` are the names of samples, for models that complete what is missing for lines that they know; rows
+        without names are new to every model.
+        """
+
+    def _sample_inputs(self, adata: AnnData) -> np.ndarray | None:
+        """What a model reads of samples beside expression, such as an embedding (samples × features).
+
+        Where it is not `None`, its rows are handed to `_predict_rows` as a fourth argument.
+        """
+        return None
+
+    def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
+        return self.profile.scores(expression)
+
+    def _drug_notes(self) -> pd.DataFrame | None:
+        """Further columns on the drugs for what :func:`scdrug.tl.predict_response` stores, by id: their nearest training drugs."""
+        stored = self.notes_.get(NEAREST)
+        return None if stored is None else pd.DataFrame(stored, index=self.drugs.index)
+
+    def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
+        """Share of a network in predictions of `n` samples, with or without names, for drugs by position (0-1)."""
+        return 0.0
+
+    def _part(self, part: str) -> DrugResponseModel:
+        """Return the model with predictions of its network, or of its prior, alone."""
+        raise ValueError(
+            f"`part={part!r}` is for a network that stands on a prior, and {type(self).__name__} is no such model. Omit `part`; "
+            "MTIGCN, CSG2A, DeepCDR and PathwayTransfer take a `prior`."
+        )
+
+    def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weights (genes × drugs) and intercepts of a model that is linear in expression, else `None`."""
+        return None
+
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weights (genes × units) and intercepts of what a model computes from expression itself, else `None`.
+
+        It is evaluated together with the harmonization, in one product a block; :meth:`_after_first_layer` does the rest.
+        `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
+        """
+        return self._linear_weights(drugs)
+
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Turn values of the first layer (rows × units) into predictions (rows × drugs).
+
+        `rows` are the rows themselves (rows × genes); genes that were to be filled are not.
+        """
+        return values
+
+    def _explained(self, drugs: np.ndarray, *, baseline: str, of: str = "genes") -> Explained:
+        """Take the model apart for attribution to its genes or pathways.
+
+        Linear models have this from here. A network on expression returns `Explained.of_expression`, with what it computes
+        as `network`, and is then explained by :func:`scdrug.tl.attribute_genes`; one with pathways as inputs answers
+        ``of="pathways"`` too.
+
+        Parameters
+        ----------
+        drugs
+            Drugs by position.
+        baseline
+            What contributions are counted from: ``"lines"``, the mean of the training lines, or ``"zero"``.
+        of
+            ``"genes"`` or ``"pathways"``.
+
+        Raises
+        ------
+        TypeError
+            If the model has no such parts; the message says which models have.
+        """
+        return explain_linear(self, drugs, baseline=baseline, of=of)
+
+    def _for_unseen(self, smiles: dict[str, str]) -> DrugResponseModel:
+        """Return a trained model of drugs that were not in training, given as name → canonical SMILES, in this order.
+
+        A subclass whose card says `unseen_drugs` brings this; :func:`~scdrug.model._unseen.hand_over` does what all of them need.
+        """
+        raise NotImplementedError(
+            f"The card of {type(self).__name__} says that it predicts unseen drugs, but it has no `_for_unseen`."
+        )
+
+    # ------------------------------------------------------------------ what its files hold beside the arrays of the module
+
+    #: What `_state` looks like, as pydantic takes it.
+    _state_schema: ClassVar[Any] = NoState
+
+    def _state(self) -> dict[str, Any]:
+        """What a model keeps beside its arrays, in JSON types."""
+        return {}
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`_state` returned."""
+
+    def _sizes(self) -> dict[str, int]:
+        """Sizes that arrays share, by name, beside the numbers of genes and drugs; asked after :meth:`_load_state`."""
+        return {}
+
+    @abstractmethod
+    def _wanted_arrays(self) -> dict[str, Array]:
+        """Arrays that :meth:`_load_module_arrays` needs, as they stand in a file; asked after :meth:`_load_state`."""
+
+    @abstractmethod
+    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`_module_arrays` returned."""
+
+    def _module_arrays(self) -> dict[str, np.ndarray]:
+        return {key: value.detach().cpu().numpy() for key, value in self.module.state_dict().items()}
+
+    def _card_lines(self) -> list[str]:
+        """Further lines of CARD.md."""
+        return []
 
 
-def run_phase(
-    model: DrugResponseModel,
-    phase: Phase,
-    options: TrainOptions,
+def _trained(value: T | None) -> T:
+    if value is None:
+        raise RuntimeError("The model was not trained: call train() first.")
+    return value
+
+
+def register(
+    model: type[DrugResponseModel],
+    adata: AnnData,
+    arguments: dict[str, Any],
     *,
-    seed: int,
-    generator: torch.Generator | None = None,
-    checkpoint: Path | None = None,
-) -> tuple[list[dict[str, float]], int | None]:
-    """Train a model's module through one phase with scvi-tools' runner.
+    layer: str | None,
+    response_key: str,
+) -> None:
+    """Check a reference and register it with scvi-tools for a class of models, under the arguments of its `setup_anndata`."""
+    if adata.is_view:
+        raise ValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
+    check_reference(adata, layer=layer, response_key=response_key)
+    # the formats that scvi-tools would make of them are not needed: models read their own copies
+    fields = [
+        LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
+        ObsmField(KEYS.RESPONSE, response_key, correct_data_format=False),
+    ]
+    manager = AnnDataManager(fields=fields, setup_method_args=arguments)
+    with _quiet_scvi():
+        manager.register_fields(adata)
+    model.register_manager(manager)
 
-    Parameters
-    ----------
-    model
-        Model whose `module` is trained, in place.
-    phase
-        What to do.
-    options
-        Where to train, how precisely, and whether compiled.
-    seed
-        Seed of dropout and noise; to be called where torch's random state may be changed.
-    generator
-        What orders the batches.
-    checkpoint
-        File of the phase's last epoch: training goes on from there if it exists, and writes it.
 
-    Returns
-    -------
-    Losses of each epoch, and the epoch whose state was kept (`None` for the last).
-
-    Raises
-    ------
-    DivergenceError
-        If the loss is not finite.
-    ValueError
-        If the checkpoint is damaged.
-    """
+def run_plan(model: DrugResponseModel, plan: NetworkPlan, options: TrainOptions, *, checkpoint: Path | None) -> None:
+    """Carry out a plan with scvi-tools' runner, from a checkpoint if that file exists."""
     from ._checkpoints import PlainFiles
-    from ._plan import DivergenceError, NetworkPlan
 
-    model.module.train()
-    compile_kwargs = options.plan_kwargs.get("compile_kwargs") or {} if options.plan_kwargs.get("compile") else None
-    plan = NetworkPlan(
-        model.module, phase, seed, generator=generator, checkpoint=checkpoint, compile_kwargs=compile_kwargs
-    )
     benchmark = torch.backends.cudnn.benchmark
     with _quiet_scvi():
         runner = TrainRunner(
             model,
             training_plan=plan,
-            data_splitter=phase.batches,
-            max_epochs=phase.max_epochs,
+            data_splitter=plan.phase.batches,
+            max_epochs=plan.phase.max_epochs,
             accelerator=options.accelerator,
             devices=options.devices,
             precision=options.precision,
@@ -353,14 +357,6 @@ def run_phase(
                     raise KeyboardInterrupt from stopped
                 raise
     model.trainer = None  # it holds the training data
-    if plan.diverged:
-        model.is_trained_ = False
-        raise DivergenceError(
-            f"Training diverged in epoch {len(plan.records) - 1}: the loss is not finite. Lower `lr`, and check that "
-            "expression and responses are on the scale that the model expects."
-        )
-    plan.restore_best()
-    return plan.records, plan.best_epoch
 
 
 def move_to_device(model: DrugResponseModel, options: TrainOptions) -> None:

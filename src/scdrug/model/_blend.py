@@ -17,6 +17,7 @@ from ._data import Calibration
 from ._network import NetworkModel
 from ._schema import Four, LinesState, Share
 from ._share import Shares, hold_out_each, reserve_for_shares, warn_of_no_share
+from ._unseen import hand_over
 from .prior._drug_kernels import DrugFeatures, drug_features
 from .prior._process import ProcessOptions, ResponseProcess, contexts
 
@@ -235,7 +236,7 @@ class BlendedModel(NetworkModel):
     def _for_unseen(self, smiles: dict[str, str]) -> Self:
         init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
         other = type(self)(registry=self.registry_, **{k: v for k, v in init.items() if k not in ("adata", "registry")})
-        self._hand_over(other, smiles)
+        hand_over(self, other, smiles)
         other.shares_, other._lines, other._new_drugs = self.shares_, self._lines, True
         if self.prior_ is not None:
             other.prior_ = self.prior_.for_structures(drug_features(smiles.values(), self._drug_kernel).values)

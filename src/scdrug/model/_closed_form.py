@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from ._arrays import Array
-from ._base import BaseModuleClass, DrugResponseModel
+from ._base import DrugResponseModel
 from ._options import TrainOptions
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class ArrayModule(BaseModuleClass):
+class ArrayModule(nn.Module):
     """Module of a model that is fitted in closed form: named arrays, no gradients."""
 
     def set_arrays(self, **arrays: np.ndarray) -> None:

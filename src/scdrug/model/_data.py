@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..pp._profile import ReferenceProfile
+    from ._base import DrugResponseModel
 
 #: Columns of the drug table that travel with a model, beside the number of lines.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
@@ -220,6 +221,19 @@ def check_tables(path: Path, profile: ReferenceProfile, calibration: Calibration
     require(path, "calibration.half_width", ((width >= 0) & (width < np.inf) | np.isnan(width)).all(), "hold widths")
     require(path, "profile.sd", (profile.sd > 0).all(), "be positive")
     require(path, "profile.noise", profile.noise > 0, "be positive")
+
+
+def release_data(self: DrugResponseModel) -> None:
+    """Let go of the training data; the model still predicts.
+
+    scvi-tools keeps every AnnData that was set up for as long as the process runs. Where many models are trained one
+    after another, this is what keeps memory flat.
+    """
+    if self._adata_manager is not None:
+        type(self)._setup_adata_manager_store.pop(self._adata_manager.adata_uuid, None)
+    type(self)._per_instance_manager_store.pop(self.id, None)
+    self._adata = None
+    self._adata_manager = None
 
 
 def dense_expression(adata: AnnData, layer: str | None) -> np.ndarray:

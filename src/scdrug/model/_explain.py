@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..pp._profile import ReferenceProfile
+    from ._base import DrugResponseModel
     from ._data import ReferenceInfo
 
 
@@ -102,6 +103,16 @@ def output_of(reference: ReferenceInfo) -> dict[str, Any]:
         "sign": -1.0 if reference.lower_is_sensitive else 1.0,
         "unit": "log-odds" if unit == "probability" else unit,
     }
+
+
+def explain_linear(model: DrugResponseModel, drugs: np.ndarray, *, baseline: str, of: str) -> Explained:
+    """Parts of a model that is linear in expression; raises :class:`TypeError` for others."""
+    linear = model._linear_weights(drugs) if of == "genes" else None
+    if linear is None:
+        raise cannot_explain(type(model).__name__, of)
+    return Explained.of_expression(
+        model.reference, model.profile, baseline=baseline, scale=np.ones(len(drugs)), linear=linear
+    )
 
 
 def cannot_explain(found: str, of: str) -> TypeError:

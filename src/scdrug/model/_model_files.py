@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,203 +15,167 @@ from .. import __version__
 from .._arguments import checked
 from .._validate import check_choice
 from ..pp._profile import ReferenceProfile
-from ._arrays import Array, check_header, check_values, skeleton
+from ._arrays import check_header, check_values
 from ._data import CALIBRATION_ARRAYS, PROFILE_ARRAYS, Calibration, ReferenceInfo, check_tables
-from ._schema import NoState, blaming, check_part
+from ._schema import blaming, check_part
 from ._storage import CONFIG, DTYPES, Weights, read_config, write_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from ._card import MethodCard
+    from ._base import DrugResponseModel
+
+Model = TypeVar("Model", bound="DrugResponseModel")
 
 
-class ModelFilesMixin:
-    """Saving and loading; a subclass says what it keeps beside its arrays."""
+@checked
+def save(
+    self: DrugResponseModel,
+    dir_path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    dtype: str = "float32",
+) -> None:
+    """Write the model to a folder: ``model.safetensors``, ``model.json`` and ``CARD.md``.
 
-    if TYPE_CHECKING:
-        card: ClassVar[MethodCard]
-        module: torch.nn.Module
-        reference: ReferenceInfo
-        profile: ReferenceProfile
-        calibration_: Calibration | None
-        notes_: dict[str, Any]
-        _holds_lines: bool
-        _takes_unseen_drugs: bool
+    The folder opens without running code. It holds no training data, unless the model compares new samples with its
+    training lines; CARD.md says so then. At each moment the folder holds a whole model, the old or the new one, also if
+    the process is killed or the disk is full.
 
-    def _state(self) -> dict[str, Any]:
-        """What a model keeps beside its arrays, in JSON types."""
-        return {}
+    Parameters
+    ----------
+    dir_path
+        Folder to create.
+    overwrite
+        Replace the model that the folder holds. A folder that is no model, or holds other files, is never replaced.
+    dtype
+        ``"float32"``, or ``"float16"`` or ``"int8"`` to store large matrices in fewer bits.
 
-    def _load_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`_state` returned."""
+    Raises
+    ------
+    RuntimeError
+        If the model was not trained.
+    FileExistsError
+        If the folder exists and `overwrite` is off, or a file has that name.
+    ValueError
+        If the folder to replace is no model or holds other files, or `dtype` is not known.
+    OSError
+        If the folder cannot be written, or the disk is full; a model that was there is intact.
+    """
+    self._check_if_trained(warn=False)
+    check_choice("dtype", dtype, DTYPES)
+    assert self.calibration_ is not None
+    arrays = {f"module.{key}": value for key, value in self._module_arrays().items()}
+    arrays |= {f"profile.{key}": value for key, value in self.profile.to_arrays().items()}
+    arrays |= {
+        "calibration.quantiles": self.calibration_.quantiles,
+        "calibration.half_width": self.calibration_.half_width,
+    }
+    config = {
+        "class": type(self).__name__,
+        "scdrug_version": __version__,
+        "init": {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]},
+        "reference": self.reference.to_json(),
+        "calibration": {"level": self.calibration_.level, "held_out": self.calibration_.held_out},
+        "unseen_drugs": self._takes_unseen_drugs,
+        "notes": self.notes_,
+        "state": self._state(),
+        "registry": _to_plain(self.registry_),
+    }
+    write_model(dir_path, arrays, config, _card_text(self), overwrite=overwrite, dtype=dtype)
 
-    #: What `_state` looks like, as pydantic takes it.
-    _state_schema: ClassVar[Any] = NoState
 
-    def _sizes(self) -> dict[str, int]:
-        """Sizes that arrays share, by name, beside the numbers of genes and drugs; asked after :meth:`_load_state`."""
-        return {}
+@checked
+def load(cls: type[Model], dir_path: str | os.PathLike[str], *, adata: AnnData | None = None) -> Model:
+    """Load a model that :meth:`save` wrote.
 
-    def _wanted_arrays(self) -> dict[str, Array]:
-        """Arrays that :meth:`_load_module_arrays` needs; by default those of the module. Asked after :meth:`_load_state`."""
-        return skeleton(self.module.state_dict())
+    The files are checked before anything is made of them: ``model.json`` against its schema, shapes and types of all
+    arrays against ``model.json``, and both against the hashes that were stored with them.
 
-    def _module_arrays(self) -> dict[str, np.ndarray]:
-        return {key: value.detach().cpu().numpy() for key, value in self.module.state_dict().items()}
+    Parameters
+    ----------
+    dir_path
+        Folder of the model.
+    adata
+        Reference to attach, for training further; must have the model's genes and drugs. Not needed to predict.
 
-    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        # the module was made without memory, so that it takes the arrays over
-        empty = self.module.state_dict()
-        tensors = {key: torch.from_numpy(np.array(value)).to(empty[key].dtype) for key, value in arrays.items()}
-        self.module.load_state_dict(tensors, assign=True)
-
-    @checked
-    def save(
-        self,
-        dir_path: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        dtype: str = "float32",
-    ) -> None:
-        """Write the model to a folder: ``model.safetensors``, ``model.json`` and ``CARD.md``.
-
-        The folder opens without running code. It holds no training data, unless the model compares new samples with its
-        training lines; CARD.md says so then. At each moment the folder holds a whole model, the old or the new one, also if
-        the process is killed or the disk is full.
-
-        Parameters
-        ----------
-        dir_path
-            Folder to create.
-        overwrite
-            Replace the model that the folder holds. A folder that is no model, or holds other files, is never replaced.
-        dtype
-            ``"float32"``, or ``"float16"`` or ``"int8"`` to store large matrices in fewer bits.
-
-        Raises
-        ------
-        RuntimeError
-            If the model was not trained.
-        FileExistsError
-            If the folder exists and `overwrite` is off, or a file has that name.
-        ValueError
-            If the folder to replace is no model or holds other files, or `dtype` is not known.
-        OSError
-            If the folder cannot be written, or the disk is full; a model that was there is intact.
-        """
-        self._check_if_trained(warn=False)
-        check_choice("dtype", dtype, DTYPES)
-        assert self.calibration_ is not None
-        arrays = {f"module.{key}": value for key, value in self._module_arrays().items()}
-        arrays |= {f"profile.{key}": value for key, value in self.profile.to_arrays().items()}
-        arrays |= {
-            "calibration.quantiles": self.calibration_.quantiles,
-            "calibration.half_width": self.calibration_.half_width,
-        }
-        config = {
-            "class": type(self).__name__,
-            "scdrug_version": __version__,
-            "init": {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]},
-            "reference": self.reference.to_json(),
-            "calibration": {"level": self.calibration_.level, "held_out": self.calibration_.held_out},
-            "unseen_drugs": self._takes_unseen_drugs,
-            "notes": self.notes_,
-            "state": self._state(),
-            "registry": _to_plain(self.registry_),
-        }
-        write_model(dir_path, arrays, config, self._card_text(), overwrite=overwrite, dtype=dtype)
-
-    def _card_text(self) -> str:
-        response = self.reference.response
-        lines = [
-            f"# {self.notes_.get('name', type(self).__name__)}",
-            "",
-            self.card.summary,
-            "",
-            f"- Model: `{type(self).__name__}` ({self.card.source})",
-            f"- Trained on: {self.reference.n_lines} cell lines, {len(self.drugs)} drugs, {len(self.genes)} genes",
-            f"- Predicts: {response['measure']} in {response['unit']}; {response['direction']}",
-            f"- Training lines inside the file: {'yes' if self._holds_lines else 'no'}",
-            f"- Written by scdrug {__version__}",
-        ]
-        return "\n".join(lines) + "\n" + str(self.notes_.get("card", ""))
-
-    @classmethod
-    @checked
-    def load(cls, dir_path: str | os.PathLike[str], *, adata: AnnData | None = None) -> Self:
-        """Load a model that :meth:`save` wrote.
-
-        The files are checked before anything is made of them: ``model.json`` against its schema, shapes and types of all
-        arrays against ``model.json``, and both against the hashes that were stored with them.
-
-        Parameters
-        ----------
-        dir_path
-            Folder of the model.
-        adata
-            Reference to attach, for training further; must have the model's genes and drugs. Not needed to predict.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such folder, or a file is missing.
-        ValueError
-            If the folder is not a readable model of this class; the message names the file and the field or array.
-        """
-        directory = Path(dir_path).expanduser()
-        config = read_config(directory)
-        if config["class"] != cls.__name__:
-            raise ValueError(
-                f"{directory} holds a {config['class']}, not a {cls.__name__}. "
-                "Use scdrug.model.load_pretrained, which finds the class by itself."
-            )
-        weights = Weights(directory, config)
-        init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
-        with blaming(directory / CONFIG, "init"):
-            model = cls(registry=_from_plain(config["registry"]), **init)
-        if adata is not None:
-            known = inspect.signature(cls.setup_anndata).parameters
-            cls.setup_anndata(adata, **{k: v for k, v in model.registry_["setup_args"].items() if k in known})
-            model = cls(adata, **init)
-            reference = config["reference"]
-            if list(model.genes) != reference["genes"] or list(model.drugs.index) != reference["drugs"]["id"]:
-                raise ValueError(
-                    "The reference passed as `adata` has other genes or drugs than the model was trained on. "
-                    "Pass the same reference, or omit `adata` to predict only."
-                )
-        model._restore(config, weights, directory / CONFIG)
-        return model
-
-    def _restore(self, config: dict[str, Any], weights: Weights, path: Path) -> None:
-        self.reference_ = ReferenceInfo.from_json(config["reference"])
-        self.notes_ = config["notes"]
-        check_part(self._state_schema, config["state"], path, "state")
-        with blaming(path, "state"), torch.device("meta"):  # sizes without memory
-            self._load_state(config["state"])
-            wanted = {f"module.{name}": array for name, array in self._wanted_arrays().items()}
-            sizes = self._sizes()
-        wanted |= PROFILE_ARRAYS | CALIBRATION_ARRAYS
-        check_header(
-            weights.path, weights.header, wanted, {**sizes, "genes": len(self.genes), "drugs": len(self.drugs)}
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or a file is missing.
+    ValueError
+        If the folder is not a readable model of this class; the message names the file and the field or array.
+    """
+    directory = Path(dir_path).expanduser()
+    config = read_config(directory)
+    if config["class"] != cls.__name__:
+        raise ValueError(
+            f"{directory} holds a {config['class']}, not a {cls.__name__}. "
+            "Use scdrug.model.load_pretrained, which finds the class by itself."
         )
-        arrays = weights.read()
-        check_values(weights.path, arrays, wanted)
+    weights = Weights(directory, config)
+    init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
+    with blaming(directory / CONFIG, "init"):
+        model = cls(registry=_from_plain(config["registry"]), **init)
+    if adata is not None:
+        known = inspect.signature(cls.setup_anndata).parameters
+        cls.setup_anndata(adata, **{k: v for k, v in model.registry_["setup_args"].items() if k in known})
+        model = cls(adata, **init)
+        reference = config["reference"]
+        if list(model.genes) != reference["genes"] or list(model.drugs.index) != reference["drugs"]["id"]:
+            raise ValueError(
+                "The reference passed as `adata` has other genes or drugs than the model was trained on. "
+                "Pass the same reference, or omit `adata` to predict only."
+            )
+    _restore(model, config, weights, directory / CONFIG)
+    return model
 
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
 
-        tables = part("calibration.")
-        if weights.header["calibration.quantiles"].scaled:  # as 0.1 did: rows with a scale each need not rise any more
-            tables["quantiles"] = np.sort(tables["quantiles"], axis=0)
-        self.profile_ = ReferenceProfile.from_arrays(part("profile."), self.genes)
-        self.calibration_ = Calibration(**tables, **config["calibration"])  # type: ignore[arg-type]
-        check_tables(weights.path, self.profile_, self.calibration_)
-        with blaming(weights.path, "module"):
-            self._load_module_arrays(part("module."))
-        weights.check_intact()
-        self.module.eval()
-        self.is_trained_ = True
+def _card_text(model: DrugResponseModel) -> str:
+    """What CARD.md says."""
+    response = model.reference.response
+    lines = [
+        f"# {model.notes_.get('name', type(model).__name__)}",
+        "",
+        model.card.summary,
+        "",
+        f"- Model: `{type(model).__name__}` ({model.card.source})",
+        f"- Trained on: {model.reference.n_lines} cell lines, {len(model.drugs)} drugs, {len(model.genes)} genes",
+        f"- Predicts: {response['measure']} in {response['unit']}; {response['direction']}",
+        f"- Training lines inside the file: {'yes' if model._holds_lines else 'no'}",
+        f"- Written by scdrug {__version__}",
+        *model._card_lines(),
+    ]
+    return "\n".join(lines) + "\n" + str(model.notes_.get("card", ""))
+
+
+def _restore(model: DrugResponseModel, config: dict[str, Any], weights: Weights, path: Path) -> None:
+    model.reference_ = ReferenceInfo.from_json(config["reference"])
+    model.notes_ = config["notes"]
+    check_part(model._state_schema, config["state"], path, "state")
+    with blaming(path, "state"), torch.device("meta"):  # sizes without memory
+        model._load_state(config["state"])
+        wanted = {f"module.{name}": array for name, array in model._wanted_arrays().items()}
+        sizes = model._sizes()
+    wanted |= PROFILE_ARRAYS | CALIBRATION_ARRAYS
+    check_header(weights.path, weights.header, wanted, {**sizes, "genes": len(model.genes), "drugs": len(model.drugs)})
+    arrays = weights.read()
+    check_values(weights.path, arrays, wanted)
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+    tables = part("calibration.")
+    if weights.header["calibration.quantiles"].scaled:  # as 0.1 did: rows with a scale each need not rise any more
+        tables["quantiles"] = np.sort(tables["quantiles"], axis=0)
+    model.profile_ = ReferenceProfile.from_arrays(part("profile."), model.genes)
+    model.calibration_ = Calibration(**tables, **config["calibration"])  # type: ignore[arg-type]
+    check_tables(weights.path, model.profile_, model.calibration_)
+    with blaming(weights.path, "module"):
+        model._load_module_arrays(part("module."))
+    weights.check_intact()
+    model.module.eval()
+    model.is_trained_ = True
 
 
 def _to_plain(value: Any) -> Any:

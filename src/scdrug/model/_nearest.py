@@ -26,7 +26,7 @@ class Nearest(TypedDict):
     applicable: list[bool]
 
 
-def nearest_drugs(training: pd.DataFrame, structures: Mapping[str, str], *, n: int = 3) -> Nearest | None:
+def find_nearest(training: pd.DataFrame, structures: Mapping[str, str], *, n: int = 3) -> Nearest | None:
     """Find the training drugs that resemble structures most, by Tanimoto similarity of Morgan fingerprints.
 
     Parameters

@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from .._constants import KEYS
-from ._base import DrugResponseModel, move_to_device, run_phase
+from ._arrays import Array, skeleton
+from ._base import DrugResponseModel, move_to_device, run_plan
 from ._batches import TrainingTask, hold_out
 from ._checkpoints import Checkpoints, digest, phase_state, restore_phase
 from ._options import PhaseOptions, TrainOptions, check_devices, given
-from ._plan import DivergenceError, Phase, seeded
+from ._plan import DivergenceError, NetworkPlan, Phase, seeded
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -166,10 +168,74 @@ class NetworkModel(DrugResponseModel):
     def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
         return 1.0
 
+    # ------------------------------------------------------------------ files
+
+    def _wanted_arrays(self) -> dict[str, Array]:
+        return skeleton(self.module.state_dict())
+
+    def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        # the module was made without memory, so that it takes the arrays over
+        empty = self.module.state_dict()
+        tensors = {key: torch.from_numpy(np.array(value)).to(empty[key].dtype) for key, value in arrays.items()}
+        self.module.load_state_dict(tensors, assign=True)
+
     # ------------------------------------------------------------------ evaluation
 
     def _evaluate(self, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
         return evaluate(self.module, function, *arrays)
+
+
+def run_phase(
+    model: DrugResponseModel,
+    phase: Phase,
+    options: TrainOptions,
+    *,
+    seed: int,
+    generator: torch.Generator | None = None,
+    checkpoint: Path | None = None,
+) -> tuple[list[dict[str, float]], int | None]:
+    """Train a model's module through one phase with scvi-tools' runner.
+
+    Parameters
+    ----------
+    model
+        Model whose `module` is trained, in place.
+    phase
+        What to do.
+    options
+        Where to train, how precisely, and whether compiled.
+    seed
+        Seed of dropout and noise; to be called where torch's random state may be changed.
+    generator
+        What orders the batches.
+    checkpoint
+        File of the phase's last epoch: training goes on from there if it exists, and writes it.
+
+    Returns
+    -------
+    Losses of each epoch, and the epoch whose state was kept (`None` for the last).
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is not finite.
+    ValueError
+        If the checkpoint is damaged.
+    """
+    model.module.train()
+    compile_kwargs = options.plan_kwargs.get("compile_kwargs") or {} if options.plan_kwargs.get("compile") else None
+    plan = NetworkPlan(
+        model.module, phase, seed, generator=generator, checkpoint=checkpoint, compile_kwargs=compile_kwargs
+    )
+    run_plan(model, plan, options, checkpoint=checkpoint)
+    if plan.diverged:
+        model.is_trained_ = False
+        raise DivergenceError(
+            f"Training diverged in epoch {len(plan.records) - 1}: the loss is not finite. Lower `lr`, and check that "
+            "expression and responses are on the scale that the model expects."
+        )
+    plan.restore_best()
+    return plan.records, plan.best_epoch
 
 
 @torch.inference_mode()

@@ -1,17 +1,21 @@
-"""Arguments of `train`, which are the same for all models."""
+"""`train` and its arguments, which are the same for all models."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from .._arguments import checked
 from .._validate import check_choice
+
+if TYPE_CHECKING:
+    from ._base import DrugResponseModel
 
 #: What `plan_kwargs` may hold.
 _PLAN = ("compile", "compile_kwargs")
@@ -64,6 +68,75 @@ class TrainOptions:
             given = isinstance(value, pd.DataFrame) or value != getattr(default, item.name)
             if given and item.name in without_effect:
                 raise TypeError(f"`{item.name}` has no effect on {model}: {without_effect[item.name]}")
+
+
+@checked
+def train(
+    self: DrugResponseModel,
+    max_epochs: int | None = None,
+    *,
+    accelerator: str = "auto",
+    devices: int | str | list[int] = 1,
+    precision: str = "32-true",
+    batch_size: int | None = None,
+    lr: float | None = None,
+    patience: int | None = None,
+    early_stopping: bool = True,
+    validation: float | pd.DataFrame | None = None,
+    seed: int = 0,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    plan_kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Train the model from scratch.
+
+    All models take the same arguments. An argument that has no effect on a model, such as epochs of an exact fit, is
+    refused unless it is left at its default.
+
+    Parameters
+    ----------
+    max_epochs
+        Most epochs of each phase.
+    accelerator, devices
+        Where to train, as scvi-tools takes them: ``"auto"``, ``"cpu"``, ``"gpu"``, …, and how many.
+    precision
+        ``"32-true"``, or ``"bf16-mixed"``, which is faster on GPUs that have it.
+    batch_size
+        Rows a step: lines, or pairs for models that complete pairs.
+    lr
+        Learning rate.
+    patience
+        Epochs without improvement before training stops.
+    early_stopping
+        Stop when the loss on validation responses has not improved for `patience` epochs, and keep the best epoch.
+    validation
+        Responses that are held out of the loss and decide when to stop: a share of lines to draw (of pairs, for
+        models that complete pairs), or a boolean DataFrame of lines × drug ids. If omitted, the model draws some when
+        `early_stopping` is on, a tenth unless its class says otherwise, and nothing is held out when it is off.
+    seed
+        Seed of the weights, the order of batches, dropout and the drawn validation responses. The caller's random
+        state is left as it was.
+    checkpoint_dir
+        Folder for the state of training after an epoch. A training that was killed, started again on the same data with
+        the same arguments, goes on from there, and its result is that of an unbroken one. The files are deleted when
+        training is done.
+    plan_kwargs
+        ``{"compile": True, "compile_kwargs": {...}}`` compiles the loss with :func:`torch.compile`, the network in it.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown, has no effect on this model, or is of another type.
+    ValueError, KeyError
+        If `validation` or the reference do not fit, or `checkpoint_dir` holds another training; the message says where.
+    RuntimeError
+        If the model was loaded without its reference, or training diverges.
+    """
+    options = TrainOptions(
+        max_epochs, accelerator, devices, precision, batch_size, lr, patience, early_stopping, validation, seed,
+        checkpoint_dir, dict(plan_kwargs or {}),
+    )  # fmt: skip
+    options.refuse(self._without_effect, type(self).__name__)
+    self._fit_to(options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .. import __version__
 from .._constants import MIN_RELIABILITY, derived_keys
 from .._store import Place, holds, reserve, store
+from .._validate import plain
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -98,6 +100,19 @@ class PredictedResponse:
             ("uns", key): self.provenance,
         }
         return store(adata, values, report=key, copy=copy)
+
+
+def provenance(self: DrugResponseModel, **extra: Any) -> dict[str, Any]:
+    """Model, version, unit and direction of predictions, in plain types for ``uns``."""
+    return plain(
+        {
+            "model": self.notes_.get("name", type(self).__name__),
+            "model_class": type(self).__name__,
+            "scdrug_version": __version__,
+            **self.reference.response,
+            **extra,
+        }
+    )
 
 
 def prediction_places(key: str) -> tuple[Place, ...]:

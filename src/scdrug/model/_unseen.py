@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._validate import examples
+from .._arguments import checked
+from .._validate import examples, unique_slugs
 from ..pp._drugs import resolve_drugs
 from ..pp._molecules import canonical_smiles, why_unreadable
-from ._data import Calibration, ReferenceInfo
-from ._nearest import NEAREST, nearest_drugs, warn_of_strangers
+from ._data import DRUG_COLUMNS, Calibration, ReferenceInfo
+from ._nearest import NEAREST, find_nearest, warn_of_strangers
 from ._registry import PREDICT_UNSEEN_DRUGS
 
 if TYPE_CHECKING:
@@ -24,24 +25,76 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
 
 
-def choose_drugs(
-    model: DrugResponseModel, drugs: str | Sequence[str] | Mapping[str, str]
+@checked
+def select_drugs(
+    self: DrugResponseModel, drugs: str | Sequence[str] | Mapping[str, str] | None
 ) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
-    """Find the model, the ids and the columns that answer a query, as :meth:`DrugResponseModel.select_drugs` does."""
+    """Find drugs by name or id, and predict others from their structure.
+
+    Parameters
+    ----------
+    drugs
+        Names, ids or SMILES; all drugs of the model if omitted. A mapping of names to SMILES asks for prediction from
+        structure, for drugs of the training too; its keys, as slugs, are the ids of the result.
+
+    Returns
+    -------
+    The model that predicts them (another one only where drugs are predicted from structure), their ids in the order
+    of the query, and their columns in the model.
+
+    Raises
+    ------
+    KeyError
+        If a name is not known; the nearest names are offered.
+    ValueError
+        If a structure cannot be read, or the model cannot predict drugs that were not in training; the message says
+        which models can.
+    """
+    if drugs is None:
+        return self, list(self.drugs.index), np.arange(len(self.drugs))
     if len(drugs) == 0:
         raise ValueError("`drugs` is empty: name at least one drug, or omit it (None) for all drugs of the model.")
     if isinstance(drugs, Mapping):
-        other = _predict_structures(model, readable_structures(drugs))
+        other = _predict_structures(self, readable_structures(drugs))
         return other, list(other.drugs.index), np.arange(len(other.drugs))
-    known, unseen, order = _sort_queries([drugs] if isinstance(drugs, str) else [str(item) for item in drugs], model)
-    columns = model.drugs.index.get_indexer(known)
+    known, unseen, order = _sort_queries([drugs] if isinstance(drugs, str) else [str(item) for item in drugs], self)
+    columns = self.drugs.index.get_indexer(known)
     if not unseen:
-        return model, known, columns
-    other = _predict_structures(model, unseen)
+        return self, known, columns
+    other = _predict_structures(self, unseen)
     if not known:
         return other, list(other.drugs.index), np.arange(len(other.drugs))
-    joined = JoinedModel(model, columns, other, order)
+    joined = JoinedModel(self, columns, other, order)
     return joined, list(joined.drugs.index), np.arange(len(joined.drugs))
+
+
+@checked
+def nearest_drugs(self: DrugResponseModel, drugs: Mapping[str, str], *, n: int = 3) -> pd.DataFrame:
+    """Training drugs that resemble new structures, and whether these lie within what the model was trained on.
+
+    Parameters
+    ----------
+    drugs
+        SMILES by name.
+    n
+        Training drugs to name.
+
+    Returns
+    -------
+    Indexed by name: ``nearest`` (names of training drugs, the most similar first, joined by semicolons), ``similarity``
+    (Tanimoto on Morgan fingerprints, of the most similar one, 0-1) and ``applicable``: whether that is at least what nine
+    tenths of the training drugs find among the others.
+
+    Raises
+    ------
+    ValueError
+        If a structure cannot be read, or no drug of the training has one.
+    """
+    structures = readable_structures(drugs)
+    found = find_nearest(self.drugs, structures, n=n)
+    if found is None:
+        raise ValueError("No drug of the training has a structure to compare with. Add SMILES to `adata.uns['drugs']`.")
+    return pd.DataFrame(found, index=pd.Index(list(structures), name="drug"))
 
 
 def readable_structures(drugs: Mapping[str, str]) -> dict[str, str]:
@@ -70,11 +123,20 @@ def _predict_structures(model: DrugResponseModel, structures: dict[str, str]) ->
             "trained on can be asked for by name."
         )
     other = model._for_unseen(structures)
-    near = nearest_drugs(model.drugs, structures)
+    near = find_nearest(model.drugs, structures)
     if near is not None:
         other.notes_[NEAREST] = near
-        warn_of_strangers(structures, near, stacklevel=6)
+        warn_of_strangers(structures, near, stacklevel=5)
     return other
+
+
+def hand_over(model: DrugResponseModel, other: DrugResponseModel, smiles: dict[str, str]) -> None:
+    """Give a fresh model of unseen drugs the genes, profile and notes of a trained one, and the table of its own drugs."""
+    table = pd.DataFrame(
+        {"name": list(smiles), "smiles": list(smiles.values())}, index=pd.Index(unique_slugs(smiles), dtype=object)
+    ).reindex(columns=list(DRUG_COLUMNS), fill_value="")
+    other.reference_ = replace(model.reference, drugs=table)
+    other.profile_, other.notes_, other.is_trained_ = model.profile_, dict(model.notes_), True
 
 
 def _sort_queries(queries: list[str], model: DrugResponseModel) -> tuple[list[str], dict[str, str], np.ndarray]:
@@ -209,12 +271,9 @@ class JoinedModel:
         return self._linear_weights(drugs)
 
     def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return self._link(values, drugs)
-
-    def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
         picked = self._order[drugs]
         known, n_known = picked < len(self._columns), len(self._columns)
-        linked = np.empty_like(values)
-        linked[:, known] = self._model._link(values[:, known], self._columns[picked[known]])
-        linked[:, ~known] = self._other._link(values[:, ~known], picked[~known] - n_known)
-        return linked
+        out = np.empty_like(values)
+        out[:, known] = self._model._after_first_layer(values[:, known], self._columns[picked[known]], rows)
+        out[:, ~known] = self._other._after_first_layer(values[:, ~known], picked[~known] - n_known, rows)
+        return out

@@ -245,7 +245,7 @@ class BulkClassifier(ClosedFormModel):
         else:
             values = sum_leaves(self._trees, expression[:, self.module.array("selected")], drugs)
             values += self.module.array("base")[drugs]
-        return self._link(values, drugs).astype(np.float32, copy=False)
+        return self._after_first_layer(values, drugs, expression).astype(np.float32, copy=False)
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if self.method in TREES:
@@ -254,7 +254,7 @@ class BulkClassifier(ClosedFormModel):
             return np.zeros((len(self.genes), len(drugs)), dtype=np.float32), np.zeros(len(drugs), dtype=np.float32)
         return self._panel_weights[:, drugs], self.module.array("intercept")[drugs]
 
-    def _link(self, values: np.ndarray, drugs: np.ndarray) -> np.ndarray:
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
         if self.method not in ("tree", "forest"):
             values = expit(values)
         constant = self.module.array("constant")[drugs]
@@ -273,9 +273,8 @@ class BulkClassifier(ClosedFormModel):
 
     # ------------------------------------------------------------------ files
 
-    def _card_text(self) -> str:
-        labels = f"- Classifier: {self.method}\n- Labels of the training lines: {describe_rule(self.label)}\n"
-        return super()._card_text() + labels
+    def _card_lines(self) -> list[str]:
+        return [f"- Classifier: {self.method}", f"- Labels of the training lines: {describe_rule(self.label)}"]
 
     _state_schema = LabelsState
 

@@ -13,6 +13,7 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from .._schema import LinesState
+from .._unseen import hand_over
 from ..prior._additive import fit_additive
 from ..prior._complete import complete_response
 from ..prior._decomposition import decompose_kernel
@@ -165,7 +166,7 @@ class AdditiveMean(_CompletionModel):
             cross = drug_similarity({name: self.module.array(name) for name in features}, features)
             effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
         other = AdditiveMean(registry=self.registry_, method=self.method, shrinkage=self.shrinkage)
-        self._hand_over(other, smiles)
+        hand_over(self, other, smiles)
         other.module.set_arrays(drug=effect.astype(np.float32), line=self.module.array("line"))
         other._lines = self._lines
         predicted = np.tile(effect, (2, 1))  # as for known drugs: the same for every new sample

@@ -15,6 +15,7 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration
 from .._schema import LinesState
+from .._unseen import hand_over
 from ..prior._complete import complete_response
 from ..prior._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
 from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_gene_scaler, fit_kernel
@@ -256,7 +257,7 @@ class KernelRidge(ClosedFormModel):
         other = KernelRidge(
             registry=self.registry_, kernel=self.kernel, ridge=self.ridge, couple_drugs=self.couple_drugs
         )
-        self._hand_over(other, smiles)
+        hand_over(self, other, smiles)
         other._lines, other._new_drugs = self._lines, True
         if self.process_ is not None:
             other.process_ = self.process_.for_structures(features)

@@ -16,11 +16,10 @@ from pydantic import Field
 from ..._arguments import checked
 from ...pp._match_cells import match_cells
 from ...pp._perturbation import read_perturbations
-from .._base import run_phase
 from .._batches import TrainingTask
 from .._blend import BlendedModel, BlendedState
 from .._card import MethodCard
-from .._network import history_of
+from .._network import history_of, run_phase
 from .._options import PhaseOptions, TrainOptions, check_devices, given
 from .._plan import Phase, seeded
 from .._schema import Count, Name, Part

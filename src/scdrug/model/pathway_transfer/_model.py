@@ -16,6 +16,7 @@ from ..._arguments import checked
 from ..._constants import KEYS
 from ..._validate import check_choice
 from .._arrays import Array, check_positions
+from .._base import register
 from .._batches import TrainingTask
 from .._card import MethodCard
 from .._explain import Explained
@@ -215,12 +216,7 @@ class PathwayTransfer(TwoDomainModel):
             where.
         """
         check_domains(adata, domain_key, response_key)
-        cls._register(
-            adata,
-            setup_method_args=cls._get_setup_method_args(**locals()),
-            layer=layer,
-            response_key=response_key,
-        )
+        register(cls, adata, cls._get_setup_method_args(**locals()), layer=layer, response_key=response_key)
 
     # ------------------------------------------------------------------ training
 

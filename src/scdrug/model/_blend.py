@@ -156,8 +156,6 @@ class BlendedModel(NetworkModel):
             self.prior_ = self._fit_prior(features, response, earlier)
         super()._finish_training(expression, response)
         self._task = None  # it holds the training data
-        if self.prior_ is not None:
-            self.prior_ = self.prior_.without_responses()
 
     def _choose_shares(self, task: TrainingTask, prior: Any, features: np.ndarray, inputs: np.ndarray | None) -> Shares:
         """Compare the network with a prior that has not seen the held-out responses either."""

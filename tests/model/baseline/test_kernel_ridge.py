@@ -73,6 +73,17 @@ def test_structures_are_fitted_to_denoised_responses_where_asked(reference: ad.A
     np.testing.assert_allclose(process.structures.line_effect, fit_additive(process.fitted).line, atol=1e-4)
 
 
+def test_the_ridge_on_structures_counts_beside_coupled_drugs_too(reference: ad.AnnData) -> None:
+    asked = {"ethanol": "CCO", "aspirin": "CC(=O)Oc1ccccc1C(=O)O"}
+
+    def spread(ridge: float) -> float:
+        trained = _train(model.KernelRidge, reference, couple_drugs=True, drug_kernel="tanimoto", drug_ridge=ridge)
+        new = trained.predict(drugs=asked, key_added=None).mean()
+        return float(new.max() - new.min())
+
+    assert spread(0.1) > 10 * spread(1000.0), "the stronger the ridge, the more alike new drugs are"
+
+
 def test_options_that_contradict_each_other_or_are_unknown_are_refused(reference: ad.AnnData) -> None:
     for options in ({"denoise": 0.5}, {"ridge": "auto"}):
         with pytest.raises(ValueError, match="couple_drugs"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scdrug.model.prior._drug_kernels import DrugFeatures
 from scdrug.model.prior._kernels import apply_kernel
-from scdrug.model.prior._process import Context, ProcessOptions, ResponseProcess, contexts
+from scdrug.model.prior._process import ProcessOptions, ResponseProcess, contexts
 
 PLAIN = ProcessOptions(noise=0.3, line_share=0.7, drug_noise=False, response_share=0, kernel="rbf")
 
@@ -71,29 +71,6 @@ def test_variance_is_that_of_the_gaussian_process(gaps: float) -> None:
     assert (variance[12:] > variance[:12].mean(axis=0)).all(), "new lines are known less well"
 
 
-def test_nothing_out_of_fold_depends_on_the_response_itself() -> None:
-    expression, response, drugs = _screen()
-    before = ResponseProcess.fit(expression, response, drugs).out_of_fold(seed=1)
-    line, drug = 5, int(np.flatnonzero(np.isfinite(response[5]))[2])
-    response[line, drug] += 100
-    after = ResponseProcess.fit(expression, response, drugs).out_of_fold(seed=1)
-    np.testing.assert_allclose(after[:, line, drug], before[:, line, drug], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(after[Context.NEW_LINE, line], before[Context.NEW_LINE, line], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(
-        after[Context.NEW_DRUG, :, drug], before[Context.NEW_DRUG, :, drug], rtol=1e-3, atol=1e-3
-    )
-    assert not np.allclose(after, before, atol=0.1, equal_nan=True), "other pairs must have seen it"
-
-
-def test_the_less_is_known_of_a_pair_the_worse_it_is_predicted() -> None:
-    expression, response, drugs = _screen(n=60, m=30)
-    out = ResponseProcess.fit(expression, response, drugs).out_of_fold()
-    errors = [np.sqrt(np.nanmean((part - response) ** 2)) for part in out]
-    assert errors[Context.KNOWN] < errors[Context.NEW_LINE] < errors[Context.NEW_BOTH]
-    assert errors[Context.KNOWN] < errors[Context.NEW_DRUG] < errors[Context.NEW_BOTH]
-    assert errors[Context.NEW_BOTH] < np.nanstd(response), "structures and expression do tell"
-
-
 def test_drugs_without_responses_are_told_by_their_structure_or_typical() -> None:
     expression, response, drugs = _screen(0.0, n=60, m=30)
     truth, usable = response.copy(), drugs.usable.copy()
@@ -134,8 +111,6 @@ def test_arrays_come_back_as_the_same_process() -> None:
     np.testing.assert_allclose(
         again.for_structures(drugs.values).fitted, process.for_structures(drugs.values).fitted, atol=1e-4
     )
-    with pytest.raises(RuntimeError, match="holds no responses"):
-        again.out_of_fold()
 
 
 def test_nothing_measured_is_refused() -> None:

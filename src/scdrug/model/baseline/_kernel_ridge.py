@@ -144,8 +144,8 @@ class KernelRidge(ClosedFormModel):
             self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
         if self.couple_drugs:
             drugs = None if self.drug_kernel is None else training_features(self.drugs["smiles"], self.drug_kernel)
-            process = ResponseProcess.fit(expression, response, drugs, self._process_options)
-            self._left_out, self.process_ = process.left_out, process.without_responses()
+            self.process_ = ResponseProcess.fit(expression, response, drugs, self._process_options)
+            self._left_out = self.process_.left_out
             return {}
         kernel, matrix = fit_kernel(expression, KERNELS[self.kernel])
         vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines

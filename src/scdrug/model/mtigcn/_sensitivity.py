@@ -158,11 +158,6 @@ class SensitivityPrior:
         middle = mean + _offset(trained, self.thresholds, self.spread) * spread
         return replace(self, response=response, squashed=squashed, thresholds=middle, spread=spread)
 
-    def without_responses(self) -> SensitivityPrior:
-        """The same without what it was fitted to."""
-        parts = self.response.without_responses(), self.squashed.without_responses()
-        return replace(self, response=parts[0], squashed=parts[1])
-
     # ------------------------------------------------------------------ files
 
     def to_arrays(self) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
@@ -18,7 +17,6 @@ from ._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ._ridge import primal_weights
 from ._structures import MIN_STRUCTURES, StructureFit
 
-_N_FOLDS = 5
 #: Stands for no response at all.
 _ALMOST_NONE = 1e-6
 
@@ -67,9 +65,6 @@ class ResponseProcess:
     n_lines: np.ndarray | None = None
     #: What predicts new drugs; `None` without structures.
     structures: StructureFit | None = None
-    #: What it was fitted to; `None` after loading.
-    response: np.ndarray | None = field(default=None, repr=False)
-    drugs: DrugFeatures | None = field(default=None, repr=False)
     #: Prediction of each training line without its own responses (lines × drugs); `None` after loading.
     left_out: np.ndarray | None = field(default=None, repr=False)
 
@@ -116,10 +111,11 @@ class ResponseProcess:
         lines = decompose_kernel(matrix)
         process = cls._fit_seen(features, response[:, seen], lines, options)
         if drugs is not None:
-            known = drugs.take(seen)
-            process = replace(process, structures=StructureFit.fit(process.fitted[:, drugs.usable[seen]], known, lines))
+            completed, known = process.fitted[:, drugs.usable[seen]], drugs.take(seen)
+            structures = StructureFit.fit(completed, known, lines, ridge=options.drug_ridge)
+            process = replace(process, structures=structures)
         vars(process)["kernel"] = kernel
-        return process._with_all(response, seen, drugs)
+        return _over_all_drugs(process, seen, drugs)
 
     @classmethod
     def _fit_seen(
@@ -143,40 +139,11 @@ class ResponseProcess:
             left_out=fit.left_out,
         )
 
-    def _with_all(self, response: np.ndarray, seen: np.ndarray, drugs: DrugFeatures | None) -> ResponseProcess:
-        """The same over all drugs, of which some have no response."""
-        if seen.all():
-            return replace(self, response=response, drugs=drugs)._like(self)
-        parts = {name: _spread(getattr(self, name), seen) for name in ("alpha", "intercept", "fitted", "left_out")}
-        asked = np.zeros_like(seen) if drugs is None or self.structures is None else ~seen & drugs.usable
-        typical = ~seen & ~asked
-        for name in parts:
-            parts[name][..., typical] = getattr(self, name).mean(axis=-1, keepdims=True)
-        if asked.any():
-            assert drugs is not None
-            new = self.for_structures(drugs.take(asked))
-            for name in ("alpha", "intercept", "fitted"):
-                parts[name][..., asked] = getattr(new, name)
-            parts["left_out"][:, asked] = np.nan
-        scale = np.full(len(seen), float(np.median(self.scale)))
-        scale[seen] = self.scale
-        covariance = np.diag(np.full(len(seen), float(np.mean(np.diag(self.covariance)))))
-        covariance[np.ix_(seen, seen)] = self.covariance
-        n_lines = np.zeros(len(seen), dtype=int)
-        n_lines[seen] = self.n_lines
-        return replace(
-            self, **parts, scale=scale, covariance=covariance, n_lines=n_lines, response=response, drugs=drugs
-        )._like(self)
-
     def _like(self, other: ResponseProcess) -> ResponseProcess:
         """The same with the kernel of another process on the same lines."""
         if "kernel" in vars(other):
             vars(self)["kernel"] = other.kernel
         return self
-
-    def without_responses(self) -> ResponseProcess:
-        """The same without what it was fitted to, as it comes back from a file."""
-        return replace(self, response=None, drugs=None, left_out=None)._like(self)
 
     @cached_property
     def kernel(self) -> ExpressionKernel:
@@ -288,64 +255,6 @@ class ResponseProcess:
         alpha, intercept, fitted = self.structures.columns(drugs)
         return ResponseProcess(self.lines, self.n_drugs, alpha, intercept, fitted, self.options)._like(self)
 
-    def out_of_fold(self, seed: int = 0) -> np.ndarray:
-        """Predict each pair of the training as if less were known of it, from fits that have not seen its response.
-
-        Parameters
-        ----------
-        seed
-            Seed of the five folds of pairs, of lines and of drugs.
-
-        Returns
-        -------
-        Contexts × lines × drugs (see :class:`Context`): without the response itself, without those of its line, without
-        those of its drug, without both. NaN for new drugs without a structure. A drug that is new in a new line is predicted
-        from drugs whose own gaps it may have helped to fill.
-
-        Raises
-        ------
-        RuntimeError
-            If the process was loaded: a file does not hold responses.
-        """
-        if self.response is None:
-            raise RuntimeError("A process that was loaded holds no responses to leave out. Fit it again.")
-        response, usable = self.response, np.zeros(len(self.intercept), dtype=bool)
-        if self.drugs is not None:
-            usable = self.drugs.usable
-        out = np.full((len(Context), *response.shape), np.nan)
-        out[Context.KNOWN], out[Context.NEW_LINE] = self.fitted, self.predict(self.lines)
-        rng = np.random.default_rng([seed, 2])
-        pairs = np.argwhere(np.isfinite(response))
-        for chosen in _folds(len(pairs), rng):
-            hidden = np.zeros(response.shape, dtype=bool)
-            hidden[tuple(pairs[chosen].T)] = True
-            out[Context.KNOWN][hidden] = self._without(hidden).fitted[hidden]
-        parts = [part & usable for part in _folds(len(usable), rng)]
-        parts = [part for part in parts if part.any() and (usable & ~part).sum() >= MIN_STRUCTURES]
-        for held in _folds(len(response), rng):
-            less = self._without(held[:, None])
-            out[Context.NEW_LINE][held] = less.predict(self.lines[held])
-            for new in parts:
-                out[Context.NEW_BOTH][np.ix_(held, new)] = less._from_others(new).predict(self.lines[held])
-        for new in parts:
-            out[Context.NEW_DRUG][:, new] = self._without(new).fitted[:, new]
-        return out
-
-    def _without(self, hidden: np.ndarray) -> ResponseProcess:
-        """The process fitted anew without some responses (lines × drugs, bool)."""
-        response = np.where(hidden, np.nan, self.response)
-        return ResponseProcess.fit(self.lines, response, self.drugs, self.options)
-
-    def _from_others(self, new: np.ndarray) -> ResponseProcess:
-        """Some drugs (bool) as if they were new: predicted from the fit of the others."""
-        assert self.drugs is not None
-        others = self.drugs.usable & ~new
-        lines = decompose_kernel(fit_kernel(self.lines, KERNELS[self.options.kernel])[1])
-        structures = StructureFit.fit(
-            self.fitted[:, others], self.drugs.take(~new), lines, ridge=self.options.drug_ridge
-        )
-        return replace(self, structures=structures)._like(self).for_structures(self.drugs.take(new))
-
     # ------------------------------------------------------------------ files
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -376,18 +285,36 @@ class ResponseProcess:
         return wanted | (StructureFit.wanted_arrays(drug_kernel) if drug_kernel else {})
 
 
+def _over_all_drugs(process: ResponseProcess, seen: np.ndarray, drugs: DrugFeatures | None) -> ResponseProcess:
+    """The same over all drugs, of which some have no response."""
+    if seen.all():
+        return process
+    parts = {name: _spread(getattr(process, name), seen) for name in ("alpha", "intercept", "fitted", "left_out")}
+    asked = np.zeros_like(seen) if drugs is None or process.structures is None else ~seen & drugs.usable
+    typical = ~seen & ~asked
+    for name in parts:
+        parts[name][..., typical] = getattr(process, name).mean(axis=-1, keepdims=True)
+    if asked.any():
+        assert drugs is not None
+        new = process.for_structures(drugs.take(asked))
+        for name in ("alpha", "intercept", "fitted"):
+            parts[name][..., asked] = getattr(new, name)
+        parts["left_out"][:, asked] = np.nan
+    scale = np.full(len(seen), float(np.median(process.scale)))
+    scale[seen] = process.scale
+    covariance = np.diag(np.full(len(seen), float(np.mean(np.diag(process.covariance)))))
+    covariance[np.ix_(seen, seen)] = process.covariance
+    n_lines = np.zeros(len(seen), dtype=int)
+    n_lines[seen] = process.n_lines
+    return replace(process, **parts, scale=scale, covariance=covariance, n_lines=n_lines)._like(process)
+
+
 _OF_TRAINING = ("scale", "covariance", "n_lines")
 _ARRAYS = {
     "lines": Array(("lines", "features of lines")), "n_drugs": Array(("lines",), "int"),
     "alpha": Array(("lines", "drugs")), "intercept": Array(("drugs",)), "fitted": Array(("lines", "drugs")),
     "scale": Array(("drugs",)), "covariance": Array(("drugs", "drugs")), "n_lines": Array(("drugs",), "int"),
 }  # fmt: skip
-
-
-def _folds(n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    fold = rng.permutation(n) % _N_FOLDS
-    for k in range(min(_N_FOLDS, n)):
-        yield fold == k
 
 
 def _spread(values: np.ndarray, seen: np.ndarray) -> np.ndarray:

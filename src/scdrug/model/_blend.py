@@ -13,7 +13,7 @@ from .._validate import check_choice
 from ..pp._molecules import canonical_smiles
 from ._arrays import Array, under_prefix, with_prefix
 from ._batches import TrainingTask
-from ._data import Calibration
+from ._data import Calibration, line_positions
 from ._network import NetworkModel
 from ._schema import Four, LinesState, Share
 from ._share import Shares, hold_out_each, reserve_for_shares, warn_of_no_share
@@ -190,7 +190,7 @@ class BlendedModel(NetworkModel):
         names: np.ndarray | None = None,
         inputs: np.ndarray | None = None,
     ) -> np.ndarray:
-        drugs, lines = np.asarray(drugs), self._positions(names, len(expression))
+        drugs, lines = np.asarray(drugs), line_positions(self._lines, names, len(expression))
         if self.prior_ is None:
             return self._network_rows(expression, lines, drugs, inputs).astype(np.float32)
         prior = self.prior_.predict(self._prior_features(expression, inputs), lines, drugs)
@@ -199,18 +199,12 @@ class BlendedModel(NetworkModel):
             prior = prior + share * (self._network_rows(expression, lines, drugs, inputs) - prior)
         return prior.astype(np.float32)
 
-    def _positions(self, names: np.ndarray | None, n: int) -> np.ndarray:
-        """Positions of samples among the training lines, −1 for new ones."""
-        if names is None:
-            return np.full(n, -1)
-        return np.array([self._lines.get(str(name), -1) for name in names], dtype=int)
-
     def _pair_shares(self, lines: np.ndarray, n_drugs: int) -> np.ndarray:
         known = lines >= 0 if self.prior_ is None else self.prior_.is_known(lines)
         return self.shares_.of(contexts(known, np.full(n_drugs, not self._new_drugs)))
 
     def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
-        share = self._pair_shares(self._positions(names, n), len(drugs))
+        share = self._pair_shares(line_positions(self._lines, names, n), len(drugs))
         return float(share.mean()) if share.size else 0.0
 
     def _part(self, part: str) -> Self:
@@ -239,9 +233,8 @@ class BlendedModel(NetworkModel):
         if self.prior_ is not None:
             other.prior_ = self.prior_.for_structures(drug_features(smiles.values(), self._drug_kernel).values)
         self._with_drugs(other, smiles)
-        predicted = other._typical_predictions(np.arange(len(smiles)))
-        nothing = np.full(predicted.shape, np.nan)
-        other.calibration_ = Calibration.fit(predicted, nothing, held_out=False, level=self.calibration.level)
+        typical = other._typical_predictions(np.arange(len(smiles)))
+        other.calibration_ = Calibration.fit(typical, level=self.calibration.level)
         return other
 
     def _typical_predictions(self, drugs: np.ndarray) -> np.ndarray:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
 #: Lines that a drug was measured in; missing in models of earlier versions, and for drugs that were not in training.
 N_LINES = "n_lines"
-_PROBABILITIES = 101
+#: Quantiles of a calibration.
+N_PROBABILITIES = 101
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
@@ -135,21 +136,23 @@ class Calibration:
     held_out: bool
 
     @classmethod
-    def fit(cls, predicted: np.ndarray, observed: np.ndarray, *, held_out: bool, level: float = 0.9) -> Calibration:
+    def fit(
+        cls, predicted: np.ndarray, observed: np.ndarray | None = None, *, held_out: bool = False, level: float = 0.9
+    ) -> Calibration:
         """Describe predictions for the lines of a reference.
 
         Parameters
         ----------
         predicted, observed
-            Lines × drugs; observed with NaN where not measured.
+            Lines × drugs; observed with NaN where not measured, and omitted where nothing was.
         held_out
             Whether each line's predictions were made without it; without that no interval is given.
         level
             Coverage of the interval.
         """
-        quantiles = np.quantile(predicted, np.linspace(0, 1, _PROBABILITIES), axis=0)
+        quantiles = np.quantile(predicted, np.linspace(0, 1, N_PROBABILITIES), axis=0)
         half_width = np.full(predicted.shape[1], np.nan)
-        if held_out:
+        if held_out and observed is not None:
             for drug in range(predicted.shape[1]):
                 known = np.isfinite(observed[:, drug])
                 residual = np.sort(np.abs(predicted[known, drug] - observed[known, drug]))
@@ -198,7 +201,7 @@ PROFILE_ARRAYS = {
     }.items()
 }  # fmt: skip
 CALIBRATION_ARRAYS = {
-    "calibration.quantiles": Array((_PROBABILITIES, "drugs")),
+    "calibration.quantiles": Array((N_PROBABILITIES, "drugs")),
     "calibration.half_width": Array(("drugs",), finite=False),
 }
 
@@ -234,6 +237,11 @@ def release_data(self: DrugResponseModel) -> None:
     type(self)._per_instance_manager_store.pop(self.id, None)
     self._adata = None
     self._adata_manager = None
+
+
+def line_positions(known: Mapping[str, int], names: np.ndarray | None, n: int) -> np.ndarray:
+    """Positions of `n` samples among lines that are known by name, −1 for others and for samples without names."""
+    return np.full(n, -1) if names is None else np.array([known.get(str(name), -1) for name in names], dtype=int)
 
 
 def dense_expression(adata: AnnData, layer: str | None) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..._validate import check_choice
 from .._arrays import Array
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
-from .._data import Calibration
+from .._data import Calibration, line_positions
 from .._schema import LinesState
 from .._unseen import hand_over
 from ..prior._additive import fit_additive
@@ -43,10 +43,8 @@ class _CompletionModel(ClosedFormModel):
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         out = np.tile(self.module.array("drug")[drugs], (len(expression), 1))
-        if names is not None:
-            known = np.array([self._lines.get(str(name), -1) for name in names])
-            rows = known >= 0
-            out[rows] = self._fitted(known[rows])[:, drugs]
+        lines = line_positions(self._lines, names, len(expression))
+        out[lines >= 0] = self._fitted(lines[lines >= 0])[:, drugs]
         return out
 
     def _fitted(self, rows: np.ndarray) -> np.ndarray:
@@ -169,10 +167,8 @@ class AdditiveMean(_CompletionModel):
         hand_over(self, other, smiles)
         other.module.set_arrays(drug=effect.astype(np.float32), line=self.module.array("line"))
         other._lines = self._lines
-        predicted = np.tile(effect, (2, 1))  # as for known drugs: the same for every new sample
-        other.calibration_ = Calibration.fit(
-            predicted, np.full(predicted.shape, np.nan), held_out=False, level=self.calibration.level
-        )
+        # as for known drugs: the same for every new sample
+        other.calibration_ = Calibration.fit(np.tile(effect, (2, 1)), level=self.calibration.level)
         return other
 
 

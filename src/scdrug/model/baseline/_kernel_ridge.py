@@ -6,22 +6,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from ..._arguments import checked
 from ..._validate import check_choice
-from .._arrays import Array
+from .._arrays import Array, under_prefix, with_prefix
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
-from .._data import Calibration
+from .._data import Calibration, line_positions
 from .._schema import LinesState
 from .._unseen import hand_over
 from ..prior._complete import complete_response
-from ..prior._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
-from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_gene_scaler, fit_kernel
-from ..prior._kronecker import fit_unseen_drugs
+from ..prior._drug_kernels import DRUG_KERNELS, drug_features, training_features
+from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ..prior._process import ProcessOptions, ResponseProcess
-from ..prior._ridge import decompose_kernel, leave_one_out, primal_weights, select_ridge, solve_ridge
+from ..prior._ridge import decompose_kernel, leave_one_out, select_ridge, solve_ridge
+from ._ridge_arrays import drug_arrays, line_arrays, linear_calibration, new_drug_arrays, wanted_arrays
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -157,9 +156,16 @@ class KernelRidge(ClosedFormModel):
         fit = solve_ridge(decomposition, target, ridge=ridge)
         alone = leave_one_out(decomposition, target, ridge=ridge)
         self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
-        arrays = self._line_arrays(expression, fit.alpha, fit.intercept)
+        linear = self.kernel == "linear"
+        arrays = line_arrays(expression, fit.alpha, fit.intercept, linear=linear)
         if self.drug_kernel is not None:
-            arrays |= self._drug_arrays(expression, clean, decomposition)
+            features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
+            # a chosen ridge is for one regression a drug; that of the product kernel hardly matters
+            ridge = _KRONECKER_RIDGE if isinstance(self.ridge, str) else self.ridge
+            arrays |= drug_arrays(
+                expression, clean[:, usable], features, decomposition,
+                drug_ridge=self.drug_ridge, ridge=ridge, linear=linear,
+            )  # fmt: skip
         return {key: np.asarray(value, dtype=_dtype(value)) for key, value in arrays.items()}
 
     @property
@@ -175,42 +181,6 @@ class KernelRidge(ClosedFormModel):
         filled = complete_response(response).denoised(self.denoise)
         return np.where(np.isnan(response), np.nan, filled), filled
 
-    def _line_arrays(
-        self, expression: np.ndarray, alpha: np.ndarray, intercept: np.ndarray, prefix: str = ""
-    ) -> dict[str, np.ndarray]:
-        """Dual weights, or for the linear kernel weights on expression itself (genes × drugs)."""
-        if self.kernel != "linear":
-            return {f"{prefix}alpha": alpha, f"{prefix}intercept": intercept, "lines": expression}
-        scaler = fit_gene_scaler(expression)
-        weights = primal_weights(scaler.transform(expression), alpha) / scaler.scale[:, None]
-        return {f"{prefix}weights": weights, f"{prefix}intercept": intercept - scaler.mean @ weights}
-
-    def _drug_arrays(self, expression: np.ndarray, response: np.ndarray, decomposition: Any) -> dict[str, np.ndarray]:
-        """What is needed to predict drugs from their structure."""
-        features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
-        # a chosen ridge is for one regression a drug; that of the product kernel hardly matters
-        ridge = _KRONECKER_RIDGE if isinstance(self.ridge, str) else self.ridge
-        fit = fit_unseen_drugs(
-            response[:, usable],
-            drug_similarity(features),
-            decomposition,
-            drug_ridge=self.drug_ridge,  # type: ignore[arg-type]
-            ridge=ridge,
-        )
-        assert fit.line_effect is not None
-        assert fit.residual is not None
-        # one more column: the effect of the line itself, common to all new drugs
-        dual = np.column_stack([fit.residual, fit.line_effect.alpha])
-        constant = np.append(np.zeros(int(usable.sum())), fit.line_effect.intercept)
-        return {
-            **features,
-            **self._line_arrays(expression, dual, constant, prefix="unseen_"),
-            "drug_alpha": fit.drug_effect.alpha[:, 0],
-            "drug_intercept": fit.drug_effect.intercept,
-            "known_line": fit.effects.line,
-            "known_alpha": fit.line_residual.alpha,
-        }
-
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
         return self._left_out, True
 
@@ -221,9 +191,7 @@ class KernelRidge(ClosedFormModel):
         return fit_kernel(self.module.array("lines"), KERNELS[self.kernel])[0]
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
-        lines = np.full(len(expression), -1)
-        if names is not None:
-            lines = np.array([self._lines.get(str(name), -1) for name in names])
+        lines = line_positions(self._lines, names, len(expression))
         if self.process_ is not None:
             return self.process_.predict(expression, lines, drugs).astype(np.float32)
         linear = self._linear_weights(drugs)
@@ -262,42 +230,17 @@ class KernelRidge(ClosedFormModel):
         if self.process_ is not None:
             other.process_ = self.process_.for_structures(features)
         else:
-            other.module.set_arrays(**self._unseen_arrays(features))
-        other.calibration_ = other._gaussian_calibration(self.calibration.level)
+            other.module.set_arrays(**new_drug_arrays(self._module_arrays(), features))
+        other.calibration_ = other._new_calibration(self.calibration.level)
         return other
 
-    def _unseen_arrays(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays that predict drugs with these features."""
-        cross = drug_similarity({name: self.module.array(name) for name in features}, features)
-        mix = np.column_stack([cross, np.ones(len(cross))]).T  # (drugs + 1) × new drugs
-        effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
-        arrays = {"intercept": self.module.array("unseen_intercept") @ mix + effect}
-        if self.kernel == "linear":
-            arrays["weights"] = self.module.array("unseen_weights") @ mix
-        else:
-            arrays["alpha"] = self.module.array("unseen_alpha") @ mix
-            arrays["lines"] = self.module.array("lines")
-        residual = (cross @ self.module.array("known_alpha")).T
-        arrays["known"] = self.module.array("known_line")[:, None] + effect[None, :] + residual
-        return {key: value.astype(np.float32) for key, value in arrays.items()}
-
-    def _gaussian_calibration(self, level: float) -> Calibration:
-        """Distribution of predictions over the reference's factor model, where no line can be left out."""
-        if self.kernel != "linear":
-            lines = self.module.array("lines") if self.process_ is None else self.process_.lines
-            predicted = self._predict_rows(lines, np.arange(len(self.drugs)))
-            return Calibration.fit(predicted, np.full(predicted.shape, np.nan), held_out=False, level=level)
-        weights, intercept = self._linear_weights(np.arange(len(self.drugs)))
-        centre = self.profile.mean @ weights + intercept
-        scaled = self.profile.sd[:, None] * weights
-        spread = np.sqrt(((self.profile.loadings @ scaled) ** 2).sum(axis=0) + self.profile.noise * (scaled**2).sum(0))
-        steps = ndtri(np.linspace(0.002, 0.998, len(self.calibration_probabilities)))
-        quantiles = centre + steps[:, None] * spread
-        unknown = np.full(len(self.drugs), np.nan, dtype=np.float32)
-        return Calibration(quantiles.astype(np.float32), unknown, level, held_out=False)
-
-    #: Probabilities of the stored quantiles.
-    calibration_probabilities = np.linspace(0, 1, 101)
+    def _new_calibration(self, level: float) -> Calibration:
+        drugs = np.arange(len(self.drugs))
+        linear = self._linear_weights(drugs)
+        if linear is not None:
+            return linear_calibration(self.profile, *linear, level)
+        lines = self.module.array("lines") if self.process_ is None else self.process_.lines
+        return Calibration.fit(self._predict_rows(lines, drugs), level=level)
 
     # ------------------------------------------------------------------ files
 
@@ -324,34 +267,18 @@ class KernelRidge(ClosedFormModel):
     def _wanted_arrays(self) -> dict[str, Array]:
         if self.couple_drugs:
             arrays = ResponseProcess.wanted_arrays(self.drug_kernel or "", trained=not self._new_drugs)
-            return {f"process.{name}": array for name, array in arrays.items()}
-        rows = "genes" if self.kernel == "linear" else "lines"
-        dual = "weights" if self.kernel == "linear" else "alpha"
-        wanted = {dual: Array((rows, "drugs")), "intercept": Array(("drugs",))}
-        if self.kernel != "linear":
-            wanted["lines"] = Array(("lines", "genes"))
-        if self._new_drugs:
-            wanted["known"] = Array(("lines", "drugs"))
-        if self.drug_kernel is not None:
-            wanted |= feature_arrays(self.drug_kernel) | {
-                f"unseen_{dual}": Array((rows, "usable drugs and one")),
-                "unseen_intercept": Array(("usable drugs and one",)),
-                "drug_alpha": Array(("usable drugs",)),
-                "drug_intercept": Array((1,)),
-                "known_line": Array(("lines",)),
-                "known_alpha": Array(("usable drugs", "lines")),
-            }
-        return wanted
+            return with_prefix("process.", arrays)
+        linear = self.kernel == "linear"
+        return wanted_arrays(linear=linear, drug_kernel=self.drug_kernel, new_drugs=self._new_drugs)
 
     def _module_arrays(self) -> dict[str, np.ndarray]:
         if self.process_ is None:
             return super()._module_arrays()
-        return {f"process.{name}": value for name, value in self.process_.to_arrays().items()}
+        return with_prefix("process.", self.process_.to_arrays())
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         if self.couple_drugs:
-            arrays = {name.removeprefix("process."): value for name, value in arrays.items()}
-            self.process_ = ResponseProcess.from_arrays(arrays, self._process_options)
+            self.process_ = ResponseProcess.from_arrays(under_prefix("process.", arrays), self._process_options)
         else:
             super()._load_module_arrays(arrays)
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+#: Arguments of `train` that each model has a default of its own for.
+_DEFAULTS = ("max_epochs", "batch_size", "lr", "patience")
+
+
 class NetworkModel(DrugResponseModel):
     """Base of models that are trained in epochs and stop on validation responses.
 
@@ -88,10 +92,14 @@ class NetworkModel(DrugResponseModel):
         if checkpoints is not None:
             checkpoints.clear()
 
+    def _take_defaults(self, settings: Any) -> None:
+        """Take what `settings` say of the defaults of `train`."""
+        for name in _DEFAULTS:
+            setattr(self, f"_{name}", getattr(settings, name, getattr(self, f"_{name}")))
+
     def _phase_options(self, options: TrainOptions, generator: torch.Generator) -> PhaseOptions:
-        names = ("max_epochs", "batch_size", "lr", "patience")
-        chosen = {name: getattr(self, f"_{name}") for name in names}
-        chosen |= given(**{name: getattr(options, name) for name in names})
+        chosen = {name: getattr(self, f"_{name}") for name in _DEFAULTS}
+        chosen |= given(**{name: getattr(options, name) for name in _DEFAULTS})
         return PhaseOptions(**chosen, early_stopping=options.early_stopping, seed=options.seed, generator=generator)
 
     def _run(

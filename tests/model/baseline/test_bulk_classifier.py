@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from scdrug import datasets, model, pp, tl
 from scdrug.metrics import auroc, per_drug_auroc
-from scdrug.model.baseline._bulk_classifier import _drug_seed
+from scdrug.model.baseline._classifiers import drug_seed
 
 DRUG = "trametinib"
 FAST = {"n_estimators": 15}
@@ -73,7 +73,7 @@ def test_trees_equal_those_of_their_library(method: str, reference: ad.AnnData, 
     from sklearn.tree import DecisionTreeClassifier
 
     lines, labels = labelled
-    seed = _drug_seed(0, DRUG)
+    seed = drug_seed(0, DRUG)
     makers = {
         "tree": lambda: DecisionTreeClassifier(random_state=seed),
         "forest": lambda: RandomForestClassifier(n_estimators=15, random_state=seed),

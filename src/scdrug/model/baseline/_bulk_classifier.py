@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from scipy.special import expit
 
 from ..._arguments import checked
@@ -30,7 +28,7 @@ from ._classifiers import (
     DrugFit,
     Recipe,
     check_params,
-    fit_drug,
+    fit_drugs,
     rotate,
     select_genes,
 )
@@ -204,25 +202,9 @@ class BulkClassifier(ClosedFormModel):
 
     def _fit_drugs(self, features: np.ndarray, labels: ClassLabels) -> dict[int, DrugFit]:
         """Fit the drugs that have enough lines, by position."""
-        jobs, seed, n_folds = self._n_jobs, self._seed, self._n_folds
-        rows = {
-            int(drug): np.flatnonzero(np.isfinite(labels.values[:, drug])) for drug in np.flatnonzero(labels.usable)
-        }
-        # Threads, since the libraries release the interpreter and the lines are then shared instead of copied. A forest
-        # has its own over trees: several forests at once would race for the interpreter's list of warning filters.
-        inside, outside = (jobs, 1) if self.method == "forest" else (1, jobs)
-        fitted = Parallel(n_jobs=outside, prefer="threads")(
-            delayed(fit_drug)(
-                self._recipe, features[lines], labels.values[lines, drug],
-                seed=_drug_seed(seed, labels.table.index[drug]), n_folds=n_folds, n_jobs=inside,
-            )
-            for drug, lines in rows.items()
-        )  # fmt: skip
-        fits = dict(zip(rows, fitted))
-        self._left_out = np.full(labels.values.shape, np.nan)
-        for drug, fit in fits.items():
-            if fit.left_out is not None:
-                self._left_out[rows[drug], drug] = fit.left_out
+        fits, self._left_out = fit_drugs(
+            self._recipe, features, labels, seed=self._seed, n_folds=self._n_folds, n_jobs=self._n_jobs
+        )
         return fits
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
@@ -310,8 +292,3 @@ def _predicts(method: str) -> dict[str, str]:
     """Measure, unit and direction of the predictions."""
     unit = "squashed decision value, 0-1" if method == "svm" else "probability"
     return {"measure": "sensitivity", "unit": unit, "direction": "higher is more sensitive"}
-
-
-def _drug_seed(seed: int, drug: str) -> int:
-    """Seed of one drug, which does not depend on the other drugs."""
-    return int(np.random.SeedSequence([seed, zlib.crc32(str(drug).encode())]).generate_state(1)[0] >> 1)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.special import expit, logit
 
 from ..._validate import check_choice, import_optional, nearest
 from ..prior._kernels import GeneScaler, fit_gene_scaler
+from ._class_labels import ClassLabels
 from ._tree_arrays import Tree, from_sklearn, from_xgboost
 
 LINEAR = ("logistic", "svm")
@@ -278,3 +281,44 @@ def _out_of_bag(forest: Any, features: np.ndarray, rate: float) -> np.ndarray:
         total[unseen] += tree.predict_proba(features[unseen])[:, 1]
         count[unseen] += 1
     return np.divide(total, count, out=np.full(len(features), rate), where=count > 0)
+
+
+def fit_drugs(
+    recipe: Recipe, features: np.ndarray, labels: ClassLabels, *, seed: int, n_folds: int, n_jobs: int
+) -> tuple[dict[int, DrugFit], np.ndarray]:
+    """Fit the drugs that have enough lines of either class.
+
+    Parameters
+    ----------
+    recipe
+        Classifier.
+    features, labels
+        Lines × features, and labels of lines × drugs.
+    seed, n_folds, n_jobs
+        As :func:`fit_drug` takes them; each drug has a seed of its own, whichever others are fitted.
+
+    Returns
+    -------
+    Fits by position of the drug, and predictions of lines by classifiers that did not see them (lines × drugs, NaN elsewhere).
+    """
+    rows = {int(drug): np.flatnonzero(np.isfinite(labels.values[:, drug])) for drug in np.flatnonzero(labels.usable)}
+    # Threads, since the libraries release the interpreter and the lines are then shared instead of copied. A forest
+    # has its own over trees: several forests at once would race for the interpreter's list of warning filters.
+    inside, outside = (n_jobs, 1) if recipe.method == "forest" else (1, n_jobs)
+    fitted = Parallel(n_jobs=outside, prefer="threads")(
+        delayed(fit_drug)(
+            recipe, features[lines], labels.values[lines, drug],
+            seed=drug_seed(seed, labels.table.index[drug]), n_folds=n_folds, n_jobs=inside,
+        )
+        for drug, lines in rows.items()
+    )  # fmt: skip
+    fits, left_out = dict(zip(rows, fitted)), np.full(labels.values.shape, np.nan)
+    for drug, fit in fits.items():
+        if fit.left_out is not None:
+            left_out[rows[drug], drug] = fit.left_out
+    return fits, left_out
+
+
+def drug_seed(seed: int, drug: str) -> int:
+    """Seed of one drug, which does not depend on the other drugs."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(str(drug).encode())]).generate_state(1)[0] >> 1)

@@ -124,8 +124,7 @@ class CSG2A(BlendedModel):
         )
         super().__init__(adata, registry, prior=prior, drug_kernel=blueprint.drug_kernel)
         self._blueprint, self.settings = blueprint, blueprint.settings
-        self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
-        self._lr, self._patience = self.settings.lr, self.settings.patience
+        self._take_defaults(self.settings)
         self._structures: Structures | None = None
         self.pretrain_history_: dict[str, pd.DataFrame] = {}
         shape = f"encoder={self.settings.encoder!r}, propagation={self.settings.propagation!r}"

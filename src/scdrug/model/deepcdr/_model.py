@@ -132,8 +132,7 @@ class DeepCDR(BlendedModel):
         check_task(task, prior, self.settings, pretrained_drugs)
         self.cell_input, self.modalities, self.task = cell_input, tuple(modalities), task
         self._pretrained_drugs = pretrained_drugs
-        self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
-        self._lr, self._patience = self.settings.lr, self.settings.patience
+        self._take_defaults(self.settings)
         #: What the network is trained on, while it is.
         self._data: PairData | None = None
         if task == "classification" and self.reference_ is not None:

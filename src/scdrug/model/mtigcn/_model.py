@@ -147,8 +147,7 @@ class MTIGCN(BlendedModel):
                 f"`predicts={self.predicts!r}` needs the task {TASK_OF[self.predicts]!r}; found {self.settings.tasks}. Add it to "
                 f"`tasks`, or set `predicts={'response' if self.predicts == 'sensitivity' else 'sensitivity'!r}`."
             )
-        for name in ("max_epochs", "lr", "patience"):
-            setattr(self, f"_{name}", getattr(self.settings, name))
+        self._take_defaults(self.settings)
         self._lower = self.reference_ is None or self.reference_.lower_is_sensitive
         self._prior_class = SensitivityPrior if self.predicts == "sensitivity" else ResponseProcess
         if self.predicts == "sensitivity" and self.reference_ is not None:

@@ -10,11 +10,14 @@ import pandas as pd
 import scipy.sparse as sp
 from torch import Tensor
 
+from ..._arguments import checked
 from ...pp._gene_sets import _nearest
 from .._explain import Explained, cannot_explain, output_of
 from .._network import evaluate
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from ._model import PathwayTransfer
     from ._module import PathwayModule
 
@@ -22,6 +25,62 @@ logger = logging.getLogger(__name__)
 
 #: Loss of reconstruction without a node, over the variance of its genes, from which on it is said to be identified.
 _IDENTIFIED = 0.01
+
+
+@checked
+def get_pathway_activity(
+    self: PathwayTransfer, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
+) -> pd.DataFrame:
+    """Activity of pathways: the shared code in standard deviations of the lines, up = its genes go up.
+
+    Parameters
+    ----------
+    adata
+        Samples × genes on the reference's scale; what the model was trained on if omitted.
+    layer
+        Layer to read; `X` if omitted.
+    batch_size
+        Rows a block; results do not depend on it.
+
+    Returns
+    -------
+    Samples × pathways, free nodes last. Read it together with :meth:`get_pathway_table`, which says how well each
+    is identified.
+
+    Raises
+    ------
+    ValueError
+        If the variant has no pathways.
+    """
+    if not self.pathways_:
+        raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
+    code = self.get_latent_representation(adata, layer=layer, batch_size=batch_size)
+    state = {name: getattr(self.module, name).cpu().numpy() for name in ("code_mean", "code_sd", "orientation")}
+    activity = (code - state["code_mean"]) / state["code_sd"] * state["orientation"]
+    samples = self.adata if adata is None else adata
+    return pd.DataFrame(activity, index=samples.obs_names, columns=pd.Index(self.pathways_))
+
+
+def get_pathway_table(self: PathwayTransfer) -> pd.DataFrame:
+    """How well each pathway is identified by the sparse decoder, over the training lines.
+
+    Returns
+    -------
+    By pathway: `n_genes` that the network reads; `r2` of the reconstruction of these genes from all nodes;
+    `own_r2`, what is lost of it without this node; `identified`, whether that is at least 0.01; `nearest`, the other
+    pathway that shares most of these genes, and `jaccard`, how much: nodes of equal genes cannot be told apart.
+
+    Raises
+    ------
+    ValueError
+        If the variant has no pathways.
+    RuntimeError
+        If the model was not trained.
+    """
+    self._check_if_trained(warn=False)
+    if self.pathway_table_ is None:
+        raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
+    return self.pathway_table_.copy()
 
 
 def explain_code(model: PathwayTransfer, drugs: np.ndarray, *, baseline: str) -> Explained:

@@ -9,13 +9,19 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ..._arguments import checked
+from ..._constants import KEYS
 from ..._validate import check_key, examples
 from ...pp._gene_sets import build_mask
 from ...pp._pathways import read_gene_sets
 from ...pp._response import binarize
+from .._base import register
+from .._two_domains import check_domains
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from .._base import DrugResponseModel
 
 #: Drugs with fewer responses cannot be learned; they are named in a warning.
 MIN_LINES = 10
@@ -41,6 +47,41 @@ class Targets(NamedTuple):
     #: Added to the head's output, after its factor (drugs).
     mean: np.ndarray
     sd: np.ndarray
+
+
+@checked
+def setup_anndata(
+    cls: type[DrugResponseModel],
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    response_key: str = KEYS.RESPONSE,
+    domain_key: str = KEYS.DOMAIN,
+    pathway_key: str = KEYS.PATHWAYS,
+) -> None:
+    """Register a bulk reference, or lines and cells together, for training.
+
+    Parameters
+    ----------
+    adata
+        Bulk reference, or what :func:`scdrug.pp.join_domains` made of it and of cells.
+    layer
+        Layer that holds expression; `X` if omitted.
+    response_key
+        Key of `obsm`: DataFrame of rows × drug ids, NaN = not measured, and NaN for all cells.
+    domain_key
+        Column of `obs` that tells ``"bulk"`` from ``"cells"``; without that column all rows are lines.
+    pathway_key
+        Key of `varm` and `uns` with the mask of :func:`scdrug.pp.pathway_mask`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If `adata` does not follow the data contract, has cells only, or has responses of cells; the message says
+        where.
+    """
+    check_domains(adata, domain_key, response_key)
+    register(cls, adata, cls._get_setup_method_args(**locals()), layer=layer, response_key=response_key)
 
 
 def select_genes(lines: np.ndarray, cells: np.ndarray | None, n_top_genes: int) -> np.ndarray:

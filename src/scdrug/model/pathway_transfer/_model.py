@@ -13,23 +13,20 @@ import scipy.sparse as sp
 import torch
 
 from ..._arguments import checked
-from ..._constants import KEYS
 from ..._validate import check_choice
 from .._arrays import Array, check_positions
-from .._base import register
 from .._batches import TrainingTask
 from .._card import MethodCard
 from .._explain import Explained
 from .._options import PhaseOptions, TrainOptions
 from .._plan import Phase
-from .._share import Shares, cautious_share, reserve_for_shares, warn_of_no_share
-from .._two_domains import CellSource, TwoDomainModel, check_domains
-from ..prior._linear import LinearPrior
-from ._explain import explain_code, explain_expression, summarise_codes
-from ._inputs import Targets, read_pathways
+from .._share import Shares, reserve_for_shares
+from .._two_domains import CellSource, TwoDomainModel
+from ._explain import explain_code, explain_expression, get_pathway_activity, get_pathway_table, summarise_codes
+from ._inputs import Targets, read_pathways, setup_anndata
 from ._module import PathwayModule, PathwayState, Sizes
 from ._settings import resolve_settings
-from ._training import Phases, make_module, make_targets
+from ._training import Phases, fit_prior, make_module, make_targets
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -124,47 +121,26 @@ class PathwayTransfer(TwoDomainModel):
         "what `prior='linear'` predicts is not explained by pathways.",
     )
 
+    # what users call stands beside what it reads
+    setup_anndata = classmethod(setup_anndata)
+    get_pathway_activity, get_pathway_table = get_pathway_activity, get_pathway_table
+
     @checked
     def __init__(
-        self,
-        adata: AnnData | None = None,
-        registry: dict[str, Any] | None = None,
-        *,
-        preset: str = "default",
-        pathways: str | None = None,
-        task: str | None = None,
-        labels: str | None = None,
-        fraction: float | None = None,
-        variant: str | None = None,
-        prior: str | None = None,
-        linear_ridge: float | None = None,
-        n_top_genes: int | None = None,
-        standardize: bool | None = None,
-        min_genes: int | None = None,
-        strictly: bool | None = None,
-        n_free: int | None = None,
-        n_latent: int | None = None,
-        n_hidden: int | None = None,
-        n_head: Sequence[int] | None = None,
-        norm: str | None = None,
-        dropout: float | None = None,
-        w_dense: float | None = None,
-        w_sparse: float | None = None,
-        w_diff: float | None = None,
-        align: str | None = None,
-        w_align: float | None = None,
-        noise: float | None = None,
-        relu: bool | None = None,
-        schedule: str | None = None,
-        cells: AnnData | None = None,
-        cells_layer: str | None = None,
-        cells_scale: str = "auto",
-        cells_method: str = "quantile",
-    ) -> None:
+        self, adata: AnnData | None = None, registry: dict[str, Any] | None = None, *, preset: str = "default",
+        pathways: str | None = None, task: str | None = None, labels: str | None = None, fraction: float | None = None,
+        variant: str | None = None, prior: str | None = None, linear_ridge: float | None = None,
+        n_top_genes: int | None = None, standardize: bool | None = None, min_genes: int | None = None,
+        strictly: bool | None = None, n_free: int | None = None, n_latent: int | None = None,
+        n_hidden: int | None = None, n_head: Sequence[int] | None = None, norm: str | None = None,
+        dropout: float | None = None, w_dense: float | None = None, w_sparse: float | None = None,
+        w_diff: float | None = None, align: str | None = None, w_align: float | None = None, noise: float | None = None,
+        relu: bool | None = None, schedule: str | None = None, cells: AnnData | None = None,
+        cells_layer: str | None = None, cells_scale: str = "auto", cells_method: str = "quantile",
+    ) -> None:  # fmt: skip
         super().__init__(adata, registry, source=CellSource(cells, cells_method, cells_layer, cells_scale))
         self.settings = resolve_settings(preset, locals())
-        self._max_epochs, self._batch_size = self.settings.max_epochs, self.settings.batch_size
-        self._patience, self._lr = self.settings.patience, self.settings.lr
+        self._take_defaults(self.settings)
         self._task: TrainingTask | None = None
         self._targets: Targets | None = None
         self._gene_sets: tuple[sp.csr_matrix, list[str]] | None = None
@@ -180,43 +156,6 @@ class PathwayTransfer(TwoDomainModel):
             self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
         self._model_summary_string = f"PathwayTransfer(preset={preset!r}, task={self.settings.task!r})"
         self.init_params_ = self._get_init_params(locals())
-
-    # ------------------------------------------------------------------ setup
-
-    @classmethod
-    @checked
-    def setup_anndata(
-        cls,
-        adata: AnnData,
-        *,
-        layer: str | None = None,
-        response_key: str = KEYS.RESPONSE,
-        domain_key: str = KEYS.DOMAIN,
-        pathway_key: str = KEYS.PATHWAYS,
-    ) -> None:
-        """Register a bulk reference, or lines and cells together, for training.
-
-        Parameters
-        ----------
-        adata
-            Bulk reference, or what :func:`scdrug.pp.join_domains` made of it and of cells.
-        layer
-            Layer that holds expression; `X` if omitted.
-        response_key
-            Key of `obsm`: DataFrame of rows × drug ids, NaN = not measured, and NaN for all cells.
-        domain_key
-            Column of `obs` that tells ``"bulk"`` from ``"cells"``; without that column all rows are lines.
-        pathway_key
-            Key of `varm` and `uns` with the mask of :func:`scdrug.pp.pathway_mask`.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            If `adata` does not follow the data contract, has cells only, or has responses of cells; the message says
-            where.
-        """
-        check_domains(adata, domain_key, response_key)
-        register(cls, adata, cls._get_setup_method_args(**locals()), layer=layer, response_key=response_key)
 
     # ------------------------------------------------------------------ training
 
@@ -254,29 +193,12 @@ class PathwayTransfer(TwoDomainModel):
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         if self.settings.prior is not None:
-            share, prior = self._choose_share(), self._fit_prior(expression, response)
-            self.module.fill(gate=share, linear=prior.weights, intercept=prior.intercept)
+            self.module.fill(**fit_prior(self.module, self._task, ridge=self.settings.linear_ridge))
         buffers, self.pathway_table_ = summarise_codes(
             self.module, self.pathways_, expression, n_free=self.settings.n_free
         )
         self.module.fill(**buffers)
         super()._finish_training(expression, response)
-
-    def _fit_prior(self, expression: np.ndarray, response: np.ndarray) -> LinearPrior:
-        lines = np.isfinite(response).any(axis=1)
-        return LinearPrior.fit(expression[lines], response[lines], ridge=self.settings.linear_ridge)
-
-    def _choose_share(self) -> float:
-        """Share of the network by held-out lines that stopped nothing, beside a prior that has not seen them either."""
-        task, module = self._task, self.module
-        observed = task.reserved_response
-        rows = np.flatnonzero(np.isfinite(observed).any(axis=1))
-        if not len(rows):
-            warn_of_no_share(type(self).__name__)
-            return 0.0
-        network = self._evaluate(lambda x: module.respond(module.encode(x, "bulk")), task.expression[rows])
-        prior = self._fit_prior(task.expression, task.train_response).predict(task.expression[rows])
-        return cautious_share(network, prior, observed[rows])
 
     @property
     def shares_(self) -> Shares:
@@ -330,60 +252,6 @@ class PathwayTransfer(TwoDomainModel):
 
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
         return self._evaluate(lambda x: self.module.encode(x, self.domain), np.asarray(expression, dtype=np.float32))
-
-    @checked
-    def get_pathway_activity(
-        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int | None = None
-    ) -> pd.DataFrame:
-        """Activity of pathways: the shared code in standard deviations of the lines, up = its genes go up.
-
-        Parameters
-        ----------
-        adata
-            Samples × genes on the reference's scale; what the model was trained on if omitted.
-        layer
-            Layer to read; `X` if omitted.
-        batch_size
-            Rows a block; results do not depend on it.
-
-        Returns
-        -------
-        Samples × pathways, free nodes last. Read it together with :meth:`get_pathway_table`, which says how well each
-        is identified.
-
-        Raises
-        ------
-        ValueError
-            If the variant has no pathways.
-        """
-        if not self.pathways_:
-            raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
-        code = self.get_latent_representation(adata, layer=layer, batch_size=batch_size)
-        state = {name: getattr(self.module, name).cpu().numpy() for name in ("code_mean", "code_sd", "orientation")}
-        activity = (code - state["code_mean"]) / state["code_sd"] * state["orientation"]
-        samples = self.adata if adata is None else adata
-        return pd.DataFrame(activity, index=samples.obs_names, columns=pd.Index(self.pathways_))
-
-    def get_pathway_table(self) -> pd.DataFrame:
-        """How well each pathway is identified by the sparse decoder, over the training lines.
-
-        Returns
-        -------
-        By pathway: `n_genes` that the network reads; `r2` of the reconstruction of these genes from all nodes;
-        `own_r2`, what is lost of it without this node; `identified`, whether that is at least 0.01; `nearest`, the other
-        pathway that shares most of these genes, and `jaccard`, how much: nodes of equal genes cannot be told apart.
-
-        Raises
-        ------
-        ValueError
-            If the variant has no pathways.
-        RuntimeError
-            If the model was not trained.
-        """
-        self._check_if_trained(warn=False)
-        if self.pathway_table_ is None:
-            raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
-        return self.pathway_table_.copy()
 
     # ------------------------------------------------------------------ files
 

@@ -16,6 +16,8 @@ from .._batches import TableBatches, TrainingTask
 from .._network import evaluate
 from .._options import PhaseOptions
 from .._plan import Critic, Phase, Stopping
+from .._share import cautious_share, warn_of_no_share
+from ..prior._linear import LinearPrior
 from ._inputs import (
     Targets,
     check_targets,
@@ -111,6 +113,28 @@ def _fill_buffers(
         sd = lines[:, genes].std(axis=0)
         values |= {"mean": lines[:, genes].mean(axis=0), "sd": np.where(sd > 1e-6, sd, 1.0)}
     module.fill(**values)
+
+
+def fit_prior(module: PathwayModule, task: TrainingTask, *, ridge: float) -> dict[str, Any]:
+    """A linear model beside a trained network, and the network's share, as buffers of the module by name.
+
+    The share is chosen on held-out lines that stopped nothing, beside a prior that has not seen them either; then the prior is
+    fitted to all responses.
+    """
+
+    def fit(response: np.ndarray) -> LinearPrior:
+        lines = np.isfinite(response).any(axis=1)
+        return LinearPrior.fit(task.expression[lines], response[lines], ridge=ridge)
+
+    share, observed = 0.0, task.reserved_response
+    rows = np.flatnonzero(np.isfinite(observed).any(axis=1))
+    if len(rows):
+        network = evaluate(module, lambda x: module.respond(module.encode(x, "bulk")), task.expression[rows])
+        share = cautious_share(network, fit(task.train_response).predict(task.expression[rows]), observed[rows])
+    else:
+        warn_of_no_share("PathwayTransfer")
+    prior = fit(task.response)
+    return {"gate": share, "linear": prior.weights, "intercept": prior.intercept}
 
 
 class Phases:

@@ -67,7 +67,7 @@ def test_structures_are_fitted_to_denoised_responses_where_asked(reference: ad.A
     response = reference.obsm["response"].to_numpy()
     trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", denoise=0.5)
     clean = complete_response(response).denoised(0.5)
-    np.testing.assert_allclose(trained.module.array("known_line"), fit_additive(clean).line, atol=1e-4)
+    np.testing.assert_allclose(trained.structures_.line_effect, fit_additive(clean).line, atol=1e-4)
     trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", couple_drugs=True)
     process = trained.process_
     np.testing.assert_allclose(process.structures.line_effect, fit_additive(process.fitted).line, atol=1e-4)

@@ -20,7 +20,8 @@ from ..prior._drug_kernels import DRUG_KERNELS, drug_features, training_features
 from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ..prior._process import ProcessOptions, ResponseProcess
 from ..prior._ridge import decompose_kernel, leave_one_out, select_ridge, solve_ridge
-from ._ridge_arrays import drug_arrays, line_arrays, linear_calibration, new_drug_arrays, wanted_arrays
+from ..prior._structures import StructureFit, storable
+from ._ridge_arrays import line_arrays, linear_calibration, wanted_arrays
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -127,6 +128,8 @@ class KernelRidge(ClosedFormModel):
         self.ridge = ridge
         #: The Gaussian process of coupled drugs; `None` without.
         self.process_: ResponseProcess | None = None
+        #: What predicts new drugs from their structure where drugs are not coupled; `None` without `drug_kernel`.
+        self.structures_: StructureFit | None = None
         self._lines: dict[str, int] = {}
         self._new_drugs = False
         self._left_out: np.ndarray | None = None
@@ -161,12 +164,12 @@ class KernelRidge(ClosedFormModel):
         if self.drug_kernel is not None:
             features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
             # a chosen ridge is for one regression a drug; that of the product kernel hardly matters
-            ridge = _KRONECKER_RIDGE if isinstance(self.ridge, str) else self.ridge
-            arrays |= drug_arrays(
-                expression, clean[:, usable], features, decomposition,
-                drug_ridge=self.drug_ridge, ridge=ridge, linear=linear,
-            )  # fmt: skip
-        return {key: np.asarray(value, dtype=_dtype(value)) for key, value in arrays.items()}
+            product = _KRONECKER_RIDGE if isinstance(self.ridge, str) else self.ridge
+            self.structures_ = StructureFit.fit(
+                clean[:, usable], features, decomposition, ridge=self.drug_ridge, product_ridge=product
+            )
+            arrays["lines"] = expression
+        return {key: storable(value) for key, value in arrays.items()}
 
     @property
     def _process_options(self) -> ProcessOptions:
@@ -207,14 +210,12 @@ class KernelRidge(ClosedFormModel):
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if self.kernel != "linear":
             return None
-        weights, intercept = (
-            self._primal if self.process_ is not None else map(self.module.array, ("weights", "intercept"))
-        )
+        arrays = map(self.module.array, ("weights", "intercept"))
+        weights, intercept = arrays if self.process_ is None else self._primal
         return weights[:, drugs], intercept[drugs]
 
     @cached_property
     def _primal(self) -> tuple[np.ndarray, np.ndarray]:
-        assert self.process_ is not None
         weights, intercept = self.process_.linear_weights()
         return weights.astype(np.float32), intercept.astype(np.float32)
 
@@ -230,7 +231,10 @@ class KernelRidge(ClosedFormModel):
         if self.process_ is not None:
             other.process_ = self.process_.for_structures(features)
         else:
-            other.module.set_arrays(**new_drug_arrays(self._module_arrays(), features))
+            alpha, intercept, known = self.structures_.columns(features)
+            lines = self.module.array("lines")
+            arrays = line_arrays(lines, alpha, intercept, linear=self.kernel == "linear") | {"known": known}
+            other.module.set_arrays(**{key: storable(value) for key, value in arrays.items()})
         other.calibration_ = other._new_calibration(self.calibration.level)
         return other
 
@@ -272,16 +276,15 @@ class KernelRidge(ClosedFormModel):
         return wanted_arrays(linear=linear, drug_kernel=self.drug_kernel, new_drugs=self._new_drugs)
 
     def _module_arrays(self) -> dict[str, np.ndarray]:
-        if self.process_ is None:
-            return super()._module_arrays()
-        return with_prefix("process.", self.process_.to_arrays())
+        if self.process_ is not None:
+            return with_prefix("process.", self.process_.to_arrays())
+        structures = {} if self.structures_ is None else self.structures_.to_arrays()
+        return super()._module_arrays() | with_prefix("structures.", structures)
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         if self.couple_drugs:
             self.process_ = ResponseProcess.from_arrays(under_prefix("process.", arrays), self._process_options)
-        else:
-            super()._load_module_arrays(arrays)
-
-
-def _dtype(value: np.ndarray) -> type:
-    return np.uint8 if np.asarray(value).dtype == np.uint8 else np.float32
+            return
+        if self.drug_kernel is not None:
+            self.structures_ = StructureFit.from_arrays(under_prefix("structures.", arrays))
+        super()._load_module_arrays({name: value for name, value in arrays.items() if "." not in name})

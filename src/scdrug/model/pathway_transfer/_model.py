@@ -14,7 +14,7 @@ import torch
 
 from ..._arguments import checked
 from ..._validate import check_choice
-from .._arrays import Array, check_positions
+from .._arrays import check_positions
 from .._batches import TrainingTask
 from .._card import MethodCard
 from .._explain import Explained
@@ -268,22 +268,14 @@ class PathwayTransfer(TwoDomainModel):
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        self.module = PathwayModule(Sizes.from_json(state["sizes"]), None)
+        panel = {"n_panel": len(self.genes), "n_drugs": len(self.drugs)}
+        self.module = PathwayModule(Sizes.from_json(state["sizes"] | panel), None)
         if self.module.sizes.linear:  # version 0.1 had the linear prior by default
             self.settings = replace(self.settings, prior="linear")
         self.domain, self.n_cells_ = state["domain"], state["n_cells"]
         self.pathways_ = list(state["pathways"])
         if state["table"] is not None:
             self.pathway_table_ = pd.DataFrame(state["table"], index=pd.Index(self.pathways_, name="pathway"))
-
-    def _wanted_arrays(self) -> dict[str, Array]:
-        sizes = self.module.sizes
-        if (sizes.n_panel, sizes.n_drugs) != (len(self.genes), len(self.drugs)):
-            raise ValueError(
-                f"`sizes` has {sizes.n_panel} genes and {sizes.n_drugs} drugs, the reference {len(self.genes)} and "
-                f"{len(self.drugs)}"
-            )
-        return super()._wanted_arrays()
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         check_positions("genes", arrays["genes"], len(self.genes))

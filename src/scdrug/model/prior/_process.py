@@ -15,7 +15,7 @@ from ._decomposition import KernelDecomposition, decompose_kernel
 from ._drug_kernels import DrugFeatures
 from ._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ._ridge import primal_weights
-from ._structures import MIN_STRUCTURES, StructureFit
+from ._structures import MIN_STRUCTURES, StructureFit, storable
 
 #: Stands for no response at all.
 _ALMOST_NONE = 1e-6
@@ -261,7 +261,7 @@ class ResponseProcess:
         """What predicts, as arrays by name; responses stay behind."""
         own = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         structures = {} if self.structures is None else self.structures.to_arrays()
-        return {name: _plain(value) for name, value in (own | structures).items()}
+        return {name: storable(value) for name, value in own.items()} | structures
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], options: ProcessOptions) -> ResponseProcess:
@@ -322,10 +322,3 @@ def _spread(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     out = np.zeros((*values.shape[:-1], len(seen)))
     out[..., seen] = values
     return out
-
-
-def _plain(value: np.ndarray) -> np.ndarray:
-    value = np.asarray(value)
-    if value.dtype == bool:
-        return value.astype(np.uint8)
-    return value.astype(np.float32) if value.dtype.kind == "f" else value

@@ -47,19 +47,22 @@ class StructureFit:
         lines: KernelDecomposition,
         *,
         ridge: float | str = "auto",
+        product_ridge: float = 0.2,
     ) -> StructureFit | None:
-        """Fit to a response matrix without gaps.
+        """Fit to a response matrix.
 
         Parameters
         ----------
         completed
-            Lines × drugs with a structure.
+            Lines × drugs with a structure, NaN where not measured.
         features
             Their features by name.
         lines
             Similarity of the lines.
         ridge
             Ridge on similarity of structures; ``"auto"`` chooses it by leaving out each drug, in closed form.
+        product_ridge
+            Ridge of the product of both similarities, which tells residuals of new lines.
 
         Returns
         -------
@@ -67,7 +70,7 @@ class StructureFit:
         """
         if completed.shape[1] < MIN_STRUCTURES:
             return None
-        fit = fit_unseen_drugs(completed, drug_similarity(features), lines, drug_ridge=ridge)
+        fit = fit_unseen_drugs(completed, drug_similarity(features), lines, drug_ridge=ridge, ridge=product_ridge)
         assert fit.line_effect is not None
         assert fit.residual is not None
         kinds, effect, intercept = _fit_effect(features, fit.effects.drug, ridge)
@@ -100,7 +103,8 @@ class StructureFit:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Arrays by name; those of features under their own names."""
-        return self.features | {name: getattr(self, name) for name in _ARRAYS}
+        own = self.features | {name: getattr(self, name) for name in _ARRAYS}
+        return {name: storable(value) for name, value in own.items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> StructureFit:
@@ -140,3 +144,11 @@ def _fit_effect(
     told, kernel, chosen_ridge = chosen
     fit = solve_ridge(kernel, effect[:, None], ridge=chosen_ridge)
     return np.isin(names, told), fit.alpha[:, 0], fit.intercept
+
+
+def storable(value: np.ndarray) -> np.ndarray:
+    """An array in the precision of files."""
+    value = np.asarray(value)
+    if value.dtype == bool:
+        return value.astype(np.uint8)
+    return value.astype(np.float32) if value.dtype.kind == "f" else value

@@ -37,21 +37,32 @@ def test_a_network_that_errs_by_drug_is_doubted_for_new_drugs() -> None:
 
 def test_held_out_pairs_cover_new_lines_and_new_drugs() -> None:
     measured = np.random.default_rng(0).random((100, 40)) < 0.9
-    structured = np.ones(40, dtype=bool)
-    marked = hold_out_each(measured, structured, seed=0)
+    structures = [f"drug {number}" for number in range(40)]
+    marked = hold_out_each(measured, structures, seed=0)
     assert not (marked & ~measured).any()
-    assert np.array_equal(marked, hold_out_each(measured, structured, seed=0))
+    assert np.array_equal(marked, hold_out_each(measured, structures, seed=0))
     gone = measured & ~marked
     assert (~gone.any(axis=1)).sum() == 5  # lines
     assert (~gone.any(axis=0)).sum() == 2  # drugs
-    without = hold_out_each(measured, ~structured, seed=0)
+    without = hold_out_each(measured, [None] * 40, seed=0)
     assert (measured & ~without).any(axis=0).all()  # a drug without a structure cannot be a new one
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_drugs_of_one_structure_are_held_out_together(seed: int) -> None:
+    structures = [f"pair {number // 2}" for number in range(60)] + [None] * 4
+    measured = np.ones((50, 64), dtype=bool)
+    measured[:, 7] = False
+    gone = hold_out_each(measured, structures, seed=seed, share=0.2)[measured.any(axis=1)].all(axis=0)
+    held = {structures[drug] for drug in np.flatnonzero(gone)}
+    assert len(held) == 6
+    np.testing.assert_array_equal(gone, np.isin(structures, list(held)) & measured.any(axis=0))
 
 
 def test_what_stops_training_does_not_choose_the_share() -> None:
     rng = np.random.default_rng(0)
     response = rng.normal(size=(100, 40))
-    marked = hold_out_each(np.ones(response.shape, dtype=bool), np.ones(40, dtype=bool), seed=0)
+    marked = hold_out_each(np.ones(response.shape, dtype=bool), list(map(str, range(40))), seed=0)
     task = reserve_for_shares(
         TrainingTask(response.astype(np.float32), response, marked, np.arange(100).astype(str)), seed=0
     )

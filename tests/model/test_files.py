@@ -305,6 +305,23 @@ def test_a_manifest_that_is_wrong_is_refused_with_file_and_field(change, message
     assert str(folder / "model.") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            lambda c, name=name: c.update({"class": name, "init": {}, "state": {}})
+            for name in ("MTIGCN", "CSG2A", "DeepCDR")
+        ),
+        _set("init", "couple_drugs", value=True),
+        _set("init", "drug_kernel", value="tanimoto"),
+    ],
+)
+def test_models_that_0_1_saved_in_another_form_are_to_be_trained_again(change, edited) -> None:
+    change(edited.config)
+    with pytest.raises(ValueError, match=r"scdrug 0\.1 saved.* must be trained again"):
+        model.load_pretrained(edited.write())
+
+
 def _array(name: str, function):
     def change(arrays: dict[str, np.ndarray]) -> None:
         arrays[name] = np.ascontiguousarray(function(arrays[name]))

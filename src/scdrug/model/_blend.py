@@ -114,20 +114,20 @@ class BlendedModel(NetworkModel):
     def _training_task(self, validation: Any, *, early_stopping: bool, seed: int) -> TrainingTask:
         if self.prior is not None and validation is None and early_stopping:
             _, response = self._training_arrays()
-            marked = hold_out_each(np.isfinite(response), self._structured, seed=seed)
+            marked = hold_out_each(np.isfinite(response), self._known_structures, seed=seed)
             validation = pd.DataFrame(marked, index=self._training_names(), columns=self.drugs.index)
         task = super()._training_task(validation, early_stopping=early_stopping, seed=seed)
         self._task = task if self.prior is None else reserve_for_shares(task, seed=seed)
         return self._task
 
     @property
-    def _structured(self) -> np.ndarray:
-        """Which drugs have a structure (bool)."""
-        return np.array([canonical_smiles(text) is not None for text in self.drugs["smiles"]])
+    def _known_structures(self) -> list[str | None]:
+        """Canonical SMILES of the drugs, `None` for those whose structure is not known."""
+        return [canonical_smiles(text) for text in self.drugs["smiles"]]
 
     def _drug_features(self) -> DrugFeatures | None:
         """What the prior compares the drugs by."""
-        return drug_features(self.drugs["smiles"], self._drug_kernel) if self._structured.any() else None
+        return drug_features(self.drugs["smiles"], self._drug_kernel) if any(self._known_structures) else None
 
     def _outcomes(self, task: TrainingTask, response: np.ndarray) -> np.ndarray:
         """What held-out responses say of predictions, in the unit of these (lines × drugs, NaN elsewhere)."""

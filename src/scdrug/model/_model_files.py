@@ -114,6 +114,7 @@ def load(cls: type[Model], dir_path: str | os.PathLike[str], *, adata: AnnData |
             "Use scdrug.model.load_pretrained, which finds the class by itself."
         )
     weights = Weights(directory, config)
+    _refuse_former(cls, config, weights)
     init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
     with blaming(directory / CONFIG, "init"):
         model = cls(registry=_from_plain(config["registry"]), **init)
@@ -176,6 +177,20 @@ def _restore(model: DrugResponseModel, config: dict[str, Any], weights: Weights,
     weights.check_intact()
     model.module.eval()
     model.is_trained_ = True
+
+
+def _refuse_former(cls: type[DrugResponseModel], config: dict[str, Any], weights: Weights) -> None:
+    """Raise for models that version 0.1 wrote in a form of their own: blended ones, and regressions that know structures."""
+    init, fields = config["init"], getattr(cls._state_schema, "model_fields", {})
+    blended = "shares" in fields and "shares" not in config["state"]
+    parts = ("module.process.", "module.structures.")
+    regression = cls.__name__ == "KernelRidge" and (init.get("couple_drugs") or init.get("drug_kernel"))
+    if blended or (regression and not any(name.startswith(parts) for name in weights.header)):
+        options = "" if blended else " with `couple_drugs` or `drug_kernel`"
+        raise ValueError(
+            f"{weights.path.parent} holds a {cls.__name__}{options} that scdrug 0.1 saved. Such models have changed and must be "
+            "trained again, on the same reference."
+        )
 
 
 def _to_plain(value: Any) -> Any:

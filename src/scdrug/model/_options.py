@@ -158,6 +158,20 @@ def given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
+def refuse_without_prior(model: str, prior: str | None, *, example: str = "process", **options: Any) -> None:
+    """Refuse options of a prior, `None` where not given, for a model that has none.
+
+    Raises
+    ------
+    ValueError
+        Naming the option.
+    """
+    for name in given(**options) if prior is None else ():
+        raise ValueError(
+            f"`{name}` is an option of the prior, and this {model} has none. Leave it out, or add `prior={example!r}`."
+        )
+
+
 def preset_settings(presets: Mapping[str | None, Any], preset: str | None, **given: Any) -> Any:
     """Settings of a preset with what was given instead.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,19 +141,22 @@ class Shares:
         return [self.known, self.new_line, self.new_drug, self.new_both]
 
 
-def hold_out_each(measured: np.ndarray, structured: np.ndarray, *, seed: int, share: float = _HELD_OUT) -> np.ndarray:
+def hold_out_each(
+    measured: np.ndarray, structures: Sequence[str | None], *, seed: int, share: float = _HELD_OUT
+) -> np.ndarray:
     """Hold out pairs, whole lines, and whole drugs that have a structure, so that each kind of prediction can be checked.
 
     Parameters
     ----------
     measured
         Lines × drugs (bool).
-    structured
-        Which drugs have a structure; no other is drawn (bool).
+    structures
+        Canonical SMILES by drug. Drugs of one structure are drawn together, since the others would tell of it; drugs without a
+        structure, `None`, are not drawn.
     seed
         Seed of the draw.
     share
-        Share of the pairs, of the lines and of the drugs.
+        Share of the pairs, of the lines and of the structures.
 
     Returns
     -------
@@ -163,8 +167,10 @@ def hold_out_each(measured: np.ndarray, structured: np.ndarray, *, seed: int, sh
     lines = rng.permutation(np.flatnonzero(measured.any(axis=1)))
     marked[lines[: round(share * len(lines))]] = True
     marked[:, ~(measured & ~marked).any(axis=0)] = False
-    drugs = rng.permutation(np.flatnonzero(structured & measured.any(axis=0)))
-    marked[:, drugs[: int(share * len(drugs))]] = True
+    known = zip(structures, measured.any(axis=0), strict=True)
+    drawn = rng.permutation(list(dict.fromkeys(text for text, seen in known if text is not None and seen)))
+    drawn = set(drawn[: int(share * len(drawn))])
+    marked[:, [text in drawn for text in structures]] = True
     return marked & measured
 
 

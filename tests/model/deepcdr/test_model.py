@@ -330,7 +330,9 @@ def test_options_that_exclude_each_other_are_refused(lines: ad.AnnData) -> None:
         with pytest.raises(TypeError, match=f"unexpected argument `{removed}`"):
             DeepCDR(lines, **{removed: "none"})
     with pytest.raises(ValueError, match="drug_kernel"):
-        DeepCDR(lines, drug_kernel="morgan")
+        DeepCDR(lines, prior="process", drug_kernel="morgan")
+    with pytest.raises(ValueError, match="`drug_kernel` is an option of the prior, and this DeepCDR has none"):
+        DeepCDR(lines, drug_kernel="tanimoto")
     with pytest.raises(ValueError, match="drug_features='contextpred'"):
         DeepCDR(lines, pretrained_drugs="gcn_contextpred.pth")
 

@@ -27,7 +27,7 @@ def _own_random_state():
 def small(preset: str = "mtigcn", **options) -> tuple[MTIGCNNet, Objective, GraphData]:
     """Four lines, two drugs, in double precision; line 3 was never measured."""
     settings = settings_of(preset, hidden=6, width=5, **options)
-    net = MTIGCNNet(NetConfig.of(settings, 3, {"fingerprints": 4}, 10)).double()
+    net = MTIGCNNet(NetConfig.of(settings, n_line_features=3, drug_features={"fingerprints": 4}, n_genes=10)).double()
     edges, weights = sensitive_edges(LABELS.numpy(), RESPONSE.numpy(), np.zeros(2), weighted=False)
     similarity = torch.rand(4, 4).double(), torch.tensor([[1.0, NAN], [NAN, NAN]]).double()
     data = GraphData(

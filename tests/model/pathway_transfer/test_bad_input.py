@@ -30,6 +30,11 @@ def test_lines_without_cells_train_with_a_warning(reference) -> None:
     assert not len(model.module.autoencoder.private)
 
 
+def test_options_of_a_prior_need_one(reference) -> None:
+    with pytest.raises(ValueError, match=r"`linear_ridge` is an option of the prior.*`prior='linear'`"):
+        make(reference, linear_ridge=2.0)
+
+
 @pytest.mark.parametrize("options", [{"variant": "adversarial_shared"}, {"align": "adversarial"}])
 def test_a_critic_needs_two_domains(reference, options) -> None:
     with pytest.raises(ValueError, match="compares two domains"):

@@ -20,7 +20,7 @@ from scdrug.model.pathway_transfer._settings import Settings
 from scdrug.nn import masked_bce, masked_mse
 
 SIZES = Sizes(
-    n_panel=9, n_genes=7, n_latent=4, n_drugs=3, n_hidden=5, n_head=(6,), dropout=0.3, norm="batch", private=True,
+    n_panel=9, n_genes=7, n_latent=4, n_drugs=3, n_hidden=5, n_head=[6], dropout=0.3, norm="batch", private=True,
     shared=True, pathways=True, relu=False, linear=False,
 )  # fmt: skip
 

@@ -32,7 +32,7 @@ def make(adata: ad.AnnData, *, train: dict[str, Any] | None = None, **options: A
 
 def network(**changes: Any) -> PathwayModule:
     sizes = {
-        "n_panel": 9, "n_genes": 7, "n_latent": 4, "n_drugs": 3, "n_hidden": 5, "n_head": (6, 4), "dropout": 0.3,
+        "n_panel": 9, "n_genes": 7, "n_latent": 4, "n_drugs": 3, "n_hidden": 5, "n_head": [6, 4], "dropout": 0.3,
         "norm": "batch", "private": True, "shared": True, "pathways": True, "relu": False, "linear": False,
     }  # fmt: skip
     sizes = Sizes(**{**sizes, **changes})

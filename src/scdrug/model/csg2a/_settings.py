@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._validate import check_choice, nearest
@@ -69,10 +69,6 @@ class Settings:
                 raise ValueError(f"`{name}` must be 1 or more; found {getattr(self, name)}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` must be at least 0 and below 1; found {self.dropout}.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain types."""
-        return asdict(self) | {"head": list(self.head)}
 
 
 _PAPER = Settings(

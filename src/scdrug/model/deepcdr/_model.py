@@ -19,7 +19,7 @@ from .._arrays import Array
 from .._batches import TrainingTask
 from .._blend import BlendedModel
 from .._card import MethodCard
-from .._options import PhaseOptions
+from .._options import PhaseOptions, refuse_without_prior
 from .._plan import Phase
 from ..prior._drug_kernels import DRUG_KERNELS
 from ._drugs import molecules
@@ -65,7 +65,7 @@ class DeepCDR(BlendedModel):
         Keys of `obsm` with further measurements for the network (mutations, methylation); rows with NaN are masked. By default
         those of :meth:`setup_mudata`, or none.
     drug_kernel
-        Similarity of structures in the process: ``"tanimoto"``, ``"minimol"`` (extra `molecule`), or their ``"mean"``.
+        Similarity of structures in the process: ``"tanimoto"``, the default, ``"minimol"`` (extra `molecule`), or their ``"mean"``.
     drug_features
         ``"rich"``, ``"deepcdr"`` (75 atom features), ``"contextpred"`` (for pretrained weights), or fingerprints: ``"morgan"``,
         ``"minimol"`` (extra `molecule`).
@@ -111,7 +111,7 @@ class DeepCDR(BlendedModel):
     def __init__(
         self, adata: AnnData | MuData | None = None, registry: dict[str, Any] | None = None, *, preset: str | None = None,
         prior: str | None = None, cell_input: str = "expression", modalities: str | Sequence[str] | None = None,
-        drug_kernel: str = "tanimoto", drug_features: str | None = None, drug_encoder: str | None = None,
+        drug_kernel: str | None = None, drug_features: str | None = None, drug_encoder: str | None = None,
         drug_layers: Sequence[int] | None = None, drug_pool: str | None = None, cell_layers: Sequence[int] | None = None,
         head: str | None = None, dropout: float | None = None, task: str = "regression",
         pretrained_drugs: str | os.PathLike[str] | None = None,
@@ -123,8 +123,9 @@ class DeepCDR(BlendedModel):
         drug_layers = None if drug_layers is None else list(drug_layers)
         cell_layers = None if cell_layers is None else list(cell_layers)
         pretrained_drugs = None if pretrained_drugs is None else os.fspath(pretrained_drugs)
-        super().__init__(adata, registry, prior=prior, drug_kernel=drug_kernel)
-        check_choice("drug_kernel", drug_kernel, DRUG_KERNELS)
+        refuse_without_prior("DeepCDR", prior, drug_kernel=drug_kernel)
+        super().__init__(adata, registry, prior=prior, drug_kernel=drug_kernel or "tanimoto")
+        check_choice("drug_kernel", self._drug_kernel, DRUG_KERNELS)
         self.settings = settings_of(
             preset, drug_features=drug_features, drug_encoder=drug_encoder, drug_layers=drug_layers, drug_pool=drug_pool,
             cell_layers=cell_layers, head=head, dropout=dropout,
@@ -278,10 +279,10 @@ class DeepCDR(BlendedModel):
     # ------------------------------------------------------------------ files
 
     def _network_state(self) -> dict[str, Any]:
-        return {"net": self.module.config.to_json(), "n_typical": len(self.module.typical)}
+        return {"net": self.module.config.model_dump(), "n_typical": len(self.module.typical)}
 
     def _load_network(self, state: dict[str, Any]) -> None:
-        config = NetConfig.from_json(state["net"], blocks=(self.cell_input, *self.modalities))
+        config = NetConfig(**state["net"]).check_blocks((self.cell_input, *self.modalities))
         self.module = DeepCDRNet(config, n_drugs=len(self.drugs), n_typical=state["n_typical"])
 
     def _wanted_arrays(self) -> dict[str, Array]:

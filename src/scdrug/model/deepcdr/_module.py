@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,101 +22,45 @@ from ._branches import CellEncoder, ConvHead, PlainHead
 from ._settings import Settings
 
 
-@dataclass(frozen=True)
-class NetConfig:
-    """All that decides the architecture, in JSON types."""
+class NetConfig(Part):
+    """All that decides the architecture, as it stands in a model file."""
 
     #: Features of each block of columns of a cell, by name.
-    cell_widths: dict[str, int]
+    cell_widths: Annotated[dict[str, Size], Field(min_length=1)]
     #: Atom and bond features of graphs, or the length of fingerprints and zero.
-    drug_widths: tuple[int, int]
+    drug_widths: Annotated[list[Count], Field(min_length=2, max_length=2)]
     drug_features: str = "rich"
     drug_encoder: str = "gin"
-    drug_hidden: tuple[int, ...] = (64, 64, 64)
+    drug_layers: Annotated[Widths, Field(min_length=1)] = [64, 64, 64]
     drug_pool: str = "max"
     drug_norm: str = "batch"
     #: Widths of a cell branch; none for the published one.
-    cell_hidden: tuple[int, ...] | None = (256, 64)
+    cell_layers: Widths = [256, 64]
     head: str = "plain"
-    head_width: int = 128
-    dropout: float = 0.2
+    head_width: Size = 128
+    dropout: Share = 0.2
     standardise: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain types."""
-        return asdict(self)
 
     @classmethod
     def of(cls, settings: Settings, cell_widths: dict[str, int], molecules: GraphBatch | FeatureBatch) -> NetConfig:
-        """The architecture for settings and data.
-
-        Parameters
-        ----------
-        settings
-            Sizes and kinds of layers.
-        cell_widths
-            Features of each block of columns of a cell, by name.
-        molecules
-            Molecules of the training.
-        """
+        """The architecture for settings, the features of each block of a cell's columns, and the molecules of the training."""
         n_bond = molecules.edge_attr.shape[1] if isinstance(molecules, GraphBatch) else 0
-        return cls(
-            cell_widths=cell_widths,
-            drug_widths=(molecules.x.shape[1], n_bond),
-            drug_features=settings.drug_features,
-            drug_encoder=settings.drug_encoder,
-            drug_hidden=settings.drug_layers,
-            drug_pool=settings.drug_pool,
-            drug_norm=settings.drug_norm,
-            cell_hidden=settings.cell_layers or None,
-            head=settings.head,
-            dropout=settings.dropout,
-            standardise=settings.standardise,
-        )
+        shared = {name: value for name, value in asdict(settings).items() if name in cls.model_fields}
+        layers = {name: list(shared[name]) for name in ("drug_layers", "cell_layers")}
+        return cls(cell_widths=cell_widths, drug_widths=[molecules.x.shape[1], n_bond], **shared | layers)
 
-    @classmethod
-    def from_json(cls, stored: dict[str, Any], blocks: Sequence[str] | None = None) -> NetConfig:
-        """Rebuild what :meth:`to_json` returned.
-
-        Parameters
-        ----------
-        stored
-            What was returned.
-        blocks
-            Names that the blocks of a cell's columns must have.
-
-        Raises
-        ------
-        ValueError
-            If they have others.
-        """
-        found = list(stored["cell_widths"])
-        if blocks is not None and found != list(blocks):
+    def check_blocks(self, blocks: Sequence[str]) -> NetConfig:
+        """Return the same; raise :class:`ValueError` if the blocks of a cell's columns have other names."""
+        found = list(self.cell_widths)
+        if found != list(blocks):
             raise ValueError(f"`cell_widths` names {examples(found)}, and the model reads {examples(blocks)}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
-
-
-class NetPart(Part):
-    """:class:`NetConfig` in a model file."""
-
-    cell_widths: Annotated[dict[str, Size], Field(min_length=1)]
-    drug_widths: Annotated[list[Count], Field(min_length=2, max_length=2)]
-    drug_features: str
-    drug_encoder: str
-    drug_hidden: Annotated[Widths, Field(min_length=1)]
-    drug_pool: str
-    drug_norm: str
-    cell_hidden: Widths | None
-    head: str
-    head_width: Size
-    dropout: Share
-    standardise: bool
+        return self
 
 
 class NetworkPart(Part):
     """The network in a model file."""
 
-    net: NetPart
+    net: NetConfig
     #: Number of training lines whose features are kept.
     n_typical: Count
 
@@ -152,7 +96,10 @@ class DeepCDRNet(nn.Module):
         super().__init__()
         self.config = config
         self.cells = CellEncoder(
-            config.cell_widths, hidden=config.cell_hidden, dropout=config.dropout, standardise=config.standardise
+            config.cell_widths,
+            hidden=config.cell_layers or None,
+            dropout=config.dropout,
+            standardise=config.standardise,
         )
         self.drugs, n_code = _drug_encoder(config)
         #: Stands for the code of a drug whose structure is not known.
@@ -218,14 +165,14 @@ class _Projected(nn.Module):
 
 
 def _drug_encoder(config: NetConfig) -> tuple[nn.Module, int]:
-    n_out = config.drug_hidden[-1]
+    n_out = config.drug_layers[-1]
     if config.drug_features in ("morgan", "minimol"):
-        return _FingerprintEncoder(config.drug_widths[0], config.drug_hidden, config.dropout), n_out
+        return _FingerprintEncoder(config.drug_widths[0], config.drug_layers, config.dropout), n_out
     if config.drug_features == "contextpred":
         return _Projected(ContextPredEncoder(pool=config.drug_pool, dropout=config.dropout), n_out), n_out
     encoder = MoleculeGraphEncoder(
         *config.drug_widths,
-        hidden=config.drug_hidden,
+        hidden=config.drug_layers,
         conv=config.drug_encoder,
         pool=config.drug_pool,
         norm=config.drug_norm,

@@ -16,7 +16,7 @@ from .._blend import BlendedModel
 from .._card import MethodCard
 from .._options import PhaseOptions
 from .._plan import Phase
-from ..prior._drug_kernels import DrugFeatures, drug_features
+from ..prior._drug_kernels import drug_features
 from ..prior._process import ResponseProcess
 from ._features import network_features
 from ._labels import Labelling
@@ -209,11 +209,8 @@ class MTIGCN(BlendedModel):
         return self.settings.drug_features in DRUG_KERNELS
 
     @property
-    def _structured(self) -> np.ndarray:
-        return super()._structured & self._computes_features
-
-    def _drug_features(self) -> DrugFeatures | None:
-        return super()._drug_features() if self._computes_features else None
+    def _known_structures(self) -> list[str | None]:
+        return super()._known_structures if self._computes_features else [None] * len(self.drugs)
 
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
         predicted, left_out = super()._reference_predictions(expression, response)
@@ -269,8 +266,8 @@ class MTIGCN(BlendedModel):
         other.module = self.module.for_drugs(drug_features(smiles.values(), self._drug_kernel))
 
     def _network_state(self) -> dict[str, Any]:
-        return {"net": self.module.net.config.to_json(), "n_structures": self.module.n_structures}
+        return {"net": self.module.net.config.model_dump(), "n_structures": self.module.n_structures}
 
     def _load_network(self, state: dict[str, Any]) -> None:
-        net, sizes = MTIGCNNet(NetConfig.from_json(state["net"])), (len(self._lines), len(self.drugs))
+        net, sizes = MTIGCNNet(NetConfig(**state["net"])), (len(self._lines), len(self.drugs))
         self.module = MTIGCNModule(net, n_lines=sizes[0], n_drugs=sizes[1], n_structures=state["n_structures"])

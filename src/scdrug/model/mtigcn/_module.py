@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,52 +19,13 @@ from ._settings import Settings
 _FEATURE = "feature_"
 
 
-@dataclass(frozen=True)
-class NetConfig:
-    """Sizes and scales of a network, all that loading needs."""
-
-    n_line_features: int
-    #: Features of drugs, by kind.
-    drug_features: dict[str, int]
-    #: Genes behind the features of lines: first weights are drawn as if the layer had read them.
-    n_genes: int
-    hidden: int
-    width: int
-    alpha: float
-    norm: bool
-    dropout: float
-    tasks: tuple[str, ...]
-    gamma: float
-    regression_scale: float
-    tie_similarity_heads: bool
-
-    @classmethod
-    def of(cls, settings: Settings, n_line_features: int, drug_features: dict[str, int], n_genes: int) -> NetConfig:
-        """The configuration that settings ask for."""
-        shared = ("hidden", "width", "alpha", "norm", "dropout", "tasks", "gamma", "regression_scale")
-        return cls(
-            n_line_features,
-            drug_features,
-            n_genes,
-            *(getattr(settings, name) for name in shared),
-            tie_similarity_heads=settings.tie_similarity_heads,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain types."""
-        return asdict(self) | {"tasks": list(self.tasks)}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> NetConfig:
-        """Rebuild what :meth:`to_json` returned."""
-        return cls(**{**stored, "tasks": tuple(stored["tasks"])})
-
-
-class NetPart(Part):
-    """:class:`NetConfig` in a model file."""
+class NetConfig(Part):
+    """Sizes and scales of a network, all that loading needs, as it stands in a model file."""
 
     n_line_features: Size
+    #: Features of drugs, by kind.
     drug_features: dict[Literal["fingerprints", "minimol"], Size]
+    #: Genes behind the features of lines: first weights are drawn as if the layer had read them.
     n_genes: Size
     hidden: Size
     width: Size
@@ -78,11 +37,17 @@ class NetPart(Part):
     regression_scale: float
     tie_similarity_heads: bool
 
+    @classmethod
+    def of(cls, settings: Settings, **sizes: Any) -> NetConfig:
+        """The configuration that settings ask for, with the sizes that they do not say."""
+        shared = cls.model_fields.keys() - sizes.keys() - {"tasks"}
+        return cls(**sizes, **{name: getattr(settings, name) for name in shared}, tasks=list(settings.tasks))
+
 
 class ModulePart(Part):
     """:class:`MTIGCNModule` in a model file."""
 
-    net: NetPart
+    net: NetConfig
     n_structures: Count
 
 

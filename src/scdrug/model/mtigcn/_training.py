@@ -91,7 +91,9 @@ def prepare(
     graph = GraphData(_tensor(scores), _tensor(feature_matrix(drugs)), *edges, *map(_tensor, targets))
     held = graph.with_targets(labelling.labels(held_out, task.response), unit.standardise(held_out))
     kinds = {name: values.shape[1] for name, values in drugs.values.items()}
-    net = MTIGCNNet(NetConfig.of(settings, scores.shape[1], kinds, task.expression.shape[1]))
+    net = MTIGCNNet(
+        NetConfig.of(settings, n_line_features=scores.shape[1], drug_features=kinds, n_genes=task.expression.shape[1])
+    )
     sizes = dict(zip(("n_lines", "n_drugs"), response.shape, strict=True))
     module = MTIGCNModule(net, **sizes, n_structures=int(drugs.usable.sum()))
     module.fill_features(factors, scores, drugs)

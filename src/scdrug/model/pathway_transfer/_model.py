@@ -18,7 +18,7 @@ from .._arrays import check_positions
 from .._batches import TrainingTask
 from .._card import MethodCard
 from .._explain import Explained
-from .._options import PhaseOptions, TrainOptions
+from .._options import PhaseOptions, TrainOptions, refuse_without_prior
 from .._plan import Phase
 from .._share import Shares, reserve_for_shares
 from .._two_domains import CellSource, TwoDomainModel
@@ -65,7 +65,7 @@ class PathwayTransfer(TwoDomainModel):
         ``"linear"`` adds a ridge regression on all genes: the prediction is prior + share · (network − prior), with the share
         chosen on held-out lines. What the prior predicts does not go through pathways. By default the network is alone.
     linear_ridge
-        Ridge of the prior.
+        Ridge of the prior; 1 if omitted.
     n_top_genes, standardize
         Most variable genes that the network reads, of lines and of cells; 0 for all. Standardise each gene by its mean and standard deviation over the training lines. The presets of the paper read
         log-normalised expression as it is, and standardise, without a ReLU, where a reference holds negative values.
@@ -151,9 +151,11 @@ class PathwayTransfer(TwoDomainModel):
             unit = {"measure": "sensitive", "unit": "probability", "direction": "higher is more sensitive"}
             self._lower_is_sensitive = self.reference_.lower_is_sensitive
             self.reference_ = replace(self.reference_, response=unit)
-        if adata is not None and self.settings.variant == "full":
-            key, exact = self._setup_arg("pathway_key"), self.settings.strictly
-            self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
+        if adata is not None:  # files of 0.1 say more of a prior than they have
+            refuse_without_prior("PathwayTransfer", prior, example="linear", linear_ridge=linear_ridge)
+            if self.settings.variant == "full":
+                key, exact = self._setup_arg("pathway_key"), self.settings.strictly
+                self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
         self._model_summary_string = f"PathwayTransfer(preset={preset!r}, task={self.settings.task!r})"
         self.init_params_ = self._get_init_params(locals())
 
@@ -220,10 +222,8 @@ class PathwayTransfer(TwoDomainModel):
     # ------------------------------------------------------------------ prediction
 
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
-        columns = torch.from_numpy(np.asarray(drugs))
-        return self._evaluate(
-            lambda x: self._answer(self.module(x, self.domain)[:, columns]), np.asarray(expression, dtype=np.float32)
-        )
+        columns, rows = torch.from_numpy(np.asarray(drugs)), np.asarray(expression, dtype=np.float32)
+        return self._evaluate(lambda x: self._answer(self.module(x, self.domain)[:, columns]), rows)
 
     def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
         parts = [] if complete else [self.module.first_layer(self.domain)]
@@ -260,7 +260,7 @@ class PathwayTransfer(TwoDomainModel):
     def _state(self) -> dict[str, Any]:
         table = self.pathway_table_
         return {
-            "sizes": self.module.sizes.to_json(),
+            "sizes": self.module.sizes.model_dump(),
             "domain": self.domain,
             "n_cells": self.n_cells_,
             "pathways": self.pathways_,
@@ -268,8 +268,10 @@ class PathwayTransfer(TwoDomainModel):
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        panel = {"n_panel": len(self.genes), "n_drugs": len(self.drugs)}
-        self.module = PathwayModule(Sizes.from_json(state["sizes"] | panel), None)
+        sizes = Sizes(**state["sizes"])
+        if (sizes.n_panel, sizes.n_drugs) != (len(self.genes), len(self.drugs)):
+            raise ValueError("`sizes` has other numbers of genes and drugs than the reference")
+        self.module = PathwayModule(sizes, None)
         if self.module.sizes.linear:  # version 0.1 had the linear prior by default
             self.settings = replace(self.settings, prior="linear")
         self.domain, self.n_cells_ = state["domain"], state["n_cells"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,36 +12,8 @@ from ...nn import MLP, MaskedLinear
 from .._schema import Count, Name, Part, Share, Size, Widths
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What the network's shape follows from, in JSON types."""
-
-    n_panel: int
-    n_genes: int
-    n_latent: int
-    n_drugs: int
-    n_hidden: int
-    n_head: tuple[int, ...]
-    dropout: float
-    norm: str
-    private: bool
-    shared: bool
-    pathways: bool
-    relu: bool
-    linear: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain types."""
-        return {**asdict(self), "n_head": list(self.n_head)}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Sizes:
-        """Rebuild what :meth:`to_json` returned."""
-        return cls(**{**stored, "n_head": tuple(stored["n_head"])})
-
-
-class SizesPart(Part):
-    """:class:`Sizes` in a model file."""
+class Sizes(Part):
+    """What the network's shape follows from, as it stands in a model file."""
 
     n_panel: Size
     n_genes: Size
@@ -62,7 +33,7 @@ class SizesPart(Part):
 class PathwayState(Part):
     """What the model keeps beside its arrays."""
 
-    sizes: SizesPart
+    sizes: Sizes
     domain: Literal["bulk", "cells"]
     n_cells: Count
     pathways: list[Name]

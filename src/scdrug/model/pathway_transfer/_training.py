@@ -89,7 +89,7 @@ def make_module(
         n_latent=settings.n_latent if nodes is None else len(nodes.names),
         n_drugs=task.response.shape[1],
         n_hidden=settings.n_hidden,
-        n_head=settings.n_head,
+        n_head=list(settings.n_head),
         dropout=settings.dropout,
         norm=settings.norm,
         # without a shared encoder each domain has its own; without cells nothing is shared with another domain

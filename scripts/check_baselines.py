@@ -28,7 +28,7 @@ from scdrug.model.prior._coupled import fit_coupled
 from scdrug.model.prior._decomposition import decompose_kernel
 from scdrug.model.prior._drug_kernels import drug_similarity
 from scdrug.model.prior._kernels import FIVE_KERNELS, RBF, apply_kernel, fit_kernel
-from scdrug.model.prior._kronecker import fit_unseen_drugs, predict_unseen_drugs
+from scdrug.model.prior._kronecker import fit_unseen_drugs
 from scdrug.model.prior._ridge import select_ridge, solve_ridge
 from scdrug.pp._molecules import featurize_smiles, minimol_fingerprints
 
@@ -166,9 +166,9 @@ def drug_split(data: Data, seed: int) -> Rows:
             additive = fit.effects.line[:, None] + fit.drug_effect.predict(cross)[:, 0]
             own = clock()
             yield f"{name} drug mean + line mean", additive, truth, own
-            yield f"{name} on residuals added", predict_unseen_drugs(fit, cross), truth, own
+            yield f"{name} on residuals added", fit.predict(cross), truth, own
             fit = fit_unseen_drugs(coupled, kernel, drug_ridge="auto")
-            yield f"{name}, coupled responses", predict_unseen_drugs(fit, cross), truth, seconds + clock()
+            yield f"{name}, coupled responses", fit.predict(cross), truth, seconds + clock()
 
 
 def disjoint_split(data: Data, seed: int) -> Rows:
@@ -197,9 +197,9 @@ def disjoint_split(data: Data, seed: int) -> Rows:
             own = shared + clock()
             yield f"{name} drug mean", np.broadcast_to(drug, truth.shape), truth, own
             label = "Kronecker ridge" if name == "Tanimoto" else f"{name}, Kronecker ridge"
-            yield label, predict_unseen_drugs(fit, cross, cross_rbf), truth, own
+            yield label, fit.predict(cross, cross_rbf), truth, own
             fit = fit_unseen_drugs(coupled, similarity, five, drug_ridge="auto")
-            yield f"{name}, coupled responses", predict_unseen_drugs(fit, cross, cross_five), truth, seconds + clock()
+            yield f"{name}, coupled responses", fit.predict(cross, cross_five), truth, seconds + clock()
 
 
 SPLITS = {"pair": pair_split, "line": line_split, "drug": drug_split, "disjoint": disjoint_split}

@@ -294,13 +294,7 @@ def _as_function(loss: Loss) -> Loss:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[torch.Generator]:
-    """Seed torch within the context and put the caller's random state back; yields a generator of its own.
-
-    Parameters
-    ----------
-    seed
-        Seed of weights, dropout and the order of batches.
-    """
+    """Seed torch within the context and put the caller's random state back; yields a generator of its own."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

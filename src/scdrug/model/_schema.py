@@ -230,17 +230,6 @@ def check_manifest(config: dict[str, Any], path: Path) -> None:
 def check_part(schema: Any, value: Any, path: Path, field: str = "") -> Any:
     """Validate a part of the file.
 
-    Parameters
-    ----------
-    schema
-        What it must look like, as pydantic takes it.
-    value
-        The part.
-    path
-        File, for the message.
-    field
-        Name of the part in the file.
-
     Raises
     ------
     ValueError

@@ -217,13 +217,6 @@ def _fitting_weights(folder: Path, config: dict[str, Any]) -> Path | None:
 class Weights:
     """The arrays of a model folder: first what they look like, then the numbers.
 
-    Parameters
-    ----------
-    directory
-        Folder.
-    config
-        What :func:`read_config` returned for it.
-
     Raises
     ------
     ValueError

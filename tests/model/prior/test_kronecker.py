@@ -14,7 +14,6 @@ from scdrug.model.prior._kronecker import (
     EFFECT_RIDGES,
     fit_unseen_drugs,
     kronecker_ridge,
-    predict_unseen_drugs,
     select_effect_ridge,
 )
 from scdrug.model.prior._ridge import solve_ridge
@@ -103,8 +102,8 @@ def test_new_drugs_are_predicted_in_known_and_in_new_lines() -> None:
     )  # fmt: skip
     cross = drugs[np.ix_(new, old)]
     for truth, predicted in (
-        (response[np.ix_(known, new)], predict_unseen_drugs(fit, cross)),
-        (response[np.ix_(fresh, new)], predict_unseen_drugs(fit, cross, lines[np.ix_(fresh, known)])),
+        (response[np.ix_(known, new)], fit.predict(cross)),
+        (response[np.ix_(fresh, new)], fit.predict(cross, lines[np.ix_(fresh, known)])),
     ):
         seen = ~np.isnan(truth)
         assert predicted.shape == truth.shape
@@ -120,8 +119,8 @@ def test_line_without_responses_takes_part_without_breaking_the_fit() -> None:
     kept = np.delete(np.arange(50), 7)
     without = fit_unseen_drugs(response[kept], drugs, lines[np.ix_(kept, kept)])
     np.testing.assert_allclose(
-        predict_unseen_drugs(fit, drugs[:3], lines[:4]),
-        predict_unseen_drugs(without, drugs[:3], lines[np.ix_(range(4), kept)]),
+        fit.predict(drugs[:3], lines[:4]),
+        without.predict(drugs[:3], lines[np.ix_(range(4), kept)]),
         atol=1e-2,
     )
 
@@ -129,7 +128,7 @@ def test_line_without_responses_takes_part_without_breaking_the_fit() -> None:
 def test_dissimilar_drug_gets_the_mean_drug() -> None:
     response, _, drugs = _screen()
     fit = fit_unseen_drugs(response, drugs)
-    predicted = predict_unseen_drugs(fit, np.zeros((1, 40)))
+    predicted = fit.predict(np.zeros((1, 40)))
     np.testing.assert_allclose(predicted[:, 0], fit.effects.drug.mean() + fit.effects.line)
 
 
@@ -142,7 +141,7 @@ def test_bad_input_is_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="not only NaN"):
         kronecker_ridge(lines, drugs, response * np.nan)
     with pytest.raises(ValueError, match="kernel_lines"):
-        predict_unseen_drugs(fit_unseen_drugs(response, drugs), drugs, lines)
+        fit_unseen_drugs(response, drugs).predict(drugs, lines)
 
 
 def test_drug_ridge_auto_is_the_best_when_each_drug_is_left_out() -> None:

@@ -43,7 +43,6 @@ def test_threshold_above_all_singular_values_leaves_nothing() -> None:
     _, values = _low_rank_with_gaps(0)
     result = soft_impute(values, threshold=1e4)
     assert result.s.size == 0
-    assert result.converged
     np.testing.assert_array_equal(result.matrix, np.zeros_like(values))
 
 
@@ -115,7 +114,7 @@ def test_line_without_values_gets_zeros_and_changes_no_other() -> None:
 def test_too_few_steps_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     _, values = _low_rank_with_gaps(8)
     with caplog.at_level(logging.WARNING):
-        assert not soft_impute(values, threshold=0.1, max_iter=2).converged
+        soft_impute(values, threshold=0.1, max_iter=2)
     assert "max_iter" in caplog.text
 
 
@@ -183,13 +182,6 @@ def test_a_kernel_that_matters_improves_the_hidden_entries() -> None:
     assert np.std((informed - truth)[hidden]) < 0.95 * np.std((plain - truth)[hidden])
 
 
-def test_kernel_weight_zero_is_no_kernel() -> None:
-    response, _, kernel = _screen()
-    np.testing.assert_allclose(
-        complete_response(response, kernel=kernel, kernel_weight=0.0).fitted, complete_response(response).fitted
-    )
-
-
 def test_per_drug_scale_makes_units_of_drugs_irrelevant() -> None:
     response, _, _ = _screen()
     factor = np.linspace(0.01, 100, 15)
@@ -217,7 +209,5 @@ def test_bad_recipes_are_refused() -> None:
     response, _, kernel = _screen()
     with pytest.raises(ValueError, match="60 rows"):
         complete_response(response, kernel=kernel[:10, :10])
-    with pytest.raises(ValueError, match="kernel_weight"):
-        complete_response(response, kernel=kernel, kernel_weight=2)
     with pytest.raises(ValueError, match="scale"):
         complete_response(response, scale="drugs")

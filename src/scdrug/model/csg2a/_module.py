@@ -128,13 +128,6 @@ class ResponseHead(nn.Module):
     """From basal expression, perturbed expression and condition to a response.
 
     Each has a branch, Linear → norm → ReLU → dropout; the three are joined and pass an MLP.
-
-    Parameters
-    ----------
-    settings
-        Widths, norm and dropout.
-    n_genes
-        Genes of the panel.
     """
 
     def __init__(self, settings: Settings, n_genes: int) -> None:

@@ -15,13 +15,7 @@ _SHORTEST = 1400
 
 
 class Standardise(nn.Module):
-    """Subtract a mean, divide by a standard deviation; both are set before training.
-
-    Parameters
-    ----------
-    width
-        Number of features.
-    """
+    """Subtract a mean, divide by a standard deviation; both are set before training."""
 
     mean: Tensor
     scale: Tensor
@@ -138,13 +132,7 @@ class CellEncoder(nn.Module):
 
 
 class ConvHead(nn.Module):
-    """Head of Liu et al. 2020: 300 units, three convolutions along them, one output.
-
-    Parameters
-    ----------
-    n_cell, n_drug
-        Widths of the codes.
-    """
+    """Head of Liu et al. 2020: 300 units, three convolutions along them, one output."""
 
     def __init__(self, n_cell: int, n_drug: int) -> None:
         super().__init__()
@@ -176,17 +164,7 @@ class ConvHead(nn.Module):
 
 
 class PlainHead(nn.Module):
-    """Inner product of the codes plus two layers on their sum.
-
-    Parameters
-    ----------
-    n_cell, n_drug
-        Widths of the codes.
-    width
-        Units of the layers and of the product.
-    dropout
-        Share of units that are dropped in training.
-    """
+    """Inner product of the codes plus two layers on their sum."""
 
     def __init__(self, n_cell: int, n_drug: int, *, width: int, dropout: float) -> None:
         super().__init__()

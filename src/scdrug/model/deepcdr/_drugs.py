@@ -25,13 +25,6 @@ def training_molecules(
 ) -> tuple[GraphBatch | FeatureBatch, np.ndarray]:
     """Features of the structures of a table of drugs.
 
-    Parameters
-    ----------
-    drugs
-        Drugs with the columns `name` and `smiles`.
-    features, pool
-        See :func:`molecules`.
-
     Returns
     -------
     Molecules of the drugs that have a structure, and the row of each drug among them, −1 without one.

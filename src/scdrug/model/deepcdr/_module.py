@@ -72,17 +72,7 @@ class DeepCDRState(BlendedState):
 
 
 class DeepCDRNet(nn.Module):
-    """Cell branches, drug branch and head, with what prediction needs beside weights.
-
-    Parameters
-    ----------
-    config
-        The architecture.
-    n_drugs
-        Drugs to predict.
-    n_typical
-        Training lines whose features are kept.
-    """
+    """Cell branches, drug branch and head, with what prediction needs beside weights."""
 
     #: What outputs are turned into the unit of the response with.
     mean: Tensor

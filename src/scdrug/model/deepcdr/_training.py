@@ -42,17 +42,7 @@ class PairData:
 
 
 class PairLoss:
-    """Loss of a network over a minibatch of pairs.
-
-    Parameters
-    ----------
-    net
-        The network.
-    data
-        Features and molecules.
-    classification
-        Whether responses are labels.
-    """
+    """Loss of a network over a minibatch of pairs."""
 
     def __init__(self, net: DeepCDRNet, data: PairData, *, classification: bool) -> None:
         self.net, self.data, self.classification = net, data, classification
@@ -145,21 +135,7 @@ def make_network(
 def pair_phase(
     net: DeepCDRNet, data: PairData, task: TrainingTask, options: PhaseOptions, *, classification: bool, decay: float
 ) -> Phase:
-    """The only phase of training: minibatches of pairs.
-
-    Parameters
-    ----------
-    net, data
-        What :func:`make_network` returned.
-    task
-        Responses to train on, and those that decide when to stop.
-    options
-        Epochs, batches, learning rate and patience.
-    classification
-        Whether responses are labels.
-    decay
-        Weight decay.
-    """
+    """The only phase of training: minibatches of pairs."""
     mean, scale = float(net.mean), float(net.scale)
     pairs = pair_tensors(task.train_response, mean, scale)
     validation = pair_tensors(task.validation_response, mean, scale)

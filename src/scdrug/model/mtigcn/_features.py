@@ -83,11 +83,6 @@ def network_features(smiles: Iterable[str | None], table: pd.DataFrame | None, k
 def table_features(drugs: pd.DataFrame | None) -> DrugFeatures:
     """Fingerprints that a reference brings with it, in the column ``fingerprint`` of ``uns["drugs"]``.
 
-    Parameters
-    ----------
-    drugs
-        Table of drugs.
-
     Returns
     -------
     Features of the drugs that have a fingerprint.
@@ -171,11 +166,6 @@ def line_similarity(scores: np.ndarray, *, kind: str = "median", epsilon: float 
 
 def drug_similarity_target(drugs: DrugFeatures) -> np.ndarray:
     """Similarity of structures that the network has to recover.
-
-    Parameters
-    ----------
-    drugs
-        Features of drugs.
 
     Returns
     -------

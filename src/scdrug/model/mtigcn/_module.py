@@ -67,11 +67,6 @@ class Codes(NamedTuple):
 class MTIGCNNet(nn.Module):
     """NIHGCN encoder with the decoders of MTIGCN.
 
-    Parameters
-    ----------
-    config
-        Sizes.
-
     Notes
     -----
     Liu et al. 2024, eq. 1-19. Sensitivity is γ times the correlation of the embeddings, as a logit, ln IC50 fifteen times the
@@ -129,17 +124,7 @@ class MTIGCNNet(nn.Module):
 
 
 class MTIGCNModule(nn.Module):
-    """A network with the features and embeddings of the population that it knows, and the unit of its responses.
-
-    Parameters
-    ----------
-    net
-        Network.
-    n_lines, n_drugs
-        Size of the population.
-    n_structures
-        Drugs of it that have features.
-    """
+    """A network with the features and embeddings of the population that it knows, and the unit of its responses."""
 
     def __init__(self, net: MTIGCNNet, *, n_lines: int, n_drugs: int, n_structures: int) -> None:
         super().__init__()

@@ -63,17 +63,6 @@ def prepare(
 ) -> tuple[MTIGCNModule, GraphData, GraphData | None]:
     """Make a fresh network for a task, and what it is trained on.
 
-    Parameters
-    ----------
-    task
-        Lines and responses.
-    drugs
-        Features of the drugs.
-    labelling
-        Which responses are sensitive.
-    settings
-        Sizes and tasks.
-
     Returns
     -------
     The network with the features of its population, the graph of the training pairs, and the same graph with the pairs as targets
@@ -195,15 +184,7 @@ class GraphBatches:
 
 
 class Objective:
-    """The weighted losses of all tasks.
-
-    Parameters
-    ----------
-    net
-        Network.
-    settings
-        Tasks and weights of their losses.
-    """
+    """The weighted losses of all tasks."""
 
     def __init__(self, net: MTIGCNNet, settings: Settings) -> None:
         self.net, self.settings = net, settings

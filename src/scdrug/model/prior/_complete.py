@@ -9,7 +9,7 @@ import numpy as np
 from ..._validate import check_choice
 from ._additive import AdditiveEffects, check_response, fit_additive
 from ._decomposition import KernelDecomposition, decompose_kernel
-from ._soft_impute import LowRank, select_threshold, soft_impute
+from ._soft_impute import select_threshold, soft_impute
 
 
 class CompletedResponse(NamedTuple):
@@ -22,8 +22,6 @@ class CompletedResponse(NamedTuple):
     effects: AdditiveEffects
     #: Divisor of each drug's residuals; drugs.
     scale: np.ndarray
-    #: Completion of the scaled residuals in the last round.
-    low_rank: LowRank
 
     def denoised(self, weight: float = 0.5) -> np.ndarray:
         """Mix of `fitted` (`weight`) and `completed`, as targets for a regression on features; lines × drugs."""
@@ -37,7 +35,6 @@ def complete_response(
     scale: Literal["drug", "none"] = "drug",
     kernel: np.ndarray | KernelDecomposition | None = None,
     ridge: float = 1.0,
-    kernel_weight: float = 1.0,
     max_iter: int = 500,
     tol: float = 1e-4,
 ) -> CompletedResponse:
@@ -61,8 +58,6 @@ def complete_response(
         Similarity of all lines, lines × lines; without it no feature is used.
     ridge
         Of the kernel-ridge fit.
-    kernel_weight
-        Share of the kernel-ridge fit that is taken out, 0 to 1.
     max_iter, tol
         Of :func:`soft_impute`.
 
@@ -91,8 +86,6 @@ def complete_response(
     (3, 3)
     """
     check_choice("scale", scale, ("drug", "none"))
-    if not 0 <= kernel_weight <= 1:
-        raise ValueError(f"`kernel_weight` must lie between 0 and 1; found {kernel_weight}.")
     response = check_response(response)
     effects = fit_additive(response)
     base = effects.matrix
@@ -108,12 +101,10 @@ def complete_response(
             raise ValueError(
                 f"The kernel compares {len(decomposition.kernel)} lines, but the response has {len(response)} rows."
             )
-        base = kernel_weight * _smooth(decomposition, np.where(np.isnan(response), fitted, response), ridge)
-        if kernel_weight < 1:
-            base = base + (1.0 - kernel_weight) * effects.matrix
+        base = _smooth(decomposition, np.where(np.isnan(response), fitted, response), ridge)
         low_rank = soft_impute((response - base) / divisor, threshold=threshold, max_iter=max_iter, tol=tol)
         fitted = base + low_rank.matrix * divisor
-    return CompletedResponse(fitted, np.where(np.isnan(response), fitted, response), effects, divisor, low_rank)
+    return CompletedResponse(fitted, np.where(np.isnan(response), fitted, response), effects, divisor)
 
 
 def _smooth(decomposition: KernelDecomposition, completed: np.ndarray, ridge: float) -> np.ndarray:

@@ -33,6 +33,20 @@ class UnseenDrugFit(NamedTuple):
     #: Kronecker ridge on the residuals, lines × drugs. None without a line kernel.
     residual: np.ndarray | None
 
+    def predict(self, cross_drugs: np.ndarray, cross_lines: np.ndarray | None = None) -> np.ndarray:
+        """Predict new drugs (new × training drugs) in the training lines, or in new ones (new × training lines).
+
+        Returns
+        -------
+        Lines × new drugs, in the unit of the response.
+        """
+        drug = self.drug_effect.predict(cross_drugs)[:, 0]
+        if cross_lines is None:
+            return self.effects.line[:, None] + drug[None, :] + self.line_residual.predict(cross_drugs).T
+        if self.line_effect is None or self.residual is None:
+            raise ValueError("This fit knows no similarity of lines. Pass `kernel_lines` to `fit_unseen_drugs`.")
+        return self.line_effect.predict(cross_lines) + drug[None, :] + cross_lines @ self.residual @ cross_drugs.T
+
 
 def kronecker_ridge(
     kernel_lines: np.ndarray | KernelDecomposition,
@@ -144,7 +158,7 @@ def fit_unseen_drugs(
 
     Returns
     -------
-    The fit, for :func:`predict_unseen_drugs`.
+    The fit.
 
     Raises
     ------
@@ -156,7 +170,7 @@ def fit_unseen_drugs(
     >>> import numpy as np
     >>> response = np.array([[0.0, 2.0], [2.0, 4.0]])
     >>> fit = fit_unseen_drugs(response, np.eye(2))
-    >>> predict_unseen_drugs(fit, np.zeros((1, 2)))  # a drug like no other: mean drug effect and line effects
+    >>> fit.predict(np.zeros((1, 2)))  # a drug like no other: mean drug effect and line effects
     array([[1.],
            [3.]])
     """
@@ -177,39 +191,6 @@ def fit_unseen_drugs(
     line_effect = solve_ridge(lines, np.where(measured, effects.line, np.nan)[:, None], ridge=line_ridge)
     weights = kronecker_ridge(lines, drugs, residual, ridge=ridge, tol=tol)
     return UnseenDrugFit(effects, drug_effect, line_residual, line_effect, weights)
-
-
-def predict_unseen_drugs(
-    fit: UnseenDrugFit, cross_drugs: np.ndarray, cross_lines: np.ndarray | None = None
-) -> np.ndarray:
-    """Predict new drugs.
-
-    Parameters
-    ----------
-    fit
-        What :func:`fit_unseen_drugs` returned.
-    cross_drugs
-        New drugs × training drugs.
-    cross_lines
-        New lines × training lines; the training lines themselves are predicted if omitted.
-
-    Returns
-    -------
-    Lines × new drugs, in the unit of the response.
-
-    Raises
-    ------
-    ValueError
-        If new lines are asked for and the fit has no line kernel.
-    """
-    drug = fit.drug_effect.predict(cross_drugs)[:, 0]
-    if cross_lines is None:
-        return fit.effects.line[:, None] + drug[None, :] + fit.line_residual.predict(cross_drugs).T
-    if fit.line_effect is None or fit.residual is None:
-        raise ValueError(
-            "This fit has no line kernel, so new lines cannot be predicted. Pass `kernel_lines` to the fit."
-        )
-    return fit.line_effect.predict(cross_lines) + drug[None, :] + cross_lines @ fit.residual @ cross_drugs.T
 
 
 def _drug_ridges(

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class LowRank(NamedTuple):
-    """A completed matrix, ``(u * s) @ v``, with how it was reached."""
+    """A completed matrix, ``(u * s) @ v``."""
 
     #: Left singular vectors, lines × rank.
     u: np.ndarray
@@ -21,9 +21,6 @@ class LowRank(NamedTuple):
     s: np.ndarray
     #: Right singular vectors, rank × drugs.
     v: np.ndarray
-    n_iter: int
-    #: Whether the last step changed the matrix by less than the tolerance.
-    converged: bool
 
     @property
     def matrix(self) -> np.ndarray:
@@ -132,13 +129,13 @@ def soft_impute(
         raise ValueError(f"`warm_start` must have shape {residuals.shape}; found {current.shape}.")
     missing = ~observed
     ahead, momentum = current, 1.0
-    for n_iter in range(1, max_iter + 1):
+    for _ in range(max_iter):
         completed[missing] = ahead[missing]
         u, s, v = shrink_singular_values(completed, threshold)
         previous, current = current, (u * s) @ v
         step = current - previous
         if np.linalg.norm(step) <= tol * max(np.linalg.norm(previous), np.finfo(float).tiny):
-            return LowRank(u, s, v, n_iter, True)
+            return LowRank(u, s, v)
         if np.vdot(ahead - current, step) > 0:  # the momentum points uphill: start it again
             momentum = 1.0
         slower, momentum = momentum - 1.0, (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
@@ -146,7 +143,7 @@ def soft_impute(
     logger.warning(
         "Soft-impute stopped after %d steps before the tolerance %g was reached; raise `max_iter`.", max_iter, tol
     )
-    return LowRank(u, s, v, max_iter, False)
+    return LowRank(u, s, v)
 
 
 def select_threshold(

@@ -87,13 +87,7 @@ class StructureFit:
         )
 
     def columns(self, new: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Dual weights (lines × new drugs), intercepts (new drugs) and fit of the training lines (lines × new drugs).
-
-        Parameters
-        ----------
-        new
-            Features of new drugs by name.
-        """
+        """Dual weights (lines × new drugs), intercepts (new drugs) and fit of the training lines (lines × new drugs)."""
         cross = drug_similarity(self.features, new)
         told = [name for name, used in zip(sorted(self.features), self.effect_kinds, strict=True) if used]
         near = drug_similarity({name: self.features[name] for name in told}, {name: new[name] for name in told})

@@ -22,14 +22,20 @@ import pandas as pd
 
 import scdrug
 from scdrug.metrics import pearson, per_drug_pearson, rmse
-from scdrug.model.prior._additive import fit_additive
-from scdrug.model.prior._complete import complete_response
-from scdrug.model.prior._coupled import fit_coupled
-from scdrug.model.prior._decomposition import decompose_kernel
-from scdrug.model.prior._drug_kernels import drug_similarity
-from scdrug.model.prior._kernels import FIVE_KERNELS, RBF, apply_kernel, fit_kernel
-from scdrug.model.prior._kronecker import fit_unseen_drugs
-from scdrug.model.prior._ridge import select_ridge, solve_ridge
+from scdrug.model.prior import (
+    FIVE_KERNELS,
+    RBF,
+    apply_kernel,
+    complete_response,
+    decompose_kernel,
+    drug_similarity,
+    fit_additive,
+    fit_coupled,
+    fit_kernel,
+    fit_unseen_drugs,
+    select_ridge,
+    solve_ridge,
+)
 from scdrug.pp._molecules import featurize_smiles, minimol_fingerprints
 
 #: RMSE, pooled correlation and mean per-drug correlation that the protocol states for a recipe.

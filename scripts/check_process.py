@@ -17,7 +17,7 @@ import numpy as np
 
 import scdrug
 from scdrug.metrics import per_drug_pearson
-from scdrug.model.prior._process import ProcessOptions, ResponseProcess
+from scdrug.model.prior import ProcessOptions, ResponseProcess
 
 OPTIONS = {
     "0.1": ProcessOptions(drug_noise=False, response_share=0),

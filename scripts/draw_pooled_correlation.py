@@ -31,12 +31,16 @@ from scdrug.metrics import (
     rmse,
     skill,
 )
-from scdrug.model.prior._additive import fit_additive
-from scdrug.model.prior._complete import complete_response
-from scdrug.model.prior._decomposition import decompose_kernel
-from scdrug.model.prior._kernels import RBF, apply_kernel, fit_kernel
-from scdrug.model.prior._kronecker import fit_unseen_drugs
-from scdrug.model.prior._ridge import solve_ridge
+from scdrug.model.prior import (
+    RBF,
+    apply_kernel,
+    complete_response,
+    decompose_kernel,
+    fit_additive,
+    fit_kernel,
+    fit_unseen_drugs,
+    solve_ridge,
+)
 from scdrug.pp._molecules import featurize_smiles, tanimoto_kernel
 
 TEST, SEEN = 3, (1, 2, 4)

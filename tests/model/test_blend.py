@@ -7,7 +7,7 @@ import pytest
 
 from scdrug.model._batches import TrainingTask
 from scdrug.model._share import Shares, hold_out_each, reserve_for_shares, share_of_groups
-from scdrug.model.prior._process import Context, contexts
+from scdrug.model.prior import Context, contexts
 
 
 def test_the_network_counts_by_what_it_saves_beyond_one_standard_error() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scdrug import datasets, model
-from scdrug.model.prior._additive import fit_additive
+from scdrug.model.prior import fit_additive
 from scdrug.pp._molecules import canonical_smiles, featurize_smiles, tanimoto_kernel
 
 NEW = {"aspirin": "CC(=O)Oc1ccccc1C(=O)O", "ibuprofen": "CC(C)Cc1ccc(cc1)C(C)C(=O)O"}

@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 
 from scdrug import datasets, model
-from scdrug.model.prior._additive import fit_additive
-from scdrug.model.prior._complete import complete_response, residual_scale
-from scdrug.model.prior._kernels import FIVE_KERNELS, RBF, fit_kernel
-from scdrug.model.prior._process import ProcessOptions, ResponseProcess
-from scdrug.model.prior._ridge import leave_one_out, solve_ridge
-from scdrug.model.prior._soft_impute import select_threshold
+from scdrug.model.prior import (
+    FIVE_KERNELS,
+    RBF,
+    ProcessOptions,
+    ResponseProcess,
+    complete_response,
+    fit_additive,
+    fit_kernel,
+    leave_one_out,
+    residual_scale,
+    select_threshold,
+    solve_ridge,
+)
 
 RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 

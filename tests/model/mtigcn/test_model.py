@@ -14,7 +14,7 @@ from scdrug.model._share import Shares
 from scdrug.model.mtigcn._labels import Labelling
 from scdrug.model.mtigcn._sensitivity import DEFAULT_SLOPES, SensitivityPrior, fit_slopes
 from scdrug.model.mtigcn._settings import PRESETS
-from scdrug.model.prior._process import Context, ProcessOptions
+from scdrug.model.prior import Context, ProcessOptions
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 

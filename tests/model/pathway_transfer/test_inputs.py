@@ -17,8 +17,7 @@ from scdrug.model.pathway_transfer._inputs import (
     select_genes,
 )
 from scdrug.model.pathway_transfer._settings import PRESETS, resolve_settings
-from scdrug.model.prior._complete import complete_response
-from scdrug.model.prior._linear import LinearPrior
+from scdrug.model.prior import LinearPrior, complete_response
 
 
 def test_genes_are_the_union_of_what_varies_in_either_domain() -> None:

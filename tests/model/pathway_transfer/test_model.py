@@ -16,7 +16,7 @@ from scdrug.model import PathwayTransfer, load_pretrained
 from scdrug.model.pathway_transfer._losses import DomainBatches, Objective
 from scdrug.model.pathway_transfer._module import PathwayModule, Sizes
 from scdrug.model.pathway_transfer._settings import Settings
-from scdrug.model.prior._linear import LinearPrior
+from scdrug.model.prior import LinearPrior
 from scdrug.nn import masked_mse, orthogonality
 
 SMALL = {"n_hidden": 24, "n_head": (16,)}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug.model.prior._additive import fit_additive
+from scdrug.model.prior import fit_additive
 
 
 def _with_gaps(seed: int, shape: tuple[int, int] = (15, 6), share: float = 0.3) -> np.ndarray:

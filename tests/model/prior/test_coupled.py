@@ -3,10 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scdrug.model.prior._complete import complete_response, residual_scale
-from scdrug.model.prior._coupled import ProcessOptions, fit_coupled
-from scdrug.model.prior._kernels import linear_kernel
-from scdrug.model.prior._ridge import solve_ridge
+from scdrug.model.prior import (
+    ProcessOptions,
+    complete_response,
+    fit_coupled,
+    linear_kernel,
+    residual_scale,
+    solve_ridge,
+)
 
 #: One fit, with one noise, whose answer can be written out.
 PLAIN = ProcessOptions(noise=0.3, line_share=0.7, drug_noise=False, response_share=0)

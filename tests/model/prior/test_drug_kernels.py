@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scdrug.model.prior._drug_kernels import drug_features, drug_similarity, training_features
+from scdrug.model.prior import drug_features, drug_similarity, training_features
 from scdrug.pp._molecules import featurize_smiles, tanimoto_kernel
 
 SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "CC(C)Cc1ccc(cc1)C(C)C(=O)O", "CCO", "CCN", "c1ccncc1", "", "CCN.Cl"]

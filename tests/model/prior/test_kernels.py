@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.metrics.pairwise import rbf_kernel as reference_rbf
 
-from scdrug.model.prior._kernels import (
+from scdrug.model.prior import (
     FIVE_KERNELS,
     RBF,
     KernelSpec,

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug.model.prior._additive import fit_additive
-from scdrug.model.prior._decomposition import decompose_kernel
-from scdrug.model.prior._kernels import linear_kernel
-from scdrug.model.prior._kronecker import (
+from scdrug.model.prior import (
     EFFECT_RIDGES,
+    decompose_kernel,
+    fit_additive,
     fit_unseen_drugs,
     kronecker_ridge,
+    linear_kernel,
     select_effect_ridge,
+    solve_ridge,
 )
-from scdrug.model.prior._ridge import solve_ridge
 
 
 def _data(seed: int = 0, share: float = 0.25) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug.model.prior._drug_kernels import DrugFeatures
-from scdrug.model.prior._kernels import apply_kernel
-from scdrug.model.prior._process import ProcessOptions, ResponseProcess, contexts
+from scdrug.model.prior import DrugFeatures, ProcessOptions, ResponseProcess, apply_kernel, contexts
 
 PLAIN = ProcessOptions(noise=0.3, line_share=0.7, drug_noise=False, response_share=0, kernel="rbf")
 

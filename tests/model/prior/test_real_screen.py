@@ -9,12 +9,17 @@ import pytest
 
 import scdrug
 from scdrug.metrics import pearson, per_drug_pearson, rmse
-from scdrug.model.prior._additive import fit_additive
-from scdrug.model.prior._complete import complete_response
-from scdrug.model.prior._decomposition import decompose_kernel
-from scdrug.model.prior._kernels import FIVE_KERNELS, RBF, apply_kernel, fit_kernel
-from scdrug.model.prior._kronecker import fit_unseen_drugs
-from scdrug.model.prior._ridge import solve_ridge
+from scdrug.model.prior import (
+    FIVE_KERNELS,
+    RBF,
+    apply_kernel,
+    complete_response,
+    decompose_kernel,
+    fit_additive,
+    fit_kernel,
+    fit_unseen_drugs,
+    solve_ridge,
+)
 from scdrug.pp._molecules import featurize_smiles, tanimoto_kernel
 
 

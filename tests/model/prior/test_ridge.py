@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from scdrug.model.prior._decomposition import decompose_kernel
-from scdrug.model.prior._kernels import linear_kernel
-from scdrug.model.prior._ridge import leave_one_out, primal_weights, select_ridge, solve_ridge
+from scdrug.model.prior import decompose_kernel, leave_one_out, linear_kernel, primal_weights, select_ridge, solve_ridge
 
 
 def _data(seed: int = 0, n_lines: int = 30, n_drugs: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug.model.prior._complete import complete_response, residual_scale
-from scdrug.model.prior._decomposition import decompose_kernel
-from scdrug.model.prior._soft_impute import select_threshold, shrink_singular_values, soft_impute
+from scdrug.model.prior import (
+    complete_response,
+    decompose_kernel,
+    residual_scale,
+    select_threshold,
+    shrink_singular_values,
+    soft_impute,
+)
 
 
 def _low_rank_with_gaps(

@@ -18,8 +18,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from scdrug import datasets, model
-from scdrug.model._pretrained import zoo_directory
 
+ZOO = Path(model.__file__).parents[1] / "zoo"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "model.json", "CARD.md"
 
 
@@ -404,7 +404,7 @@ def test_percentile_tables_rise_in_fewer_bits_too(reference, ridge, tmp_path, mo
 @pytest.mark.parametrize("name", ["n_panel", "n_genes", "n_latent", "n_hidden", "n_drugs", "n_head"])
 @pytest.mark.parametrize("value", [10**9, 2**31 - 1, 10**30])
 def test_sizes_that_the_arrays_do_not_have_cost_no_memory(name: str, value: int, tmp_path) -> None:
-    edited = Edited(zoo_directory() / "gdsc2-pathways-1", tmp_path / "edited")
+    edited = Edited(ZOO / "gdsc2-pathways-1", tmp_path / "edited")
     edited.config["state"]["sizes"][name] = [value] if name == "n_head" else value
     folder = edited.write()
     tracemalloc.start()
@@ -415,7 +415,7 @@ def test_sizes_that_the_arrays_do_not_have_cost_no_memory(name: str, value: int,
 
 
 def test_a_network_has_no_more_layers_than_a_file_has_arrays_for(tmp_path) -> None:
-    edited = Edited(zoo_directory() / "gdsc2-pathways-1", tmp_path / "edited")
+    edited = Edited(ZOO / "gdsc2-pathways-1", tmp_path / "edited")
     edited.config["state"]["sizes"]["n_head"] = [1] * 100_000
     with pytest.raises(ValueError, match=r"`state\.sizes\.n_head` list should have at most 100"):
         model.load_pretrained(edited.write())
@@ -554,7 +554,7 @@ _FREE = ("('init'", "('calibration', 'level')", "('reference', 'response'")
 
 @pytest.mark.parametrize("name", ["gdsc2-ridge", "gdsc2-pathways-1"])
 def test_mutated_files_give_the_same_predictions_or_plain_words(name: str, tmp_path) -> None:
-    source = zoo_directory() / name
+    source = ZOO / name
     loaded = model.load_pretrained(name)
     rows = np.random.default_rng(0).normal(size=(4, len(loaded.genes))).astype(np.float32)
 

@@ -10,7 +10,6 @@ import torch
 
 from scdrug import datasets, settings
 from scdrug.model import CSG2A, load_pretrained
-from scdrug.model._blend import Shares
 from scdrug.model.csg2a._perturb import on_panel, read_core
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -200,7 +199,7 @@ def test_a_prediction_lies_between_process_and_network_by_the_share(reference, t
     model.train(max_epochs=2)
     new = reference.copy()
     new.obs_names = [f"new {name}" for name in new.obs_names]
-    model.shares_ = Shares(0.25, 0.5, 0.75, 1.0)
+    model.shares_ = type(model.shares_)(0.25, 0.5, 0.75, 1.0)
     for samples, known_drug, new_drug in ((reference.copy(), 0.25, 0.75), (new, 0.5, 1.0)):
         for drugs, share in ((None, known_drug), ({"aspirin": ASPIRIN}, new_drug)):
             whole, network, prior = (

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from scdrug import datasets
+from scdrug.model import DeepCDR
 from scdrug.model.deepcdr._branches import CellEncoder, ConvHead, mutation_branch, published_branch
 from scdrug.model.deepcdr._drugs import DRUG_FEATURES, molecules
 from scdrug.model.deepcdr._module import DeepCDRNet, NetConfig
-from scdrug.model.deepcdr._settings import PRESETS, settings_of
 from scdrug.model.deepcdr._training import PairData, PairLoss, drug_codes, pair_tensors
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"]
+
+
+def settings(**options):
+    reference = datasets.toy(n_lines=20)
+    DeepCDR.setup_anndata(reference)
+    return DeepCDR(reference, **options).settings
 
 
 def config(**changes) -> NetConfig:
@@ -22,7 +29,7 @@ def config(**changes) -> NetConfig:
 
 
 def published(**changes) -> NetConfig:
-    kind = PRESETS["rossner2025"]
+    kind = settings(preset="rossner2025")
     return config(
         drug_features="deepcdr", drug_encoder="gcn", drug_layers=list(kind.drug_layers), drug_norm="keras", cell_layers=[],
         head="conv", dropout=0.1, standardise=False, **changes,
@@ -146,11 +153,10 @@ def test_the_loss_is_that_of_the_measured_pairs_in_standard_units() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options: dict, message: str) -> None:
-    options = dict(options)
     with pytest.raises(ValueError, match=message):
-        settings_of(options.pop("preset", None), **options)
+        settings(**options)
 
 
 def test_a_preset_gives_way_to_what_is_said() -> None:
-    kind = settings_of("rossner2025", drug_pool="mean", cell_layers=[32, 16])
+    kind = settings(preset="rossner2025", drug_pool="mean", cell_layers=[32, 16])
     assert (kind.drug_pool, kind.cell_layers, kind.head) == ("mean", (32, 16), "conv")

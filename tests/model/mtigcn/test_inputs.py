@@ -17,7 +17,6 @@ from scdrug.model.mtigcn._features import (
     table_features,
 )
 from scdrug.model.mtigcn._labels import Labelling
-from scdrug.model.mtigcn._settings import settings_of
 
 # ---------------------------------------------------------------------- features
 
@@ -205,15 +204,16 @@ def test_a_constant_drug_gives_no_nan(screen, make, options) -> None:
         ({"weights": {"lines": -1.0}}, "negative"),
         ({"edges": "all"}, "binary"),
         ({"alpha": 1.5}, "between 0 and 1"),
-        ({"edge_dropout": 1.0}, "between 0 and 1"),
-        ({"rank": -1}, "as many factors as lines"),
+        ({"edge_dropout": 1.0}, "less than 1"),
+        ({"rank": -1}, "at least 0"),
         ({"width": 0}, "at least 1"),
     ],
 )
-def test_settings_out_of_range_are_refused(options, message) -> None:
-    preset = options.pop("preset", None)
+def test_settings_out_of_range_are_refused(screen, options, message) -> None:
+    adata = screen.copy()
+    MTIGCN.setup_anndata(adata)
     with pytest.raises(ValueError, match=message):
-        settings_of(preset, **options)
+        MTIGCN(adata, **options)
 
 
 @pytest.mark.parametrize("prior", [None, "process"])

@@ -10,10 +10,8 @@ import torch
 import scdrug
 from scdrug.metrics import auroc
 from scdrug.model import MTIGCN, KernelRidge, load_pretrained
-from scdrug.model._share import Shares
 from scdrug.model.mtigcn._labels import Labelling
 from scdrug.model.mtigcn._sensitivity import DEFAULT_SLOPES, SensitivityPrior, fit_slopes
-from scdrug.model.mtigcn._settings import PRESETS
 from scdrug.model.prior import Context, ProcessOptions
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -27,7 +25,10 @@ def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def test_presets_have_the_published_sizes(screen) -> None:
-    published, released, nihgcn = (PRESETS[name] for name in ("mtigcn", "mtigcn_released", "nihgcn"))
+    adata = screen.copy()
+    MTIGCN.setup_anndata(adata)
+    presets = ("mtigcn", "mtigcn_released", "nihgcn")
+    published, released, nihgcn = (MTIGCN(adata, preset=name).settings for name in presets)
     for settings in (published, released, nihgcn):
         assert (settings.hidden, settings.width, settings.alpha) == (1024, 1024, 0.25)
         assert (settings.lr, settings.weight_decay, settings.decoupled) == (1e-3, 1e-5, False)
@@ -188,7 +189,7 @@ def test_the_network_stands_alone_by_default(screen, make) -> None:
 @pytest.mark.parametrize("predicts", ["response", "sensitivity"])
 def test_a_prediction_is_the_prior_and_a_share_of_what_the_network_adds(screen, make, predicts) -> None:
     model = make(screen, prior="process", predicts=predicts)
-    model.shares_ = Shares.all(0.25)
+    model.shares_ = type(model.shares_).all(0.25)
     network, prior, both = (
         model.predict(screen.copy(), part=part, key_added=None).to_numpy() for part in ("network", "prior", None)
     )

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import scdrug
+from scdrug.model import PathwayTransfer
 from scdrug.model.pathway_transfer._explain import identify_nodes
 from scdrug.model.pathway_transfer._inputs import (
     check_targets,
@@ -16,7 +17,6 @@ from scdrug.model.pathway_transfer._inputs import (
     regression_targets,
     select_genes,
 )
-from scdrug.model.pathway_transfer._settings import PRESETS, resolve_settings
 from scdrug.model.prior import LinearPrior, complete_response
 
 
@@ -136,8 +136,14 @@ def test_a_node_owns_what_is_lost_without_it() -> None:
     assert table["n_genes"].tolist() == [2, 2, 4]
 
 
-def test_presets_are_those_of_the_paper_and_of_the_released_code() -> None:
-    paper, released = PRESETS["he2025"], PRESETS["he2025_released"]
+def settings(reference, **options):
+    adata = reference.copy()
+    PathwayTransfer.setup_anndata(adata)
+    return PathwayTransfer(adata, **options).settings
+
+
+def test_presets_are_those_of_the_paper_and_of_the_released_code(reference) -> None:
+    paper, released = settings(reference, preset="he2025"), settings(reference, preset="he2025_released")
     assert (paper.w_dense, paper.w_sparse, paper.w_diff) == (1.0, 0.1, 0.1)
     assert (released.w_dense, released.w_sparse, released.w_diff) == (0.01, 0.1, 0.01)
     assert (paper.schedule, released.schedule) == ("two_phase", "joint")
@@ -146,7 +152,7 @@ def test_presets_are_those_of_the_paper_and_of_the_released_code() -> None:
     assert paper.strictly
     assert (paper.batch_size, paper.max_epochs, paper.patience, paper.lr) == (256, 300, 5, 1e-3)
     assert (released.monitor, released.warm_up, released.min_delta) == ("train_loss", 100, 1e-4)
-    assert resolve_settings("he2025", {"dropout": 0.2, "task": None}).dropout == 0.2
+    assert settings(reference, preset="he2025", dropout=0.2, task=None).dropout == 0.2
 
 
 @pytest.mark.parametrize(
@@ -161,6 +167,6 @@ def test_presets_are_those_of_the_paper_and_of_the_released_code() -> None:
         ({"prior": "process"}, "`prior` must be"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(given, message) -> None:
+def test_settings_that_contradict_each_other_are_refused(reference, given, message) -> None:
     with pytest.raises(ValueError, match=message):
-        resolve_settings("default", given)
+        settings(reference, **given)

@@ -109,7 +109,7 @@ class KernelRidge(ClosedFormModel):
         super().__init__(adata, registry)
         check_choice("kernel", kernel, tuple(KERNELS))
         check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
-        if not 0 <= denoise <= 1:
+        if denoise > 1:
             raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
         if not 0 < kernel_share <= 1:
             raise ValueError(f"`kernel_share` must be above 0 and at most 1; found {kernel_share}.")

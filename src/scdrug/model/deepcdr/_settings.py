@@ -55,8 +55,6 @@ class Settings:
         check_choice("drug_encoder", result.drug_encoder, ENCODERS)
         check_choice("drug_pool", result.drug_pool, POOLS)
         check_choice("head", result.head, HEADS)
-        if not 0 <= result.dropout < 1:
-            raise ValueError(f"`dropout` is a share of at least 0 and less than 1; found {result.dropout!r}.")
         if result.drug_pool == "mean_padded" and result.drug_features != "deepcdr":
             raise ValueError(
                 "`drug_pool='mean_padded'` averages over atoms that only fill up to 100, as the released code does; it "

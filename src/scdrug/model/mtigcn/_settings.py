@@ -16,7 +16,6 @@ EDGES = ("binary", "weighted")
 #: Features of drugs, and the kernel that compares them; those of the table cannot be computed for other drugs.
 DRUG_KERNELS = {"morgan": "tanimoto", "minimol": "minimol", "both": "mean"}
 DRUG_FEATURES = (*DRUG_KERNELS, "table")
-SIMILARITIES = ("median", "published")
 #: Tasks that a network needs for each.
 TASK_OF = {"response": "regression", "sensitivity": "classification"}
 #: Terms of the loss, and their weights in the paper.
@@ -45,6 +44,7 @@ class Settings:
     # not to be set one by one
     #: ln IC50 in standard deviations of the drug around its mean; else ln IC50 as it is.
     scale_response: bool = True
+    #: ``"median"`` or ``"published"``.
     line_similarity: str = "median"
     #: Width of the published similarity of lines, exp(−‖x − y‖ / (2 ε²)).
     epsilon: float = 3.0
@@ -72,7 +72,8 @@ class Settings:
         if "weights" in changed:
             changed["weights"] = {**self.weights, **_weights(changed["weights"])}
         result = replace(self, **changed)
-        _check(result)
+        check_choice("edges", result.edges, EDGES)
+        check_choice("drug_features", result.drug_features, DRUG_FEATURES)
         return result
 
     @property
@@ -96,21 +97,6 @@ def _weights(weights: Mapping[str, float]) -> dict[str, float]:
         if not value >= 0:
             raise ValueError(f"`weights[{name!r}]` must not be negative; found {value}.")
     return {name: float(value) for name, value in weights.items()}
-
-
-def _check(settings: Settings) -> None:
-    check_choice("edges", settings.edges, EDGES)
-    check_choice("drug_features", settings.drug_features, DRUG_FEATURES)
-    check_choice("line_similarity", settings.line_similarity, SIMILARITIES)
-    for name in ("hidden", "width"):
-        if getattr(settings, name) < 1:
-            raise ValueError(f"`{name}` must be at least 1; found {getattr(settings, name)}.")
-    if settings.rank < 0:
-        raise ValueError(f"`rank` must be positive, or 0 for as many factors as lines; found {settings.rank}.")
-    for name in ("alpha", "edge_dropout", "node_dropout", "dropout"):
-        value = getattr(settings, name)
-        if not 0 <= value <= 1 or (value == 1 and name != "alpha"):
-            raise ValueError(f"`{name}` is a share between 0 and 1; found {value}.")
 
 
 _PUBLISHED = Settings(

@@ -172,7 +172,7 @@ class PathwayTransfer(TwoDomainModel):
     @property
     def _needs_cells(self) -> str:  # type: ignore[override]
         settings = self.settings
-        return f"`variant={settings.variant!r}` with `align={settings.align!r}`" if settings.needs_cells else ""
+        return f"`variant={settings.variant!r}` with `align={settings.align!r}`" if settings.is_adversarial else ""
 
     def _training_task(self, validation: Any, *, early_stopping: bool, seed: int) -> TrainingTask:
         task = super()._training_task(validation, early_stopping=early_stopping, seed=seed)

@@ -226,3 +226,45 @@ def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
     ]
     assert all(path.stat().st_size > 10_000 for path in (tmp_path / "demo").iterdir())
     assert len(re.findall(r"\b(?:10|[1-9]) [A-Z]", text)) >= 10
+
+
+# ---------------------------------------------------------------------- train
+
+
+def test_train_makes_the_recipe_on_another_reference(trained, tmp_path) -> None:
+    reference = datasets.toy()
+    reference.write_h5ad(tmp_path / "screen.h5ad")
+    left_out = list(reference.obs_names[:5])
+    code, said = _run(
+        "train", tmp_path / "screen.h5ad", "-o", tmp_path / "own", "--recipe", trained, "--exclude", ",".join(left_out)
+    )
+    assert code == 0 and "scdrug predict" in said, said
+    own = model.load_pretrained(tmp_path / "own")
+    kept = reference[5:].copy()
+    model.KernelRidge.setup_anndata(kept)
+    expected = model.KernelRidge(kept)
+    expected.train()
+    np.testing.assert_allclose(
+        own.predict(reference, key_added=None), expected.predict(reference, key_added=None), atol=1e-5
+    )
+    code, said = _run("train", tmp_path / "screen.h5ad", "-o", tmp_path / "own", "--recipe", trained)
+    assert code == 2 and "--overwrite" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--exclude", "TOY-0001,TOY-001"], "Did you mean"),
+        (["--recipe", "gdsc2-rigde"], "gdsc2-ridge"),
+        (["--recipe", "gdsc2-pathways-1"], "pathway"),
+    ],
+)
+def test_train_says_what_is_wrong_and_leaves_nothing(tmp_path, arguments: list[str], says: str) -> None:
+    datasets.toy().write_h5ad(tmp_path / "screen.h5ad")
+    code, said = _run("train", tmp_path / "screen.h5ad", "-o", tmp_path / "own", *arguments)
+    assert code == 2 and says in said and not (tmp_path / "own").exists()
+
+
+def test_train_refuses_cells(cells, tmp_path) -> None:
+    code, said = _run("train", tmp_path / "in.h5ad", "-o", tmp_path / "own")
+    assert code == 2 and "response" in said and not (tmp_path / "own").exists()

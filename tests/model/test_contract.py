@@ -107,6 +107,20 @@ def test_predictions_have_the_reference_s_names_and_no_nan(trained, reference: a
     assert np.isfinite(table.to_numpy()).all()
 
 
+def test_the_recipe_is_trained_anew_on_another_reference(trained, reference: ad.AnnData) -> None:
+    other = reference[:40].copy()
+    before = other.copy()
+    exact = type(trained) in (model.AdditiveMean, model.SoftImpute, model.KernelRidge, model.BulkClassifier)
+    own = trained.retrain(other, **({} if exact else {"max_epochs": 1}))
+    assert type(own) is type(trained) and own.reference.n_lines == 40 and own.notes_ != {"name": "gdsc2-ridge"}
+    assert {k: v for k, v in own.init_params_["non_kwargs"].items() if k != "cells"} == {
+        k: v for k, v in trained.init_params_["non_kwargs"].items() if k != "cells"
+    }
+    assert list(own.predict(reference, key_added=None).columns) == list(reference.obsm["response"].columns)
+    np.testing.assert_array_equal(other.X, before.X)
+    assert set(other.uns) == set(before.uns)
+
+
 def test_predicting_nothing_means_the_training_reference(trained, reference: ad.AnnData) -> None:
     pd.testing.assert_frame_equal(trained.predict(key_added=None), trained.predict(reference.copy(), key_added=None))
 

@@ -121,6 +121,35 @@ def predict(
         )
 
 
+@app.command()
+def train(
+    reference: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REFERENCE", help="Lines × genes with responses: .h5ad or .zarr, see pp.build_reference."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to save the model to.")],
+    recipe: Annotated[
+        str, typer.Option(help="Bundled model, or folder of a saved one, whose recipe to use.")
+    ] = "default",
+    exclude: Annotated[
+        str | None, typer.Option(help="Lines to leave out, separated by commas, by their names in the reference.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, for models that draw anything.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
+) -> None:
+    """Train the recipe of a model on a reference of your own."""
+    from ._train import run_train
+
+    lines = [] if exclude is None else [name.strip() for name in exclude.split(",") if name.strip()]
+    with clean_errors(debug=_state["debug"]):
+        model = run_train(reference, output, recipe=recipe, exclude=lines, seed=seed, overwrite=overwrite)
+        console.print(escape(repr(model)), highlight=False)
+        console.print(f"Model: {escape(str(output))}", soft_wrap=True)
+        console.print(f"Next: scdrug predict IN -o OUT --model {escape(str(output))}", soft_wrap=True)
+
+
 @datasets_app.command("list")
 def datasets_list() -> None:
     """Show all data sets with size and licence."""

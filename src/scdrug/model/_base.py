@@ -30,7 +30,7 @@ from ._data import Calibration, ReferenceInfo, check_reference, dense_expression
 from ._explain import Explained, explain_linear
 from ._model_files import load, save
 from ._nearest import NEAREST
-from ._options import TrainOptions, train
+from ._options import TrainOptions, retrain, train
 from ._prediction import get_latent_representation, predict
 from ._results import provenance
 from ._schema import NoState
@@ -64,7 +64,7 @@ class DrugResponseModel(BaseModelClass):
     card: ClassVar[MethodCard]
 
     # what users call stands in the files of its topics
-    train = train
+    train, retrain = train, retrain
     predict, get_latent_representation = predict, get_latent_representation
     select_drugs, nearest_drugs = select_drugs, nearest_drugs
     save, load = save, classmethod(load)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,7 @@ from .._validate import check_choice
 from ..pp._profile import ReferenceProfile
 from ._arrays import check_header, check_values
 from ._data import CALIBRATION_ARRAYS, PROFILE_ARRAYS, Calibration, ReferenceInfo, check_tables
+from ._options import set_up_again
 from ._schema import blaming, check_part
 from ._storage import CONFIG, DTYPES, Weights, read_config, write_model
 
@@ -119,9 +119,7 @@ def load(cls: type[Model], dir_path: str | os.PathLike[str], *, adata: AnnData |
     with blaming(directory / CONFIG, "init"):
         model = cls(registry=_from_plain(config["registry"]), **init)
     if adata is not None:
-        known = inspect.signature(cls.setup_anndata).parameters
-        cls.setup_anndata(adata, **{k: v for k, v in model.registry_["setup_args"].items() if k in known})
-        model = cls(adata, **init)
+        model = set_up_again(cls, adata, model.registry_, init)
         reference = config["reference"]
         if list(model.genes) != reference["genes"] or list(model.drugs.index) != reference["drugs"]["id"]:
             raise ValueError(

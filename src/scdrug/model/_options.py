@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,11 @@ from .._arguments import checked
 from .._validate import check_choice
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from ._base import DrugResponseModel
+
+Model = TypeVar("Model", bound="DrugResponseModel")
 
 #: What `plan_kwargs` may hold.
 _PLAN = ("compile", "compile_kwargs")
@@ -137,6 +142,55 @@ def train(
     )  # fmt: skip
     options.refuse(self._without_effect, type(self).__name__)
     self._fit_to(options)
+
+
+@checked
+def retrain(self: DrugResponseModel, reference: AnnData, **options: Any) -> DrugResponseModel:
+    """Train the same recipe on another reference: an own screen, or the same one without some lines.
+
+    Parameters
+    ----------
+    reference
+        Bulk reference (see :func:`scdrug.pp.build_reference`), with whatever the model reads beside expression. Not changed.
+    **options
+        Arguments of :meth:`train`.
+
+    Returns
+    -------
+    A new, trained model of the same class and with the same arguments. Nothing is taken over from this one: no weights, genes,
+    drugs or notes.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If `reference` does not follow the data contract or lacks what the model reads, or an argument does not fit; the
+        message says where.
+
+    Notes
+    -----
+    Choices that the recipe stands for, such as the ridge of the bundled model, were made on GDSC and stay as they are.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference = scdrug.datasets.toy()
+    >>> own = scdrug.model.load_pretrained("gdsc2-ridge").retrain(reference)
+    >>> own.drugs.index.equals(reference.obsm["response"].columns)
+    True
+    """
+    init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
+    again = set_up_again(
+        type(self), reference.copy(), self.registry_, {k: v for k, v in init.items() if k not in ("adata", "registry")}
+    )
+    again.train(**options)
+    return again
+
+
+def set_up_again(cls: type[Model], adata: AnnData, registry: Mapping[str, Any], init: Mapping[str, Any]) -> Model:
+    """Make an untrained model on a reference, as another was set up and created."""
+    known = inspect.signature(cls.setup_anndata).parameters
+    cls.setup_anndata(adata, **{k: v for k, v in registry["setup_args"].items() if k in known})
+    return cls(adata, **init)
 
 
 @dataclass(frozen=True, eq=False)

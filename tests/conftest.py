@@ -12,6 +12,9 @@ import pytest
 if TYPE_CHECKING:
     from anndata import AnnData
 
+# By default MKL sums in an order that depends on where arrays start in memory, so that two runs of the same training differ
+# in the last digits. Read when torch first computes; subprocesses of tests inherit it.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # workers share the cores: with as many threads as cores in each, they mostly wait for one another
     for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

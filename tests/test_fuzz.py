@@ -29,11 +29,11 @@ mpl.use("Agg")
 HOME = Path(scdrug.__file__).parent
 #: Errors that scdrug raises in its own words.
 OWN = (ValueError, TypeError, KeyError, RuntimeError, OSError, ImportError)
-N_EXAMPLES = int(os.environ.get("SCDRUG_FUZZ_EXAMPLES", "250"))
+N_EXAMPLES = int(os.environ.get("SCDRUG_FUZZ_EXAMPLES", "120"))
 FUZZ = settings(
     max_examples=N_EXAMPLES,
     deadline=None,
-    derandomize=N_EXAMPLES <= 250,
+    derandomize=N_EXAMPLES <= 120,
     database=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 import numpy as np
 import pandas as pd
@@ -95,10 +96,21 @@ def test_models_are_compared_on_the_same_folds(screen: AnnData, tmp_path) -> Non
     assert table["n"] == 5
 
 
-def test_processes_give_the_same_numbers_as_one(screen: AnnData, tmp_path) -> None:
+def test_processes_give_the_same_numbers_as_one_and_end_with_it(screen: AnnData, tmp_path) -> None:
+    caller = os.getpid()
+
+    class Watched(KernelRidge):
+        """Refuses to work in a process that would outlive its run; see test_workers.py for the watching itself."""
+
+        def _fit(self, expression, response):
+            watched = any(thread.name == "end-with-parent" for thread in threading.enumerate())
+            assert watched == (os.getpid() != caller)
+            return super()._fit(expression, response)
+
     splits = make_splits(screen, "line", n_folds=3)
-    one = quiet(screen, splits, [ADDITIVE, RIDGE], out=tmp_path / "one")
-    two = quiet(screen, splits, [ADDITIVE, RIDGE], out=tmp_path / "two", n_jobs=2)
+    models = [ADDITIVE, ModelSpec("ridge", Watched)]
+    one = quiet(screen, splits, models, out=tmp_path / "one")
+    two = quiet(screen, splits, models, out=tmp_path / "two", n_jobs=2)
     by = ["model", "fold", "metric"]
     pd.testing.assert_frame_equal(
         one.scores.sort_values(by, ignore_index=True), two.scores.sort_values(by, ignore_index=True), rtol=1e-4

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc")
 
 #: Workers that would go on for two minutes; nothing heavy is loaded.
-PLAIN = """
+PROGRAM = """
 import os, sys, time
 from joblib import Parallel, delayed
 from scdrug.benchmark._workers import end_with
@@ -25,24 +25,6 @@ def work(number):
 
 if __name__ == "__main__":
     Parallel(n_jobs=2, initializer=end_with, initargs=(os.getpid(),))(delayed(work)(n) for n in range(4))
-"""
-#: The same in a benchmark.
-BENCHMARK = """
-import os, sys, time
-from scdrug import datasets
-from scdrug.benchmark import ModelSpec, make_splits, run
-from scdrug.model import AdditiveMean
-
-class Slow(AdditiveMean):
-    def _fit(self, expression, response):
-        open(f"{sys.argv[1]}/{os.getpid()}.pid", "w").close()
-        time.sleep(120)
-        return super()._fit(expression, response)
-
-if __name__ == "__main__":
-    screen = datasets.toy(n_lines=40)
-    splits = make_splits(screen, "line", n_folds=4)
-    run(screen, splits, ModelSpec("slow", Slow), out=sys.argv[1] + "/out", n_jobs=2, progress=False)
 """
 
 
@@ -60,17 +42,9 @@ def _until(condition, seconds: float) -> bool:
     return condition()
 
 
-@pytest.mark.parametrize(
-    ("program", "number"),
-    [
-        *((PLAIN, number) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
-        # what a benchmark adds is that its workers have the same initializer: one signal, which nothing can catch
-        pytest.param(BENCHMARK, signal.SIGKILL, marks=pytest.mark.slow),
-    ],
-    ids=["plain-kill", "plain-term", "plain-int", "benchmark-kill"],
-)
-def test_no_worker_outlives_its_run(program: str, number: signal.Signals, tmp_path) -> None:
-    (tmp_path / "program.py").write_text(program.replace("sys.argv[1]", repr(str(tmp_path))))
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["kill", "term", "int"])
+def test_no_worker_outlives_its_run(number: signal.Signals, tmp_path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM.replace("sys.argv[1]", repr(str(tmp_path))))
     with (tmp_path / "log").open("w") as log:
         run = subprocess.Popen(
             [sys.executable, tmp_path / "program.py"],

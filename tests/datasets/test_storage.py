@@ -55,8 +55,9 @@ def test_what_a_loader_returns_survives_h5ad_and_zarr(name, tmp_path: Path, requ
     else:
         adata = LOADERS[name](None if name in SYNTHETIC else request.getfixturevalue("shared_data"))
     assert {"name", "licence", "citation", "url", "sha256"} <= set(adata.uns["dataset"])
-    if adata.n_vars > 500:
-        adata = adata[:, :500].copy()  # writing does not depend on the number of genes
+    adata = adata[:200, :300].copy()  # writing does not depend on the numbers of rows, genes and drugs
+    for key in [key for key, table in adata.obsm.items() if isinstance(table, pd.DataFrame)]:
+        adata.obsm[key] = adata.obsm[key].iloc[:, :12]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         adata.write_h5ad(tmp_path / "a.h5ad")

@@ -142,9 +142,9 @@ def _check_ids(values: pd.Series, where: str, column: str) -> None:
 def as_numbers(table: pd.DataFrame, columns: Collection[str], where: str) -> pd.DataFrame:
     """Make columns numbers; a ValueError names the first value that is none, with its column and row."""
     made = {}
-    for position, column in enumerate(table.columns):
-        values = table.iloc[:, position]
-        if column not in columns or values.dtype.kind in "fiub":
+    for position in np.flatnonzero(table.columns.isin(columns)):
+        column, values = table.columns[position], table.iloc[:, position]
+        if values.dtype.kind in "fiub":
             continue
         numeric = pd.to_numeric(values, errors="coerce")
         bad = (numeric.isna() & values.notna()).to_numpy()

@@ -55,7 +55,9 @@ def read_numbers(table: pd.DataFrame, *, where: str, hint: str = "") -> np.ndarr
     ValueError
         If a column holds text, dates or complex numbers.
     """
-    wrong = [(name, column) for name, column in table.items() if not _holds_numbers(column)]
+    numeric = {dtype: _is_real(dtype) for dtype in set(table.dtypes)}
+    odd = np.flatnonzero([not numeric[dtype] for dtype in table.dtypes])
+    wrong = [(table.columns[i], table.iloc[:, i]) for i in odd if not _holds_real_objects(table.iloc[:, i])]
     if wrong:
         first = wrong[0][1]
         raise ValueError(
@@ -64,19 +66,17 @@ def read_numbers(table: pd.DataFrame, *, where: str, hint: str = "") -> np.ndarr
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numbers beyond float64 become infinite, which is said later
-        return np.column_stack(
-            [column.to_numpy(dtype=np.float64, na_value=np.nan) for _, column in table.items()]
-            or [np.empty((len(table), 0))]
-        )
+        table = table.copy(deep=False)
+        for i in odd:
+            table.isetitem(i, table.iloc[:, i].to_numpy(dtype=np.float64, na_value=np.nan))
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _holds_numbers(column: pd.Series) -> bool:
-    if pd.api.types.is_complex_dtype(column):
-        return False
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return False
-    if pd.api.types.is_numeric_dtype(column):
-        return True
+def _is_real(dtype: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+
+
+def _holds_real_objects(column: pd.Series) -> bool:
     return column.dtype == object and all(isinstance(value, Real) for value in column.dropna())
 
 
@@ -111,7 +111,10 @@ def check_no_metadata(table: pd.DataFrame, *, where: str, what: str) -> None:
     and more, no two equal.
     """
     metadata = [name for name in table.columns if re.sub(r"[^a-z0-9]", "", str(name).lower()) in _METADATA]
-    ids = [name for name, column in table.items() if name not in metadata and _are_numeric_ids(column)]
+    numbers = table.select_dtypes("number", exclude="complexfloating")
+    values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    high = np.flatnonzero(values.min(axis=0, where=np.isfinite(values), initial=np.inf) >= 10_000)
+    ids = [numbers.columns[i] for i in high if numbers.columns[i] not in metadata and _are_ids(values[:, i])]
     if metadata or ids:
         raise ValueError(
             f"{where} holds columns that describe lines and are no {what}: {examples([*metadata, *ids])}. Drop them, or move them to "
@@ -119,16 +122,9 @@ def check_no_metadata(table: pd.DataFrame, *, where: str, what: str) -> None:
         )
 
 
-def _are_numeric_ids(column: pd.Series) -> bool:
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        return False
-    if len(column) < 3 or pd.api.types.is_complex_dtype(column):
-        return False
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+def _are_ids(values: np.ndarray) -> bool:
     values = values[np.isfinite(values)]
-    return (
-        len(values) > 2 and values.min() >= 10_000 and not (values % 1).any() and len(np.unique(values)) == len(values)
-    )
+    return len(values) > 2 and not (values % 1).any() and len(np.unique(values)) == len(values)
 
 
 def as_text(value: Any) -> str:

@@ -41,7 +41,10 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cells() -> ad.AnnData:
-    return datasets.toy_cells(n_cells=60)
+    cells = datasets.toy_cells(n_cells=60)
+    for key in list(cells.obsm):  # the planted truth; zarr writes each column as a folder
+        del cells.obsm[key]
+    return cells
 
 
 @pytest.fixture
@@ -264,10 +267,18 @@ def test_results_are_replaced_when_the_input_has_some(trained, cells, expected, 
 # where results go -----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> Path:
+    """The cells as h5ad and zarr."""
+    folder, cells = tmp_path_factory.mktemp("stores"), datasets.toy_cells(n_cells=60)
+    cells.write_h5ad(folder / "in.h5ad")
+    cells.write_zarr(folder / "in.zarr")
+    return folder
+
+
 @pytest.fixture
-def folder(cells, tmp_path, monkeypatch) -> Path:
-    cells.write_h5ad(tmp_path / "in.h5ad")
-    cells.write_zarr(tmp_path / "in.zarr")
+def folder(stores, tmp_path, monkeypatch) -> Path:
+    shutil.copytree(stores, tmp_path, dirs_exist_ok=True)
     os.link(tmp_path / "in.h5ad", tmp_path / "hard.h5ad")
     (tmp_path / "soft.html").symlink_to("in.h5ad")
     (tmp_path / "mine").mkdir()

@@ -98,6 +98,7 @@ def test_results_do_not_depend_on_the_order_of_genes_and_survive_files(trained, 
     again = ad.read_h5ad(tmp_path / "cells.h5ad")
     assert sp.issparse(again.varp["gene_interactions"])
     pd.testing.assert_frame_equal(get.expression_df(again), get.expression_df(cells))
+    cells.uns[key]["shift"] = cells.uns[key]["shift"].iloc[:, :9]  # zarr writes each column as a folder
     cells.write_zarr(tmp_path / "cells.zarr")
 
 

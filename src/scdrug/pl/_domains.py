@@ -74,7 +74,7 @@ def domains_umap(
     >>> model = scdrug.model.PathwayTransfer(joined, n_hidden=32)
     >>> model.train(max_epochs=2)
     >>> joined.obsm["X_code"] = model.get_latent_representation()
-    >>> sc.pp.neighbors(joined, use_rep="X_code")
+    >>> sc.pp.neighbors(joined, use_rep="X_code", method="gauss")
     >>> sc.tl.umap(joined)
     >>> ax = scdrug.pl.domains_umap(joined, "clone")
     >>> [text.get_text() for text in ax.get_legend().get_texts()][0]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from scdrug import benchmark, datasets
 from scdrug.cli import app
-from scdrug.cli._console import console
+from scdrug.cli._errors import console
 
 RUNNER = CliRunner()
 CONFIG = """

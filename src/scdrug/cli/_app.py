@@ -15,9 +15,8 @@ from rich.markup import escape
 from .. import __version__
 from .._constants import DISCLAIMER
 from ._benchmark import benchmark_app
-from ._console import console
-from ._console import state as _state
-from ._errors import clean_errors
+from ._errors import clean_errors, console
+from ._errors import state as _state
 
 app = typer.Typer(
     name="scdrug",

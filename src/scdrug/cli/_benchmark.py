@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ._console import console, state
-from ._errors import clean_errors
+from ._errors import clean_errors, console, state
 
 benchmark_app = typer.Typer(
     help="Judge models without leaks, beside baselines that are hard to beat.", no_args_is_help=True

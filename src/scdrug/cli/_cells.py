@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Files above this size are read block by block.
 BACKED_ABOVE = 2_000_000_000
+#: Least share of the model's genes in a modality that nobody named.
+_MIN_COVERAGE = 0.3
 
 
 def read_cells(file: CellFile, *, backed: bool | None, modality: str | None = None) -> AnnData:
@@ -52,9 +54,7 @@ def read_cells(file: CellFile, *, backed: bool | None, modality: str | None = No
         return _read_parts(file.path, open_zarr(file), lazy)
 
 
-def find_modality(
-    path: Path, wanted: str | None, genes: Sequence[str], *, min_coverage: float = 0.3
-) -> tuple[str, str]:
+def find_modality(path: Path, wanted: str | None, genes: Sequence[str]) -> tuple[str, str]:
     """Modality of an ``.h5mu`` file: the one that is wanted, or the one whose genes are most of the model's.
 
     Returns
@@ -79,7 +79,7 @@ def find_modality(
         check_choice("modality", wanted, names)
         return wanted, f"Modality {wanted!r} of {examples(names)}"
     best = max(names, key=lambda name: share[name])
-    if share[best] < min_coverage:
+    if share[best] < _MIN_COVERAGE:
         found = ", ".join(f"{name!r} {share[name]:.0%}" for name in names)
         raise ValueError(
             f"No modality of {path} holds the model's genes ({found}). Name the one with gene expression by --modality."

@@ -1,4 +1,4 @@
-"""Errors of the library as one clean message."""
+"""What all commands share: where they print, and errors of the library as one clean message."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from rich.markup import escape
 #: What the library raises for bad input; anything else is a bug and shows its traceback.
 _EXPECTED = (ValueError, KeyError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
 EXIT_BAD_INPUT = 2
+
+console = Console()
+#: Whether errors show where they arose.
+state = {"debug": False}
 
 
 def message(error: BaseException) -> str:

@@ -10,12 +10,12 @@ from ._gdsc import gdsc
 from ._gene_sets import gene_sets, read_gmt
 from ._he2025 import he2025
 from ._l1000 import l1000
-from ._list import list_datasets as list
 from ._mtigcn import mtigcn, mtigcn_patients
 from ._mtigcn_ccle import mtigcn_ccle
 from ._patients import read_patients
 from ._pdx import pdx
 from ._ppi import ppi
+from ._registry import list_datasets as list
 from ._toy import toy, toy_cells
 from ._toy_perturbations import toy_perturbations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,19 +251,15 @@ def read_h5ad(path: Path) -> AnnData:
     """
     import anndata
 
-    return _h5(path, "an h5ad file", anndata.read_h5ad)
-
-
-def _h5(path: Path, what: str, read: Callable[[Path], Any]) -> Any:
     content = kind_of_file(path)
     if content != "HDF5":
-        raise ValueError(f"{path} must be {what}; it cannot be read as one, since it holds {WORDS[content]}.")
+        raise ValueError(f"{path} must be an h5ad file; it cannot be read as one, since it holds {WORDS[content]}.")
     try:
-        return read(path)
+        return anndata.read_h5ad(path)
     except MemoryError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} must be {what}; it cannot be read as one ({first_line(error)}).") from error
+        raise ValueError(f"{path} must be an h5ad file; it cannot be read as one ({first_line(error)}).") from error
 
 
 def first_line(error: Exception) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._validate import check_choice, examples
-from ._rows import label_rows
-from ._style import CATEGORIES, FONT, LINE, SMALL, TEXT, despine, new_axes, shorten
+from ._style import CATEGORIES, FONT, LINE, SMALL, TEXT, despine, label_rows, new_axes, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from .._arguments import checked
 from ..tl._perturbed import stored
-from ._rows import label_rows
-from ._style import CATEGORIES, OTHER, RESISTANT, SENSITIVE, SMALL, despine, new_axes, shorten
+from ._style import CATEGORIES, OTHER, RESISTANT, SENSITIVE, SMALL, despine, label_rows, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -119,18 +117,11 @@ def enrich_interactions(
         f"{shorten(str(name), 44)} ({int(k)}/{int(n)})"
         for name, k, n in zip(table.index, table["n_overlap"], table["n_set"])
     ]
-    return _bars(table, labels, "gene set (overlap / set)", figsize, ax)
-
-
-def _bars(
-    table: pd.DataFrame, labels: list[str], what: str, figsize: tuple[float, float] | None, ax: Axes | None
-) -> Axes:
     ax = new_axes(ax, figsize or (6.2, 0.22 * len(table) + 1.0))
-    y = np.arange(len(table))
     colors = np.where(table["fdr"] < 0.05, SENSITIVE, CATEGORIES[4])
-    ax.barh(y, -np.log10(np.maximum(table["p_value"], 1e-300)), color=colors, height=0.7)
+    ax.barh(np.arange(len(table)), -np.log10(np.maximum(table["p_value"], 1e-300)), color=colors, height=0.7)
     label_rows(ax, labels)
     ax.set_xlabel("−log10 p (orange: FDR < 0.05)", fontsize=SMALL)
-    ax.set_ylabel(what, fontsize=SMALL)
+    ax.set_ylabel("gene set (overlap / set)", fontsize=SMALL)
     despine(ax)
     return ax

@@ -10,8 +10,7 @@ import numpy as np
 from .._arguments import checked
 from .._labels import Label, select_groups
 from ..tl._perturbed import stored
-from ._rows import auroc_rows
-from ._style import OTHER, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
+from ._style import OTHER, SENSITIVE, SMALL, auroc_rows, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData

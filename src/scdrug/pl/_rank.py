@@ -13,7 +13,6 @@ from .._constants import KEYS
 from .._labels import Label, select_groups
 from .._validate import check_choice
 from ..tl._stored import groups_of, read_ranking
-from ._rows import label_rows
 from ._style import (
     FONT,
     LINE,
@@ -25,6 +24,7 @@ from ._style import (
     despine,
     diverging,
     drug_labels,
+    label_rows,
     shorten,
     stars,
 )

@@ -8,8 +8,7 @@ import numpy as np
 
 from .._arguments import checked
 from ..tl._perturbed import stored
-from ._rows import auroc_rows
-from ._style import RESISTANT, SENSITIVE, new_axes, shorten
+from ._style import RESISTANT, SENSITIVE, auroc_rows, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -124,7 +124,7 @@ def confounding(treated: np.ndarray, obs: pd.DataFrame, columns: Sequence[str]) 
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(kinds)).astype(kinds)
 
 
-def warn_if_confounded(table: pd.DataFrame, *, stacklevel: int = 3) -> None:
+def warn_if_confounded(table: pd.DataFrame) -> None:
     """Warn of each column that determines the treatment, or nearly so."""
     for column, row in table.iterrows():
         if row["nested"]:
@@ -145,4 +145,4 @@ def warn_if_confounded(table: pd.DataFrame, *, stacklevel: int = 3) -> None:
             )
         else:
             continue
-        warnings.warn(what, stacklevel=stacklevel)
+        warnings.warn(what, stacklevel=3)

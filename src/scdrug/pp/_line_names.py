@@ -178,13 +178,13 @@ def _with_nearest(name: str, known: Sequence[str]) -> str:
     return f"{name!r} (nearest: {near[0]!r})" if near else repr(name)
 
 
-def warn_lost(wanted: Sequence[str], known: Sequence[str], *, what: str, stacklevel: int = 3) -> None:
+def warn_lost(wanted: Sequence[str], known: Sequence[str], *, what: str) -> None:
     """Warn of names that a join leaves out, each with the nearest name that there is."""
     there = set(map(str, known))
     lost = [str(name) for name in wanted if str(name) not in there]
     if lost:
         (note,) = describe_match(LineMatch(unknown=lost), [str(name) for name in known], what=what)
-        warnings.warn(note, UserWarning, stacklevel=stacklevel)
+        warnings.warn(note, UserWarning, stacklevel=3)
 
 
 def nothing_shared(left: Sequence[str], right: Sequence[str]) -> str:

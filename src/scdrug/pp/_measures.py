@@ -218,17 +218,13 @@ def read_direction(direction: object, *, where: str) -> bool:
     raise ValueError(f"`{where}` must be {DIRECTIONS[0]!r} or {DIRECTIONS[1]!r}; found {direction!r}.")
 
 
-def read_description(
-    adata_uns: Mapping[str, Any], *, where: str = "adata.uns['response']", warn: bool = False
-) -> dict[str, str]:
+def read_description(adata_uns: Mapping[str, Any], *, warn: bool = False) -> dict[str, str]:
     """Read `measure`, `unit` and `direction` of a reference's responses.
 
     Parameters
     ----------
     adata_uns
         ``adata.uns``; its entry ``"response"`` describes the responses.
-    where
-        What the entry is called in messages.
     warn
         Warn if nothing is stated, or the direction is not the one that the measure has.
 
@@ -242,7 +238,7 @@ def read_description(
         If the direction is unknown, or is neither stated nor known from the measure.
 
     """
-    stated = adata_uns.get("response")
+    stated, where = adata_uns.get("response"), "adata.uns['response']"
     if stated is None:
         if warn:
             warnings.warn(

@@ -21,7 +21,6 @@ def pool_neighbors(
     *,
     layer: str | None = None,
     is_gene: np.ndarray | None = None,
-    seed: int = 0,
 ) -> AnnData:
     """Sum each cell's expression with that of its nearest neighbours.
 
@@ -37,8 +36,6 @@ def pool_neighbors(
         Layer to read; `X` if omitted.
     is_gene
         Columns to find neighbours by, so that antibodies or peaks do not decide; all if omitted (n_vars, bool).
-    seed
-        Of the randomised decomposition.
 
     Returns
     -------
@@ -58,7 +55,7 @@ def pool_neighbors(
     logged = genes.multiply((1e4 / np.maximum(total, 1e-12))[:, None]).tocsr()
     logged.data = np.log1p(logged.data)
     n_components = int(min(_N_COMPONENTS, min(logged.shape) - 1))
-    scores = TruncatedSVD(n_components, random_state=seed).fit_transform(logged)
+    scores = TruncatedSVD(n_components, random_state=0).fit_transform(logged)
     neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(scores).kneighbors_graph(scores, mode="connectivity")
     pooled = (neighbours.astype(np.float32) @ counts).tocsr()
     return _AnnData(pooled, obs=adata.obs, var=adata.var)

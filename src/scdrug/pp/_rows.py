@@ -64,9 +64,9 @@ def iter_row_blocks(
         yield rows, _as_csr(matrix[rows], rows, check=check, seen=facts)
 
 
-def sample_rows(adata: AnnData, *, layer: str | None = None, n_blocks: int = 32, block: int = 32) -> sp.csr_matrix:
+def sample_rows(adata: AnnData, *, layer: str | None = None) -> sp.csr_matrix:
     """Return a few evenly spaced blocks of rows, to look at the scale of the data without reading all of it."""
-    return read_rows(adata, sampled_rows(adata.n_obs, n_blocks=n_blocks, block=block), layer=layer)
+    return read_rows(adata, sampled_rows(adata.n_obs), layer=layer)
 
 
 def sampled_rows(n_obs: int, *, n_blocks: int = 32, block: int = 32) -> np.ndarray:

@@ -116,7 +116,7 @@ def _spread_of_sums(values: sp.csr_matrix, undo: object) -> float:
     return float(np.median(np.abs(sums - middle)) / middle) if middle > 0 else np.inf
 
 
-def check_scale(adata: AnnData, *, layer: str | None = None, scale: str = "auto", every_row: bool = True) -> str:
+def check_scale(adata: AnnData, *, layer: str | None = None, scale: str = "auto") -> str:
     """Check a stated scale against the values, or find it out.
 
     Parameters
@@ -127,12 +127,10 @@ def check_scale(adata: AnnData, *, layer: str | None = None, scale: str = "auto"
         Layer to look at; `X` if omitted.
     scale
         ``"counts"``, ``"linear"``, ``"log"``, ``"scaled"``, or ``"auto"`` to find out.
-    every_row
-        Look for negative values and fractions in all rows, not only in those that are sampled.
 
     Returns
     -------
-    The scale.
+    The scale. Negative values and fractions are looked for in all rows, not only in those that are sampled.
 
     Raises
     ------
@@ -140,7 +138,7 @@ def check_scale(adata: AnnData, *, layer: str | None = None, scale: str = "auto"
         If the values contradict `scale`, if there are no values but zeros, or if `scale` is ``"auto"`` and values are
         centred or scaled: that cannot be turned back, so this must be said by the caller.
     """
-    return settle_scale(adata, sample_rows(adata, layer=layer), layer=layer, scale=scale, every_row=every_row).name
+    return settle_scale(adata, sample_rows(adata, layer=layer), layer=layer, scale=scale, every_row=True).name
 
 
 def settle_scale(

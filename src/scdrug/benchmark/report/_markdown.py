@@ -17,17 +17,9 @@ def escape(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def table_markdown(table: Table, *, level: int = 3) -> str:
-    """A table with title and notes.
-
-    Parameters
-    ----------
-    table
-        The table.
-    level
-        Level of the heading.
-    """
-    lines = [f"{'#' * level} {escape(table.title)}", ""]
+def table_markdown(table: Table) -> str:
+    """A table with title and notes."""
+    lines = [f"### {escape(table.title)}", ""]
     if table.rows:
         rules = [":--" if number == 0 or name in table.texts else "--:" for number, name in enumerate(table.columns)]
         lines += [_line([escape(name) for name in table.columns]), _line(rules)]

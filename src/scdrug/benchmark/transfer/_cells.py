@@ -91,12 +91,12 @@ def principal_components(
     return shell.obsm["X_pca"]
 
 
-def cluster_cells(cells: AnnData, *, layer: str | None = None, scale: str = "auto", seed: int = 0) -> np.ndarray:
+def cluster_cells(cells: AnnData, *, layer: str | None = None, scale: str = "auto") -> np.ndarray:
     """Cluster cells without their labels: principal components, neighbours, Leiden.
 
     Parameters
     ----------
-    cells, layer, scale, seed
+    cells, layer, scale
         As for :func:`principal_components`.
 
     Returns
@@ -114,12 +114,12 @@ def cluster_cells(cells: AnnData, *, layer: str | None = None, scale: str = "aut
 
     if cells.n_obs < 2 * _N_NEIGHBORS:
         return np.zeros(cells.n_obs, dtype=int)
-    components = principal_components(cells, layer=layer, scale=scale, seed=seed)
+    components = principal_components(cells, layer=layer, scale=scale)
     shell = New(obs=pd.DataFrame(index=cells.obs_names), obsm={"X_pca": components})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sc.pp.neighbors(shell, n_neighbors=_N_NEIGHBORS, use_rep="X_pca", method="gauss", random_state=seed)
-        sc.tl.leiden(shell, flavor="igraph", n_iterations=2, directed=False, random_state=seed)
+        sc.pp.neighbors(shell, n_neighbors=_N_NEIGHBORS, use_rep="X_pca", method="gauss")
+        sc.tl.leiden(shell, flavor="igraph", n_iterations=2, directed=False)
     return shell.obs["leiden"].astype(int).to_numpy()
 
 

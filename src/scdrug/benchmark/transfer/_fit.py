@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Value of `cells` among the parameters of a model that stands for the cells to be scored.
 ASSAY = "assay"
+#: Share of the training lines that choose what is tuned and when training stops.
+_VALIDATION = 0.1
 #: Arguments of `tl.predict_response` that the harness sets itself.
 _OWN_OPTIONS = ("adata", "model", "drugs", "key_added", "copy")
 
@@ -38,7 +40,6 @@ def fit_model(
     *,
     seed: int,
     search: Search | None = None,
-    validation: float = 0.1,
     cells: AnnData | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> DrugResponseModel:
@@ -54,8 +55,6 @@ def fit_model(
         Seed of training and of the lines set aside.
     search
         How to choose what is tuned.
-    validation
-        Share of the training lines for that.
     cells
         Cells of the assay. A model whose `params` say ``cells: assay`` learns from their expression, and from nothing else of
         them.
@@ -79,7 +78,7 @@ def fit_model(
     if getattr(spec, "params", {}).get("cells") == ASSAY:
         spec = _with_cells(spec, data, cells, options or {})
     validates = bool(getattr(card, "validates", False))
-    roles = _line_roles(data.training, validation if spec.tune or validates else 0.0, seed)
+    roles = _line_roles(data.training, _VALIDATION if spec.tune or validates else 0.0, seed)
     training = Training(data.training, np.tile(roles[:, None], (1, len(data.drugs))))
     with holding_out(data.held_out):
         if spec.tune:

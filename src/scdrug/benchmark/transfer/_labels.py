@@ -16,7 +16,7 @@ _COLUMNS_A_BLOCK = 64
 
 
 def score_labelled(
-    score: np.ndarray, decision: np.ndarray | None, sensitive: np.ndarray, *, n_resamples: int, seed: int = 0
+    score: np.ndarray, decision: np.ndarray | None, sensitive: np.ndarray, *, n_resamples: int
 ) -> dict[str, tuple[float, float, float]]:
     """Metrics of one predictor with bootstrap intervals over cells.
 
@@ -30,15 +30,13 @@ def score_labelled(
         True labels (cells, bool); both occur.
     n_resamples
         Resamples of cells; those with one class are left out. 0 for no intervals.
-    seed
-        Seed of the resamples.
 
     Returns
     -------
     Value and 95 % interval by metric.
     """
     label = sensitive.astype(float)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     draws = [rng.integers(len(label), size=len(label)) for _ in range(n_resamples)]
     draws = [draw for draw in draws if 0 < label[draw].sum() < len(draw)]
     result = {}
@@ -87,7 +85,7 @@ def either_direction(values: np.ndarray) -> np.ndarray:
     return np.maximum(values, 1 - values)
 
 
-def permuted_auroc(score: np.ndarray, sensitive: np.ndarray, *, n_permutations: int, seed: int = 0) -> np.ndarray:
+def permuted_auroc(score: np.ndarray, sensitive: np.ndarray, *, n_permutations: int) -> np.ndarray:
     """AUROC of the same predictions for labels in random order.
 
     Parameters
@@ -98,10 +96,8 @@ def permuted_auroc(score: np.ndarray, sensitive: np.ndarray, *, n_permutations: 
         Labels (cells, bool).
     n_permutations
         Number of orders.
-    seed
-        Seed of the orders.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     ranks = rankdata(score)
     n_sensitive = int(sensitive.sum())
     least = n_sensitive * (n_sensitive + 1) / 2

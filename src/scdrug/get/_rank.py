@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
-from .._labels import Label, select_groups
+from .._labels import Label
 from .._validate import check_choice
-from ..tl._stored import groups_of, read_ranking
+from ..tl._stored import groups_of, read_ranking, rows_of_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -68,15 +69,10 @@ def rank_drugs_df(
     if direction is not None:
         check_choice("direction", direction, ("sensitive", "resistant"))
     table, params = read_ranking(adata, key)
-    present = list(dict.fromkeys(table["group"].astype(str)))
-    wanted = select_groups(group, present, where=groups_of(key, params))
-    # in the order that was asked for
-    order = {name: position for position, name in enumerate(wanted)}
-    position = table["group"].astype(str).map(order)
-    keep = position.notna()
+    rows = rows_of_groups(table, group, groups_of(key, params))
+    keep = np.ones(len(rows), dtype=bool)
     if fdr_max is not None:
-        keep &= table["fdr"] <= fdr_max
+        keep &= (rows["fdr"] <= fdr_max).to_numpy()
     if direction is not None:
-        keep &= table["direction"].astype(str) == direction
-    rows = table[keep].assign(_position=position[keep]).sort_values(["_position", "rank"], kind="stable")
-    return rows.drop(columns="_position").reset_index(drop=True)
+        keep &= (rows["direction"].astype(str) == direction).to_numpy()
+    return rows[keep].reset_index(drop=True)

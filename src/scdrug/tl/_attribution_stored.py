@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._labels import Label, select_groups
+from .._labels import Label
 from .._validate import check_key, examples, nearest
 from ._attribute_run import cell_key, is_attribution, model_key
-from ._stored import groups_of, is_ranking, read_parts, read_table
+from ._stored import groups_of, is_ranking, read_parts, read_table, rows_of_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -167,12 +167,7 @@ def read_pathway_ranking(
     table = read_table(held["table"], (), numbers=("rank", "score", "fdr"), where=f"{where}['table']", hint=hint)
     names = ("attributed_to", "reference", "unit", "name")
     params = read_parts(held["params"], names, where=f"{where}['params']", hint=hint)
-    present = list(dict.fromkeys(table["group"].astype(str)))
-    wanted = select_groups(groups, present, where=groups_of(key, held["params"]))
-    order = {name: place for place, name in enumerate(wanted)}
-    place = table["group"].astype(str).map(order)
-    rows = table[place.notna()].assign(_place=place.dropna()).sort_values(["_place", "rank"], kind="stable")
-    return rows.drop(columns="_place").reset_index(drop=True), params
+    return rows_of_groups(table, groups, groups_of(key, held["params"])), params
 
 
 def is_pathway_ranking(value: Any) -> bool:

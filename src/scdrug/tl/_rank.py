@@ -20,10 +20,9 @@ from ..pp._match_cells import match_cells
 from ..pp._reference import MIN_LINES
 from ..pp._rows import read_rows
 from ._keys import MIN_RELIABILITY
-from ._rank_compare import compare_over_cells, compare_over_samples, ranked_table
+from ._rank_compare import NOTES, compare, ranked_table, warn_of_replicates
 from ._rank_design import Design, read_design
-from ._rank_stats import MIN_SAMPLES
-from ._stored import Predictions, check_use, is_drug_ranking, read_predictions
+from ._stored import USES, Predictions, check_use, is_drug_ranking, read_predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,11 +31,6 @@ if TYPE_CHECKING:
 #: Cells of each group whose expression is looked at for genes that were not measured in it.
 _ROWS_LOOKED_AT = 50
 _SCORE = "difference of means (group minus reference), oriented so that positive = group is more sensitive"
-_NOTES = {
-    "cells": "p-values describe how well the cells are separated. Cells of a patient are not independent replicates, "
-    "so nothing follows about patients: name the column of donors as `sample_key` for that.",
-    "samples": "Samples are the replicates: each contributes the mean of its cells.",
-}
 
 
 @checked
@@ -162,14 +156,15 @@ def rank_drugs(
         _check_measured(adata, predictions, column)
     method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
 
-    compare = compare_over_cells if sample_key is None else compare_over_samples
-    results = compare(predictions, design, use=use, method=method, min_cells=min_cells)
-    table = ranked_table(results, predictions, design, use)
-    _warn(table, predictions, design)
+    tables = {name: predictions.table(name) for name in USES}
+    sides = compare(tables, design, tested=use, method=method, min_cells=min_cells, rerun="scdrug.tl.predict_response")
+    table = ranked_table(sides, predictions, design, use)
+    _warn(table, predictions)
+    warn_of_replicates(table, design)
 
     params = {
         "groupby": groupby,
-        "groups": [design.names[group] for group, _ in results],
+        "groups": [design.names[one.group] for one in sides],
         "reference": design.reference_name,
         "sample_key": sample_key,
         "use": use,
@@ -182,7 +177,7 @@ def rank_drugs(
         "left_out_few_lines": few_lines,
         "replicates": "cells" if sample_key is None else "samples",
         "score": _SCORE,
-        "note": _NOTES["cells" if sample_key is None else "samples"],
+        "note": NOTES["cells" if sample_key is None else "samples"],
     }
     report = {"params": plain(params), "table": table}
     adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
@@ -257,7 +252,7 @@ def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Pred
     return kept, [str(drug) for drug in predictions.drugs.index[few]]
 
 
-def _warn(table: pd.DataFrame, predictions: Predictions, design: Design) -> None:
+def _warn(table: pd.DataFrame, predictions: Predictions) -> None:
     """Say what the reader of the table must not overlook."""
     by_group = table.groupby("group", observed=True)
     if predictions.verdict != "ok":
@@ -272,14 +267,3 @@ def _warn(table: pd.DataFrame, predictions: Predictions, design: Design) -> None
                 UserWarning,
                 stacklevel=3,
             )
-    if design.samples is None:
-        warnings.warn(_NOTES["cells"], UserWarning, stacklevel=3)
-        return
-    untested = table.loc[table["test"].astype(str).str.startswith("none"), "group"].unique()
-    if len(untested):
-        warnings.warn(
-            f"No p-values for {examples(untested)}: fewer than {MIN_SAMPLES} samples with enough cells on one side. "
-            "Effects are given without them; cells are not used as replicates instead.",
-            UserWarning,
-            stacklevel=3,
-        )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,27 +12,16 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label
 from .._store import reserve, store
-from .._validate import check_choice, examples, plain
+from .._validate import check_choice, plain
 from ._attribution_stored import Stored, is_pathway_ranking, read_attribution
-from ._rank import _NOTES
+from ._rank_compare import NOTES, Sides, compare, warn_of_replicates
 from ._rank_design import Design, read_design
-from ._rank_stats import MIN_SAMPLES, REST, Comparison, adjust, class_sums, compare_cells, compare_samples
+from ._rank_stats import REST
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 _SCORE = "difference of mean contributions (group minus reference); positive = makes the group more sensitive"
-
-
-class Sides(NamedTuple):
-    """One group against its reference."""
-
-    group: int
-    comparison: Comparison
-    #: Means of group and reference (features).
-    means: tuple[np.ndarray, np.ndarray]
-    n_cells: tuple[int, int]
-    n_samples: tuple[int, int]
 
 
 @checked
@@ -137,10 +125,12 @@ def rank_pathways(
     design = read_design(adata, groupby, groups, reference, sample_key).leave_out_small(min_cells)
     method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
 
-    compare = _over_cells if sample_key is None else _over_samples
-    sides = compare(stored.cells, design, method=method, min_cells=min_cells)
+    sides = compare(
+        {stored.what: stored.cells}, design, tested=stored.what, method=method, min_cells=min_cells,
+        rerun=f"scdrug.tl.attribute_{stored.what}s",
+    )  # fmt: skip
     table = _table(stored, design, sides)
-    _warn(table, design)
+    warn_of_replicates(table, design)
     params = {
         "groupby": groupby,
         "groups": [design.names[one.group] for one in sides],
@@ -155,66 +145,11 @@ def rank_pathways(
         "min_cells": int(min_cells),
         "replicates": "cells" if sample_key is None else "samples",
         "score": _SCORE,
-        "note": _NOTES["cells" if sample_key is None else "samples"],
+        "note": NOTES["cells" if sample_key is None else "samples"],
     }
     report = {"params": plain(params), "table": table}
     adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
-
-
-def _over_cells(values: pd.DataFrame, design: Design, *, method: str, min_cells: int) -> list[Sides]:
-    n_groups = len(design.names)
-    counts = np.bincount(design.codes, minlength=n_groups)
-    sums = class_sums(design.values(values), values.shape[1], design.codes, n_groups)
-    comparisons = compare_cells(
-        design.values(values), values.shape[1], design.codes, design.groups, reference=design.reference, method=method
-    )
-    sides = []
-    for group, comparison in zip(design.groups, comparisons):
-        other, n_other = _others(sums, counts, group, design.reference)
-        means = sums[group] / counts[group], other / n_other
-        sides.append(Sides(group, comparison, means, (int(counts[group]), int(n_other)), (0, 0)))
-    return sides
-
-
-def _over_samples(values: pd.DataFrame, design: Design, *, method: str, min_cells: int) -> list[Sides]:
-    n_groups, n_samples = len(design.names), design.n_samples
-    codes = design.samples * n_groups + design.codes
-    counts = np.bincount(codes, minlength=n_samples * n_groups).reshape(n_samples, n_groups)
-    sums = class_sums(design.values(values), values.shape[1], codes, n_samples * n_groups)
-    sums = sums.reshape(n_samples, n_groups, -1)
-    sides, left_out = [], []
-    for group in design.groups:
-        pairs = [_others(sums[sample], counts[sample], group, design.reference) for sample in range(n_samples)]
-        n_mine, n_other = counts[:, group], np.array([n for _, n in pairs])
-        if not ((n_mine >= min_cells).any() and (n_other >= min_cells).any()):
-            left_out.append(design.names[group])
-            continue
-        mine = _means(sums[:, group], n_mine, min_cells)
-        other = _means(np.array([total for total, _ in pairs]), n_other, min_cells)
-        comparison, paired = compare_samples(mine, other, method=method)
-        used = [paired if paired.any() else n >= min_cells for n in (n_mine, n_other)]
-        means = mine[used[0]].mean(axis=0), other[used[1]].mean(axis=0)
-        n_cells = int(n_mine[used[0]].sum()), int(n_other[used[1]].sum())
-        sides.append(Sides(group, comparison, means, n_cells, (int(used[0].sum()), int(used[1].sum()))))
-    if left_out:
-        reason = f"no sample has min_cells={min_cells} cells of them, or of their reference: {examples(left_out)}."
-        if not sides:
-            raise ValueError(f"No group can be compared: {reason} Lower `min_cells`, or omit `sample_key`.")
-        warnings.warn(f"Left out {len(left_out)} groups, because {reason}", UserWarning, stacklevel=3)
-    return sides
-
-
-def _others(sums: np.ndarray, counts: np.ndarray, group: int, reference: int) -> tuple[np.ndarray, int]:
-    """Sum and number of the cells that a group is compared with."""
-    if reference == REST:
-        return sums.sum(axis=0) - sums[group], int(counts.sum() - counts[group])
-    return sums[reference], int(counts[reference])
-
-
-def _means(sums: np.ndarray, counts: np.ndarray, min_cells: int) -> np.ndarray:
-    """Mean of each sample (samples × features), NaN where it has fewer than `min_cells` cells."""
-    return np.where((counts >= min_cells)[:, None], sums / np.maximum(counts, 1)[:, None], np.nan)
 
 
 def _by_model(models: np.ndarray, design: Design, group: int) -> np.ndarray:
@@ -231,7 +166,8 @@ def _table(stored: Stored, design: Design, sides: Sequence[Sides]) -> pd.DataFra
     kept = [column for column in ("kind", "own_r2", "identified", "measured") if column in known]
     parts = []
     for one in sides:
-        score = one.means[0] - one.means[1] + 0.0  # no negative zero
+        mean, other = one.means[stored.what]
+        score = mean - other + 0.0  # no negative zero
         part = pd.DataFrame(
             {
                 "group": design.names[one.group],
@@ -239,16 +175,10 @@ def _table(stored: Stored, design: Design, sides: Sequence[Sides]) -> pd.DataFra
                 stored.what: features,
                 "score": score,
                 "supports": np.where(score >= 0, "sensitive", "resistant"),
-                "mean": one.means[0],
-                "mean_reference": one.means[1],
-                "effect_size": one.comparison.effect_size,
-                "statistic": one.comparison.statistic,
-                "p_value": one.comparison.p_value,
-                "fdr": adjust(one.comparison.p_value),
-                "n_cells": one.n_cells[0],
-                "n_cells_reference": one.n_cells[1],
-                "n_samples": one.n_samples[0],
-                "n_samples_reference": one.n_samples[1],
+                "mean": mean,
+                "mean_reference": other,
+                **one.tested(),
+                **one.sizes(),
                 "test": one.comparison.test,
             }
         )
@@ -263,17 +193,3 @@ def _table(stored: Stored, design: Design, sides: Sequence[Sides]) -> pd.DataFra
     table = pd.concat(parts, ignore_index=True)
     table["group"] = pd.Categorical(table["group"], categories=[design.names[one.group] for one in sides])
     return table
-
-
-def _warn(table: pd.DataFrame, design: Design) -> None:
-    if design.samples is None:
-        warnings.warn(_NOTES["cells"], UserWarning, stacklevel=3)
-        return
-    untested = table.loc[table["test"].astype(str).str.startswith("none"), "group"].unique()
-    if len(untested):
-        warnings.warn(
-            f"No p-values for {examples(untested)}: fewer than {MIN_SAMPLES} samples with enough cells on one side. "
-            "Differences are given without them.",
-            UserWarning,
-            stacklevel=3,
-        )

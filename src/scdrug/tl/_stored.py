@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .._labels import Label, select_groups
 from .._validate import check_choice, check_key, examples
 from ._keys import MIN_RELIABILITY, derived_keys
 
@@ -202,6 +203,21 @@ def is_drug_ranking(value: Any) -> bool:
 def groups_of(key: str, params: Mapping[str, Any]) -> str:
     """Say in a message which groups a stored ranking has."""
     return f"The ranking in `adata.uns[{key!r}]`, of `adata.obs[{str(params.get('groupby', '?'))!r}]`,"
+
+
+def rows_of_groups(table: pd.DataFrame, groups: Label | Sequence[Label] | None, where: str) -> pd.DataFrame:
+    """Rows of a ranking of some groups, in the order in which these are named, by rank; all for `None`.
+
+    Raises
+    ------
+    KeyError
+        If a group is unknown; the nearest one is offered.
+    """
+    names = table["group"].astype(str)
+    order = {name: place for place, name in enumerate(select_groups(groups, list(dict.fromkeys(names)), where=where))}
+    place = names.map(order)
+    rows = table[place.notna()].assign(_place=place.dropna()).sort_values(["_place", "rank"], kind="stable")
+    return rows.drop(columns="_place").reset_index(drop=True)
 
 
 def check_use(use: str) -> None:

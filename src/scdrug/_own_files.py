@@ -115,7 +115,7 @@ def writing(target: Path, *, kept: str) -> Iterator[None]:
         raise OSError(number, text) from error
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
+def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview | str) -> Path:
     """Write a file in one step: a full disk or a killed process leaves the old file, or none.
 
     Raises

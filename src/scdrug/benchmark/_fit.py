@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,8 @@ def answer(
     model_class = spec.model_class
     validates = getattr(model_class.card, "validates", False)
     transductive = getattr(model_class.card, "transductive", False)
-    chosen: dict[str, Any] = {}
-    score = float("nan")
     with holding_out(question.held_out):
-        if spec.tune:
-            chosen, score = choose(
-                spec.tune,
-                lambda values: validate(spec.with_values(values), training, search, labels, seed),
-                search,
-                seed,
-            )
-            spec = spec.with_values(chosen)
+        spec, chosen, score = tuned(spec, training, search, labels, seed)
         if validates:
             part = training.without_mixed()
             model = spec.fit(part.adata, validation=part.validation, seed=seed, checkpoint_dir=checkpoint_dir)
@@ -97,6 +88,17 @@ def answer(
         predict_seconds=time.perf_counter() - fitted,
         peak_mb=peak_memory(),
     )
+
+
+def tuned(
+    spec: ModelSpec, training: Training, search: Search, labels: Mapping[str, Any] | None, seed: int
+) -> tuple[ModelSpec, dict[str, Any], float]:
+    """The model with what validation pairs choose, the chosen values, and their score; NaN where nothing is tuned."""
+    if not spec.tune:
+        return spec, {}, float("nan")
+    score = lambda values: validate(spec.with_values(values), training, search, labels, seed)
+    chosen, best = choose(spec.tune, score, search, seed)
+    return spec.with_values(chosen), chosen, best
 
 
 def ask(model: Any, training: Training, question: Question) -> pd.DataFrame:
@@ -162,7 +164,3 @@ def peak_memory() -> float:
         return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
-
-
-#: Signature of a bar: finished, all, what.
-Progress = Callable[[int, int, str], None]

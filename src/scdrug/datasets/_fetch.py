@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .._arguments import checked
+from .._own_files import write_atomically
 from .._settings import settings
 from ._http import DownloadError, check_content, download
 from ._registry import FileEntry, find_files
@@ -258,11 +259,7 @@ def _pin(entry: FileEntry, sha256: str, cache: Path, *, how: str) -> None:
         pins = _read_pins(cache) | {entry.name: sha256}
         if _parse_pins(cache / _PINS) is None:
             (cache / _PINS).replace(cache / f"{_PINS}.damaged")
-        with tempfile.NamedTemporaryFile("w", dir=cache, prefix=".part-", delete=False, encoding="utf-8") as handle:
-            json.dump(pins, handle, indent=1, sort_keys=True)
-            handle.flush()
-            os.fsync(handle.fileno())  # a power cut must not leave an empty list
-        Path(handle.name).replace(cache / _PINS)
+        write_atomically(cache / _PINS, json.dumps(pins, indent=1, sort_keys=True))
     warnings.warn(
         f"{entry.name!r} {how}, and no trusted hash of it is known. Its sha256 {sha256} is now pinned in "
         f"{cache / _PINS}; a later file that differs will be refused.",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from .._own_files import write_atomically
 from .._settings import settings
 from .._validate import examples
 from ._match_cells import match_cells
@@ -133,11 +134,8 @@ def fingerprint(adata: AnnData, *, layer: str | None, parts: Iterable[object]) -
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while part := file.read(1 << 22):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cached(
@@ -167,12 +165,9 @@ def cached(
             return np.load(path, allow_pickle=False), True
         except (ValueError, EOFError, OSError):
             warnings.warn(f"{path} is damaged and is made again.", stacklevel=4)
-    array = compute()
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".npy", dir=folder)
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, array)
-    Path(name).replace(path)
+    array, content = compute(), io.BytesIO()
+    np.save(content, array)
+    write_atomically(path, content.getbuffer())
     return array, False
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from ..._audit import holding_out
 from ..._constants import KEYS
 from ..._validate import check_choice
-from .._fit import audit_model, validate
+from .._fit import audit_model, tuned
 from .._fold import Training
 from .._identity import line_groups
-from .._search import Search, choose
+from .._search import Search
 from .._splits import TRAIN, VALIDATION
 from ._data import TransferData
 from ._table import Row
@@ -81,14 +81,7 @@ def fit_model(
     roles = _line_roles(data.training, _VALIDATION if spec.tune or validates else 0.0, seed)
     training = Training(data.training, np.tile(roles[:, None], (1, len(data.drugs))))
     with holding_out(data.held_out):
-        if spec.tune:
-            chosen, _ = choose(
-                spec.tune,
-                lambda values: validate(spec.with_values(values), training, search, None, seed),
-                search,
-                seed,
-            )
-            spec = spec.with_values(chosen)
+        spec, _, _ = tuned(spec, training, search, None, seed)
         model = spec.fit(training.adata, validation=training.validation if validates else None, seed=seed)
         audit_model(model)
     return model

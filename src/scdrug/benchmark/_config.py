@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -229,7 +229,8 @@ def run_config(
         for name in names or ():
             check_choice(argument, name, known)
     adata = config.load_data(data)
-    made = {name: part for name, part in config.make_splits(adata).items() if splits is None or name in splits}
+    wanted = {name: part for name, part in config.splits.items() if splits is None or name in splits}
+    made = replace(config, splits=wanted).make_splits(adata)
     specs = _restricted([spec for spec in config.models if models is None or spec.name in models], list(made))
     results = run(
         adata,
@@ -255,8 +256,6 @@ def run_config(
 
 def _restricted(specs: Sequence[ModelSpec], splits: Sequence[str]) -> list[ModelSpec]:
     """Models whose own choice of splits is cut down to those that are run."""
-    from dataclasses import replace
-
     kept = []
     for spec in specs:
         if spec.splits is None:

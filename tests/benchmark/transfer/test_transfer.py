@@ -475,7 +475,7 @@ def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared
     spec = ModelSpec("default", "KernelRidge", params={"kernel": "linear", "ridge": 0.5, "denoise": 1.0})
     cells = scdrug.datasets.sc_mixology(path=shared_data / "sc" / "sc_mixology")
     cells = cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
-    table = score_lines(spec, gdsc2, cells, levels=["cell", "line mean", "bulk"], n_bootstrap=50)
+    table = score_lines(spec, gdsc2, cells, levels=["cell", "line mean", "bulk"], n_bootstrap=0)
     assert value(table, "data", "training lines", "drug mean") == gdsc2.n_obs - 5
     assert value(table, "line mean", "flat", "default") == pytest.approx(0.449, abs=0.002)
     assert value(table, "line mean", "contrast", "default") == pytest.approx(0.402, abs=0.002)
@@ -487,7 +487,7 @@ def test_a375_gives_the_published_auroc_and_its_confound(shared_data) -> None:
     specs = [ModelSpec("ridge", "KernelRidge"), ModelSpec("mean", "AdditiveMean")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = run_single_cell(specs, task="a375", data=shared_data, measure="AUC", n_bootstrap=20)
+        table = run_single_cell(specs, task="a375", data=shared_data, measure="AUC", n_bootstrap=0)
     assert value(table, "cell", "auroc") == pytest.approx(0.903, abs=0.002)
     assert value(table, "data", "genes") == 1425
     assert value(table, "confound", "overlap", "all sensitive") == pytest.approx(1)

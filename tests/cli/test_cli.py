@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import anndata as ad
@@ -52,9 +52,10 @@ def test_help_starts_in_under_a_second_and_loads_nothing_heavy(command: list[str
         f"try:\n    app({[*command, '--help']!r})\nexcept SystemExit as done:\n    assert not done.code\n"
         "assert not {'torch', 'scvi', 'scanpy', 'anndata'} & set(sys.modules)"
     )
-    start = time.perf_counter()
+    before = os.times()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert time.perf_counter() - start < 2  # half of it is Python itself on a busy machine
+    after = os.times()  # time of the processor, whatever else the machine is doing; half of it is Python itself
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
 
 
 def test_version_is_printed() -> None:

@@ -11,6 +11,7 @@ from ._splits import Splits as Splits
 from ._splits import read_splits as read_splits
 from ._work import LeakError as LeakError
 from .report._write import write_report as write_report
+from .transfer._check_default import check_default as check_default
 from .transfer._score_labels import score_labels as score_labels
 from .transfer._score_lines import score_lines as score_lines
 from .transfer._simulate import simulate_cells as simulate_cells

@@ -89,6 +89,7 @@ def main() -> None:
         show(f"cells pooled over 15 neighbours, {method}", pooled, **placed)
     show("cells, quantile, shift averaged over lines", cells, groupby="cell_line")
 
+    show_lines(cells, reference, spec, "cell_line")
     scdrug.tl.predict_response(cells, model)
     by_line = cells.obsm["predicted_response"][["gefitinib", "afatinib"]].groupby(cells.obs["cell_line"]).mean()
     five = reference[~reference.obs_names.isin(spec.kept["training"].obs_names)].copy()
@@ -116,24 +117,40 @@ def check_breast(data: Path, reference: AnnData, draws: int) -> None:
     spec = Once(ModelSpec("default", "KernelRidge", params=RECIPE))
     print(f"\n{cells.obs['reference_line'].nunique()} breast lines, Drop-seq")
     show_levels(score_lines(spec, reference, cells, line_key="reference_line", n_bootstrap=draws))
-    model, lines = spec.kept["model"], cells.obs["reference_line"].astype(str)
-    observed = reference.obsm["response"].loc[sorted(set(lines)), model.drugs.index].to_numpy(dtype=float)
-    screened = spec.kept["training"].obsm["response"][model.drugs.index].to_numpy(dtype=float)
+    show_lines(cells, reference, spec, "reference_line")
+
+
+def show_lines(cells: AnnData, reference: AnnData, spec: Once, line_key: str) -> None:
+    """Print error, percentile bias, and how many measured responses lie in the 90 % intervals, of cells and of lines."""
+    model, training, lines = spec.kept["model"], spec.kept["training"], cells.obs[line_key].astype(str)
+    held_out = {name.removeprefix("NCI"): name for name in reference.obs_names.difference(training.obs_names)}
+    names = [held_out[line.removeprefix("NCI")] for line in sorted(set(lines))]
+    observed = reference.obsm["response"].loc[names, model.drugs.index].to_numpy(dtype=float)
+    screened = training.obsm["response"][model.drugs.index].to_numpy(dtype=float)
+    known, sd = np.isfinite(observed), np.nanstd(screened, axis=0)
+    true = np.nanmean(np.where(np.isfinite(screened)[:, None], screened[:, None] > observed, np.nan), axis=0)
     for name, options in (
         ("all lines at once", {}),
-        ("shift in each line", {"groupby": "reference_line", "shift_by_group": True}),
+        ("shift in each line", {"groupby": line_key, "shift_by_group": True}),
     ):
         scdrug.tl.predict_response(cells, model, **options)
-        found, percentile = (
-            cells.obsm[key].groupby(lines.to_numpy()).mean() for key in ("predicted_response", "response_percentile")
+        table = scdrug.get.group_response_df(cells, line_key)
+        part = {
+            column: table[column].to_numpy().reshape(observed.shape)
+            for column in ("response", "lower", "upper", "percentile")
+        }
+        inside = (part["lower"] <= observed) & (observed <= part["upper"])
+        cell = cells.obsm["predicted_response"].to_numpy()
+        at = pd.Index(sorted(set(lines))).get_indexer(lines)
+        of_cells = np.abs(cell - observed[at]) <= scdrug.get.drugs_df(cells)["half_width"].to_numpy()
+        print(
+            f"{name:<20} rmse_z {np.sqrt((((part['response'] - observed) / sd)[known] ** 2).mean()):.3f}   percentile bias "
+            f"{(part['percentile'] - true)[known].mean():+.3f}   inside the interval: lines {inside[known].mean():.3f} (worst line "
+            f"{min(row[ok].mean() for row, ok in zip(inside, known, strict=True)):.2f}), cells with that of a line "
+            f"{of_cells[known[at]].mean():.3f}; half-width {np.nanmedian((part['upper'] - part['lower']) / 2 / sd):.2f} SD of lines   "
+            f"median reliability {cells.obs['response_reliability'].median():.2f}",
+            flush=True,
         )
-        z = [
-            (part - np.nanmean(screened, axis=0)) / np.nanstd(screened, axis=0) for part in (found.to_numpy(), observed)
-        ]
-        true = np.nanmean(np.where(np.isfinite(screened)[:, None], screened[:, None] > observed, np.nan), axis=0)
-        bias = np.nanmean(np.where(np.isfinite(observed), percentile.to_numpy() - true, np.nan))
-        print(f"{name:<24} rmse_z {np.sqrt(np.nanmean((z[0] - z[1]) ** 2)):.3f}   percentile bias {bias:+.3f}   "
-              f"median reliability {cells.obs['response_reliability'].median():.2f}")  # fmt: skip
 
 
 def show_levels(table: pd.DataFrame) -> None:

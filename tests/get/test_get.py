@@ -102,3 +102,50 @@ def test_missing_results_say_what_to_run(make_predicted):
     for function in (scdrug.get.response_df, scdrug.get.drugs_df):
         with pytest.raises(KeyError, match=r"Run scdrug\.tl\.predict_response"):
             function(empty)
+
+
+# ---------------------------------------------------------------------- groups
+
+
+def test_group_response_is_the_mean_with_the_interval_of_a_line_and_of_the_mean(ranked):
+    ranked.obs["part"] = pd.Categorical(
+        ["b", "a", "a", None] * (ranked.n_obs // 4) + ["a"] * (ranked.n_obs % 4), ["b", "a"]
+    )
+    ranked.uns["predicted_response"]["interval_level"] = 0.9
+    table = scdrug.get.group_response_df(ranked, "part")
+    response = scdrug.get.response_df(ranked)
+    width = scdrug.get.drugs_df(ranked)["half_width"]
+    rows = {name: response[(ranked.obs["part"] == name).to_numpy()] for name in ("b", "a")}
+    squares = sum(((part - part.mean()) ** 2).sum() for part in rows.values())
+    spread = np.sqrt(squares / (sum(map(len, rows.values())) - 2))
+    assert table["group"].drop_duplicates().tolist() == ["b", "a"]
+    for name, part in rows.items():
+        found = table[table["group"] == name].set_index("drug")
+        np.testing.assert_allclose(found["response"], part.mean(), rtol=1e-5)
+        half = np.sqrt(width**2 + (1.6448536 * spread) ** 2 / len(part))
+        np.testing.assert_allclose(found["upper"] - found["response"], half[found.index], rtol=1e-5)
+        np.testing.assert_allclose(found["response"] - found["lower"], half[found.index], rtol=1e-5)
+        assert (found["n_cells"] == len(part)).all()
+
+
+def test_intervals_of_groups_shrink_to_that_of_a_line_and_no_further(ranked):
+    ranked.uns["predicted_response"]["interval_level"] = 0.9
+    ranked.obs["one"], ranked.obs["each"] = "all", [f"c{i}" for i in range(ranked.n_obs)]
+    ranked.obs["two"] = ["x", "y"] * (ranked.n_obs // 2) + ["x"] * (ranked.n_obs % 2)
+    width = scdrug.get.drugs_df(ranked)["half_width"].to_numpy()
+    one, two = (scdrug.get.group_response_df(ranked, column) for column in ("one", "two"))
+    half = {
+        name: (table["upper"] - table["lower"]).to_numpy()[: len(width)] / 2
+        for name, table in (("one", one), ("two", two))
+    }
+    assert (half["one"] > width * (1 - 1e-6)).all() and (half["two"] > half["one"] * 0.99).all()
+    single = scdrug.get.group_response_df(ranked, "each", drugs=one["drug"][0])
+    assert single["lower"].isna().all() and single["response"].notna().all(), "no group tells its spread"
+
+
+def test_groups_of_nothing_are_refused(ranked):
+    ranked.obs["none"] = pd.Categorical([None] * ranked.n_obs, ["a"])
+    with pytest.raises(ValueError, match="No cell"):
+        scdrug.get.group_response_df(ranked, "none")
+    with pytest.raises(KeyError, match="column of labels"):
+        scdrug.get.group_response_df(ranked, "clon")

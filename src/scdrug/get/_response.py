@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._labels import group_labels
 from ..pp._drugs import resolve_drugs
 from ..tl._stored import check_use, read_predictions
 
@@ -82,3 +84,99 @@ def response_df(
             "value": values.to_numpy().ravel(),
         }
     )
+
+
+@checked
+def group_response_df(
+    adata: AnnData,
+    groupby: str,
+    *,
+    drugs: str | Sequence[str] | None = None,
+    key: str = KEYS.PREDICTED,
+) -> pd.DataFrame:
+    """Get the predicted response of groups of cells, such as clones or donors, with the interval of each.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.predict_response`.
+    groupby
+        Column of `obs` with the groups. Cells without a label, and cells that show too few genes, are left out.
+    drugs
+        Names or ids of drugs, in the order wanted; all if omitted.
+    key
+        Where :func:`scdrug.tl.predict_response` stored its results.
+
+    Returns
+    -------
+    A row for each group and drug, in the order of the groups: `group`, `drug` (id), `name`, `n_cells`, `response` (mean over the
+    cells, in the unit of the reference; lower ln IC50 = more sensitive), `lower` and `upper` (NaN where the model states no
+    interval), `percentile` (mean, 0-1; 1 = more sensitive than all reference lines) and `reliability` (median over the cells, 0-1).
+
+    Raises
+    ------
+    KeyError
+        If there are no predictions or no such column, or a drug is unknown; the nearest names are offered.
+    ValueError
+        If no cell has a label, or the column holds measurements.
+
+    Notes
+    -----
+    A group is to the model what a line is: many cells of one kind do not make a drug more predictable. The interval is therefore that of a
+    new line (split conformal, at the level in ``uns[key]["interval_level"]``), widened by the standard error of the mean over cells;
+    the spread within groups, by counting noise and by biology, is taken over all of them.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> table = scdrug.get.group_response_df(cells, "clone", drugs="trametinib")
+    >>> bool((table["lower"] < table["response"]).all())
+    True
+    """
+    predictions = read_predictions(adata, key)
+    ids = list(predictions.response.columns) if drugs is None else resolve_drugs(drugs, predictions.drugs)
+    labels = group_labels(adata, groupby)
+    codes = np.where(predictions.predicted, labels.codes, -1)
+    if (codes < 0).all():
+        raise ValueError(
+            f"No cell with a prediction has a label in `adata.obs[{groupby!r}]`. Choose another column, or name the groups."
+        )
+    columns = predictions.response.columns.get_indexer(ids)
+    known = np.flatnonzero(codes >= 0)
+    response = predictions.response.iloc[known, columns].to_numpy(dtype=float)
+    percentile = predictions.percentile.iloc[known, columns].to_numpy(dtype=float)
+    groups, group = np.unique(codes[known], return_inverse=True)
+    n_cells = np.bincount(group)
+    mean, mean_percentile = (_group_means(values, group, n_cells) for values in (response, percentile))
+    # the spread within groups is taken over all of them: a few cells do not tell their own
+    freedom = len(known) - len(groups)
+    variance = ((response - mean[group]) ** 2).sum(axis=0) / freedom if freedom else np.full(len(ids), np.nan)
+    level = float(predictions.provenance.get("interval_level", np.nan))
+    error = norm.ppf((1 + level) / 2) * np.sqrt(variance / n_cells[:, None])
+    half_width = np.hypot(predictions.half_width[columns], error)
+    reliability = [float(np.median(predictions.reliability[known[group == row]])) for row in range(len(groups))]
+    n_drugs = len(ids)
+    return pd.DataFrame(
+        {
+            "group": np.repeat(np.asarray(labels.categories, dtype=object)[groups], n_drugs),
+            "drug": np.tile(np.asarray(ids, dtype=object), len(groups)),
+            "name": np.tile(predictions.drugs.loc[ids, "name"].to_numpy(), len(groups)),
+            "n_cells": np.repeat(n_cells, n_drugs),
+            "response": mean.ravel(),
+            "lower": (mean - half_width).ravel(),
+            "upper": (mean + half_width).ravel(),
+            "percentile": mean_percentile.ravel(),
+            "reliability": np.repeat(reliability, n_drugs),
+        }
+    )
+
+
+def _group_means(values: np.ndarray, group: np.ndarray, n_cells: np.ndarray) -> np.ndarray:
+    sums = np.zeros((len(n_cells), values.shape[1]))
+    np.add.at(sums, group, values)
+    return sums / n_cells[:, None]

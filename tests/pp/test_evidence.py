@@ -255,10 +255,9 @@ def test_the_share_of_the_cell_cycle_does_not_depend_on_scale_or_base(seed: int,
     for values, logarithms in (
         (cpm, False), (cpm.log1p(), True), (cpm.log1p() / np.log(2), True),
     ):  # fmt: skip
-        assert share_dividing(sp.csr_matrix(values), columns, logarithms=logarithms) == pytest.approx(
-            expected, rel=1e-3
-        )
-    assert np.isnan(share_dividing(counts, columns[:19], logarithms=False)), "too few genes to judge"
+        share, _ = share_dividing(sp.csr_matrix(values), columns, np.zeros(8, int), 1, logarithms=logarithms)
+        assert share == pytest.approx(expected, rel=1e-3)
+    assert np.isnan(share_dividing(counts, columns[:19], np.zeros(8, int), 1, logarithms=False)[0]), "too few genes"
 
 
 def test_resting_cells_are_refused_whatever_they_resemble(shared_data) -> None:
@@ -270,6 +269,25 @@ def test_resting_cells_are_refused_whatever_they_resemble(shared_data) -> None:
     logarithms = blood.copy()
     logarithms.X = sp.csr_matrix(blood.X.multiply(1e4 / np.asarray(blood.X.sum(axis=1)))).log1p()
     assert "hardly divide" in predict(logarithms, "gdsc2-ridge")[1]
+
+
+def test_normal_cells_among_tumour_cells_are_refused_by_group(shared_data) -> None:
+    breast = pp.map_gene_ids(datasets.breast_atlas(path=shared_data / "sc" / "bc_atlas")[:60].copy(), copy=True)
+    blood = pp.map_gene_ids(ad.read_h5ad(shared_data / "sc" / "pbmc80" / "pbmc80_counts.h5ad"), copy=True)
+    for part in (breast, blood):
+        part.var_names_make_unique()
+    mixed = ad.concat({"tumour": breast, "blood": blood}, label="kind")
+    mixed.obs_names_make_unique()
+    alone, _ = predict(mixed, "gdsc2-ridge")
+    by_group, said = predict(mixed, "gdsc2-ridge", groupby="kind")
+    reliability = by_group.obs["response_reliability"].groupby(by_group.obs["kind"], observed=True).median()
+    assert reliability["blood"] == 0 and reliability["tumour"] > 0.2
+    assert by_group.uns["predicted_response"]["verdict"] == "ok" and "blood (10 of 10,000)" in said
+    assert set(by_group.uns["predicted_response"]["harmonization"]["evidence"]["dividing_by_group"]) == {
+        "tumour",
+        "blood",
+    }
+    assert alone.obs["response_reliability"].max() > 0, "without groups nothing tells them apart"
 
 
 def test_lines_divide_at_any_depth_and_panels_without_the_cell_cycle_are_not_judged(shared_data) -> None:

@@ -25,7 +25,7 @@ _UNSEEN_PER_SINGLETON = 5
 _MIN_ABSENT = 0.02
 #: Share of all transcripts from genes of the cell cycle below which cells do not divide, and from which on they divide as lines do:
 #: 37 to 190 per 10,000 in 19 lines on two platforms, 8 in healthy blood.
-_RESTING, _DIVIDING = 10e-4, 30e-4
+_RESTING, _DIVIDING = 12e-4, 30e-4
 #: Genes of the cell cycle that must be measured to judge.
 _MIN_CYCLE_GENES = 20
 #: Genes of S phase, and of G2 and M (Tirosh et al. 2016, doi:10.1126/science.aad0501).
@@ -140,10 +140,30 @@ class CohortEvidence:
     differences_error: float
     #: Share of all transcripts that come from genes of the cell cycle; NaN where that cannot be told.
     dividing: float = np.nan
+    #: The same of each group of `groupby`; NaN where few of its cells were looked at. Empty without groups.
+    dividing_by_group: tuple[float, ...] = ()
+    group_names: tuple[str, ...] = ()
 
     @property
     def factor(self) -> float:
-        """Share from 0 (no better than exchanged genes) to 1 that all reliabilities are multiplied by."""
+        """Share from 0 (no better than exchanged genes) to 1 that reliabilities of the cohort are multiplied by."""
+        return self._resemblance * _growth(self.dividing)
+
+    def factor_of(self, groups: np.ndarray | None) -> float | np.ndarray:
+        """The factor of each cell, given the number of its group (cells); groups are judged each by whether they divide."""
+        if groups is None or not self.dividing_by_group:
+            return self.factor
+        shares = np.where(np.isfinite(self.dividing_by_group), self.dividing_by_group, self.dividing)
+        return self._resemblance * np.array([_growth(share) for share in shares])[groups]
+
+    @property
+    def resting_groups(self) -> list[str]:
+        """Groups that hardly divide, with their share."""
+        named = zip(self.group_names, self.dividing_by_group, strict=True)
+        return [f"{name} ({1e4 * share:.0f} of 10,000)" for name, share in named if share <= _RESTING]
+
+    @property
+    def _resemblance(self) -> float:
         factor = 1.0
         if np.isfinite(self.level):
             low = max(0.1, 3 * self.level_error)
@@ -151,8 +171,6 @@ class CohortEvidence:
         if np.isfinite(self.differences):
             low = 1 + max(0.1, 2 * self.differences_error)
             factor *= float(np.clip((self.differences - low) / max(0.1, 2 * self.differences_error), 0, 1))
-        if np.isfinite(self.dividing):
-            factor *= float(np.clip((self.dividing - _RESTING) / (_DIVIDING - _RESTING), 0, 1))
         return factor
 
     @property
@@ -182,12 +200,24 @@ class CohortEvidence:
             "level": self.level,
             "differences": self.differences,
             "dividing": self.dividing,
+            **(
+                {"dividing_by_group": dict(zip(self.group_names, self.dividing_by_group, strict=True))}
+                if self.group_names
+                else {}
+            ),
             "factor": self.factor,
         }
 
 
-def share_dividing(sample: sp.csr_matrix, columns: np.ndarray, *, logarithms: bool) -> float:
-    """Share of all transcripts that come from genes of the cell cycle.
+def _growth(share: float) -> float:
+    """Factor for cells of which this share of transcripts is from genes of the cell cycle; 1 where it is not known."""
+    return float(np.clip((share - _RESTING) / (_DIVIDING - _RESTING), 0, 1)) if np.isfinite(share) else 1.0
+
+
+def share_dividing(
+    sample: sp.csr_matrix, columns: np.ndarray, codes: np.ndarray, n_groups: int, *, logarithms: bool
+) -> tuple[float, np.ndarray]:
+    """Share of all transcripts that come from genes of the cell cycle, in all cells and in each group.
 
     Parameters
     ----------
@@ -195,22 +225,32 @@ def share_dividing(sample: sp.csr_matrix, columns: np.ndarray, *, logarithms: bo
         Some cells, as they were passed (cells × genes).
     columns
         Those of :data:`CYCLE_GENES`.
+    codes
+        Group of each cell (cells).
+    n_groups
+        How many groups there are.
     logarithms
         Whether values are logarithms, of base e or 2: that under which cells have the more equal totals.
 
     Returns
     -------
-    The share, over all cells together; NaN if too few of the genes are measured, or nothing is expressed.
+    The share over all cells together, and by group; NaN if too few of the genes are measured, nothing is expressed, or a group has
+    fewer than ten cells in the sample.
     """
     if len(columns) < _MIN_CYCLE_GENES:
-        return np.nan
+        return np.nan, np.full(n_groups, np.nan)
     candidates = [sample]
     if logarithms:
         candidates = [sample._with_data(np.expm1(sample.data * unit)) for unit in (1.0, np.log(2.0))]
     totals = [np.asarray(values.sum(axis=1), dtype=np.float64).ravel() for values in candidates]
     best = int(np.argmin([total.std() / max(total.mean(), 1e-12) for total in totals]))
-    total = totals[best].sum()
-    return float(candidates[best][:, columns].sum(dtype=np.float64) / total) if total > 0 else np.nan
+    cycle = np.asarray(candidates[best][:, columns].sum(axis=1), dtype=np.float64).ravel()
+    total, of_group = totals[best], np.full(n_groups, np.nan)
+    for group in range(n_groups):
+        rows = codes == group
+        if rows.sum() >= _MIN_CELLS and total[rows].sum() > 0:
+            of_group[group] = cycle[rows].sum() / total[rows].sum()
+    return (float(cycle.sum() / total.sum()) if total.sum() > 0 else np.nan), of_group
 
 
 def judge_cohort(
@@ -220,7 +260,6 @@ def judge_cohort(
     measured: np.ndarray,
     *,
     has_profile: bool,
-    dividing: float = np.nan,
 ) -> CohortEvidence:
     """Compare a cohort with the reference, and with the same cohort under other gene names.
 
@@ -236,8 +275,6 @@ def judge_cohort(
         Which genes of the panel the cohort has (G, bool).
     has_profile
         Whether values still tell high genes from low ones, as centred ones do not.
-    dividing
-        What :func:`share_dividing` found.
     """
     n_genes = int(measured.sum())
     level = np.nan
@@ -250,7 +287,7 @@ def judge_cohort(
         deviations -= deviations.mean(axis=0)
         weights = profile.score_weights(measured)[:, :N_TYPICAL] / profile.sd[measured, None]
         differences, error = _relative_spread(deviations, weights)
-    return CohortEvidence(level, 1 / max(n_genes, 1) ** 0.5, differences, error, dividing)
+    return CohortEvidence(level, 1 / max(n_genes, 1) ** 0.5, differences, error)
 
 
 def _relative_spread(deviations: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

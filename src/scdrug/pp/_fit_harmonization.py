@@ -104,22 +104,17 @@ def fit_harmonization(
     centre = moments.sums.sum(axis=0) / moments.counts.sum()
     some = placed.place(_thinned(sample))
     evidence = judge_cohort(
-        some[0][np.isfinite(some[1])],
-        centre,
-        profile,
-        ~placed.unmeasured,
-        has_profile=found.name != "scaled",
-        dividing=_dividing(adata, sample, layer, placed.scale),
+        some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
     )
+    if placed.scale != "scaled":
+        cycle = match_cells(adata, CYCLE_GENES, layer=layer, min_coverage=None, warn=False).columns
+        share, by_group = share_dividing(
+            sample, cycle[cycle >= 0], codes[rows], len(names), logarithms=placed.scale == "log"
+        )
+        evidence = replace(evidence, dividing=share)
+        if groups is not None:
+            evidence = replace(evidence, dividing_by_group=tuple(map(float, by_group)), group_names=names)
     return replace(placed, evidence=evidence, check_again=not all(f.canonical for f in facts))
-
-
-def _dividing(adata: AnnData, sample: sp.csr_matrix, layer: str | None, scale: str) -> float:
-    """Share of transcripts from genes of the cell cycle, or NaN for values that were centred."""
-    if scale == "scaled":
-        return np.nan
-    found = match_cells(adata, CYCLE_GENES, layer=layer, min_coverage=None, warn=False)
-    return share_dividing(sample, found.columns[found.columns >= 0], logarithms=scale == "log")
 
 
 def _unfitted(

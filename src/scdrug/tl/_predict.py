@@ -124,7 +124,7 @@ def predict_response(
     the reference's mean before any shift, relative to half of what reference lines reach (deep single cells do); reference
     lines at least as far from the average line as the cell; and one number for the cohort, which asks whether its mean profile
     correlates with the reference's, whether its cells differ along the reference's directions more than noise would, and whether
-    they divide, as the screened lines do. It falls with sequencing depth and vanishes for data that do not resemble human expression. Scaled values hold no profile to compare, so
+    they divide, as the screened lines do; with `groupby`, each group is asked the last by itself. It falls with sequencing depth and vanishes for data that do not resemble human expression. Scaled values hold no profile to compare, so
     that for ``scale="scaled"`` similarity and the first and the last question to the cohort are left out. Reliability does not know whether a
     drug's mechanism is visible in expression: see the model's card for that.
 
@@ -165,8 +165,11 @@ def predict_response(
     fitted = placed.harmonization
     values, similarity, typicality = _predict_blocks(placed, RowPredictor(predictor_model, fitted, columns), len(ids))
     informative = np.isfinite(similarity)
-    reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity)
-    verdict = _verdict(reliability[informative], fitted)
+    reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity, placed.groups)
+    resting = [] if fitted.evidence is None else fitted.evidence.resting_groups
+    # where some groups divide, the others are refused by themselves
+    judged = informative & (reliability > 0) if resting and (reliability > 0).any() else informative
+    verdict = _verdict(reliability[judged], fitted)
     if not informative.all():
         # a value would pull along every mean that is taken over cells
         values[~informative] = np.nan
@@ -194,6 +197,14 @@ def predict_response(
         warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
     if verdict != "ok":
         warnings.warn(verdict, UserWarning, stacklevel=2)
+    elif resting:
+        warnings.warn(
+            f"These groups of `adata.obs[{groupby!r}]` hardly divide, by the share of transcripts from genes of the cell cycle: "
+            f"{', '.join(resting)}, where lines have 37 or more. The screen says nothing of resting cells, so that their "
+            "reliability is 0: do not rank drugs for them.",
+            UserWarning,
+            stacklevel=2,
+        )
     adata = results.store(adata, key_added, copy=copy)
     return adata if copy else None
 
@@ -230,7 +241,13 @@ def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tu
     return values, similarity, typicality
 
 
-def _reliability(fitted: Harmonization, similarity: np.ndarray, typicality: np.ndarray, of_lines: float) -> np.ndarray:
+def _reliability(
+    fitted: Harmonization,
+    similarity: np.ndarray,
+    typicality: np.ndarray,
+    of_lines: float,
+    groups: np.ndarray | None,
+) -> np.ndarray:
     """Product of coverage, similarity relative to the reference's own lines, typicality, and the cohort's (cells, 0-1).
 
     Cells that show too few genes have none.
@@ -240,7 +257,7 @@ def _reliability(fitted: Harmonization, similarity: np.ndarray, typicality: np.n
         relative = informative.astype(float)  # centred values hold no profile that could be compared
     else:
         relative = np.clip(np.where(informative, similarity, 0) / max(_FULL_SIMILARITY * of_lines, 1e-6), 0, 1)
-    cohort = 1.0 if fitted.evidence is None else fitted.evidence.factor
+    cohort = 1.0 if fitted.evidence is None else fitted.evidence.factor_of(groups)
     return (fitted.coverage * cohort * relative * np.clip(typicality, 0, 1)).astype(np.float32)
 
 

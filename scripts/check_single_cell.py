@@ -147,7 +147,8 @@ def show_lines(cells: AnnData, reference: AnnData, spec: Once, line_key: str) ->
             f"{name:<20} rmse_z {np.sqrt((((part['response'] - observed) / sd)[known] ** 2).mean()):.3f}   percentile bias "
             f"{(part['percentile'] - true)[known].mean():+.3f}   inside the interval: lines {inside[known].mean():.3f} (worst line "
             f"{min(row[ok].mean() for row, ok in zip(inside, known, strict=True)):.2f}), cells with that of a line "
-            f"{of_cells[known[at]].mean():.3f}; half-width {np.nanmedian((part['upper'] - part['lower']) / 2 / sd):.2f} SD of lines   "
+            f"{of_cells[known[at]].mean():.3f}; half-width {np.nanmedian((part['upper'] - part['lower']) / 2 / sd):.2f} SD of lines "
+            f"(drug mean: {(np.abs(observed - np.nanmean(screened, axis=0)) <= 1.6449 * sd)[known].mean():.3f} within 1.64)   "
             f"median reliability {cells.obs['response_reliability'].median():.2f}",
             flush=True,
         )

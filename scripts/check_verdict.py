@@ -85,20 +85,37 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in arguments.model or ["gdsc2-ridge", "gdsc2-pathways-1"]:
         model = scdrug.model.load_pretrained(name)
-        print(f"\n{name:<42} cohorts     ok   reliability     level   differences")
-        found: dict[str, list[tuple[bool, float, float, float]]] = {}
+        print(f"\n{name:<42} cohorts     ok   reliability     level   differences   dividing")
+        found: dict[str, list[tuple[bool, float, float, float, float]]] = {}
         for kind, cells in (*real(arguments.data), *void(arguments.data, arguments.seeds)):
             cells = cells.copy()
             scdrug.tl.predict_response(cells, model, drugs=list(model.drugs.index[:2]))
             stored = cells.uns["predicted_response"]
             evidence = stored["harmonization"]["evidence"]
             row = stored["verdict"] == "ok", cells.obs["response_reliability"].median()
-            found.setdefault(kind, []).append((*row, evidence["level"], evidence["differences"]))
+            found.setdefault(kind, []).append(
+                (*row, evidence["level"], evidence["differences"], 1e4 * evidence["dividing"])
+            )
         for kind, rows in found.items():
             ok, *means = np.mean(rows, axis=0)
             print(
-                f"{kind:<42} {len(rows):>7} {round(ok * len(rows)):>6} {means[0]:>13.2f} {means[1]:>9.2f} {means[2]:>13.2f}"
+                f"{kind:<42} {len(rows):>7} {round(ok * len(rows)):>6} {means[0]:>13.2f} {means[1]:>9.2f} {means[2]:>13.2f} {means[3]:>10.0f}"
             )
+    show_dividing(arguments.data)
+
+
+def show_dividing(data: Path) -> None:
+    """Print the share of transcripts from genes of the cell cycle in each line."""
+    lung = scdrug.datasets.sc_mixology(path=data / "sc" / "sc_mixology")
+    lung = lung[lung.obs["singlet"].to_numpy(dtype=bool)].copy()
+    print()
+    for name, cells in (("lung", lung), ("breast", scdrug.datasets.breast_atlas(path=data / "sc" / "bc_atlas"))):
+        scdrug.tl.predict_response(cells, drugs="gefitinib", groupby="cell_line")
+        evidence = cells.uns["predicted_response"]["harmonization"]["evidence"]
+        shares = 1e4 * np.array(evidence["dividing_by_group"])
+        print(
+            f"{len(shares)} {name} lines: {shares.min():.0f} to {shares.max():.0f} of 10,000 transcripts from the cell cycle"
+        )
 
 
 if __name__ == "__main__":

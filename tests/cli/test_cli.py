@@ -45,7 +45,7 @@ def _run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, re.sub(r"\s+", " ", result.output)
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["demo"], ["drugs", "search"], ["datasets", "fetch"]])
+@pytest.mark.parametrize("command", [[], ["predict"], ["train"], ["demo"], ["drugs", "search"], ["datasets", "fetch"]])
 def test_help_starts_in_under_a_second_and_loads_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\nfrom scdrug.cli import app\n"
@@ -255,7 +255,7 @@ def test_train_makes_the_recipe_on_another_reference(trained, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--exclude", "TOY-0001,TOY-001"], "Did you mean"),
+        (["--exclude", "TOY-0001,TOY-001"], "nearest"),
         (["--recipe", "gdsc2-rigde"], "gdsc2-ridge"),
         (["--recipe", "gdsc2-pathways-1"], "pathway"),
     ],

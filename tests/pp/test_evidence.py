@@ -271,22 +271,24 @@ def test_resting_cells_are_refused_whatever_they_resemble(shared_data) -> None:
     assert "hardly divide" in predict(logarithms, "gdsc2-ridge")[1]
 
 
-def test_normal_cells_among_tumour_cells_are_refused_by_group(shared_data) -> None:
+def test_normal_cells_among_tumour_cells_are_refused_by_group(shared_data, tmp_path) -> None:
     breast = pp.map_gene_ids(datasets.breast_atlas(path=shared_data / "sc" / "bc_atlas")[:60].copy(), copy=True)
     blood = pp.map_gene_ids(ad.read_h5ad(shared_data / "sc" / "pbmc80" / "pbmc80_counts.h5ad"), copy=True)
     for part in (breast, blood):
         part.var_names_make_unique()
-    mixed = ad.concat({"tumour": breast, "blood": blood}, label="kind")
+    mixed = ad.concat({"solid/tumour": breast, "blood": blood}, label="kind")
     mixed.obs_names_make_unique()
     alone, _ = predict(mixed, "gdsc2-ridge")
     by_group, said = predict(mixed, "gdsc2-ridge", groupby="kind")
     reliability = by_group.obs["response_reliability"].groupby(by_group.obs["kind"], observed=True).median()
-    assert reliability["blood"] == 0 and reliability["tumour"] > 0.2
+    assert reliability["blood"] == 0 and reliability["solid/tumour"] > 0.2
     assert by_group.uns["predicted_response"]["verdict"] == "ok" and "blood (10 of 10,000)" in said
-    assert set(by_group.uns["predicted_response"]["harmonization"]["evidence"]["dividing_by_group"]) == {
-        "tumour",
-        "blood",
-    }
+    stored = by_group.uns["predicted_response"]["harmonization"]["evidence"]
+    shares = dict(zip(stored["groups"], stored["dividing_by_group"], strict=True))
+    assert shares["blood"] < 0.0012 < 0.003 < shares["solid/tumour"]
+    by_group.write_h5ad(tmp_path / "cells.h5ad")
+    again = ad.read_h5ad(tmp_path / "cells.h5ad").uns["predicted_response"]["harmonization"]["evidence"]
+    assert list(again["groups"]) == list(stored["groups"])
     assert alone.obs["response_reliability"].max() > 0, "without groups nothing tells them apart"
 
 

@@ -133,7 +133,7 @@ def train(
         str, typer.Option(help="Bundled model, or folder of a saved one, whose recipe to use.")
     ] = "default",
     exclude: Annotated[
-        str | None, typer.Option(help="Lines to leave out, separated by commas, by their names in the reference.")
+        str | None, typer.Option(help="Lines to leave out, separated by commas, in any spelling.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, for models that draw anything.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,

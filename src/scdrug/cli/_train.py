@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._validate import examples, nearest
+from ..benchmark.transfer._lines import find_lines
 from ..model._pretrained import load_pretrained
 from ._cells import read_cells
 from ._files import check_distinct
@@ -37,12 +37,7 @@ def run_train(
         )
     trained = load_pretrained(recipe)
     lines = read_cells(identify(reference), backed=False)
-    unknown = [name for name in exclude if name not in lines.obs_names]
-    if unknown:
-        near = nearest(unknown[0], lines.obs_names, n=3)
-        hint = f" Did you mean {examples(near)}?" if near else ""
-        raise KeyError(f"The reference has no line {examples(unknown)} to leave out.{hint}")
-    kept = lines[~lines.obs_names.isin(exclude)].copy()
+    kept = lines[~find_lines(lines, (), exclude=exclude).held_out].copy()
     model = trained.retrain(kept, **({} if seed is None else {"seed": seed}))
     model.save(output, overwrite=overwrite)
     return model

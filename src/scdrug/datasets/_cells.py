@@ -164,9 +164,7 @@ def a375_plx4720(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     """
     import anndata
 
-    folder = obtain("a375_plx4720", ["scad_A375_plx4720.h5ad"], path)
-    file = require(folder, ["scad_A375_plx4720.h5ad", "*A375*.h5ad"], what="the cells")
-    raw = read_h5ad(file)
+    file, raw = _read_cells("a375_plx4720", "scad_A375_plx4720.h5ad", "*A375*.h5ad", path)
     check_key(raw.obs, "sensitive_PLX4720", where=f"{file}: obs")
     check_key(raw.var, "symbol", where=f"{file}: var")
     adata = anndata.AnnData(
@@ -231,9 +229,7 @@ def breast_atlas(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     import anndata
     from scipy.sparse import csr_matrix
 
-    folder = obtain("breast_atlas", ["bc_atlas_14_lines.h5ad"], path)
-    file = require(folder, ["bc_atlas_14_lines.h5ad", "*bc_atlas*.h5ad"], what="the cells")
-    raw = read_h5ad(file)
+    file, raw = _read_cells("breast_atlas", "bc_atlas_14_lines.h5ad", "*bc_atlas*.h5ad", path)
     for column in ("cell_line", "gdsc"):
         check_key(raw.obs, column, where=f"{file}: obs")
     adata = anndata.AnnData(
@@ -250,6 +246,12 @@ def breast_atlas(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     adata.uns[KEYS.EXPRESSION] = {"scale": "counts"}
     adata.uns[KEYS.DATASET] = card("breast_atlas", [file])
     return adata
+
+
+def _read_cells(dataset: str, name: str, pattern: str, path: str | os.PathLike[str] | None) -> tuple[Path, AnnData]:
+    """The file of a data set, or one of another name in `path`, and what it holds."""
+    file = require(obtain(dataset, [name], path), [name, pattern], what="the cells")
+    return file, read_h5ad(file)
 
 
 def oligodendroglioma() -> AnnData:

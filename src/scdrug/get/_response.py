@@ -111,7 +111,7 @@ def group_response_df(
     -------
     A row for each group and drug, in the order of the groups: `group`, `drug` (id), `name`, `n_cells`, `response` (mean over the
     cells, in the unit of the reference; lower ln IC50 = more sensitive), `lower` and `upper` (NaN where the model states no
-    interval), `percentile` (mean, 0-1; 1 = more sensitive than all reference lines) and `reliability` (median over the cells, 0-1).
+    interval, or no group has two cells), `percentile` (mean, 0-1; 1 = more sensitive than all reference lines) and `reliability` (median over the cells, 0-1).
 
     Raises
     ------
@@ -148,35 +148,28 @@ def group_response_df(
         )
     columns = predictions.response.columns.get_indexer(ids)
     known = np.flatnonzero(codes >= 0)
-    response = predictions.response.iloc[known, columns].to_numpy(dtype=float)
-    percentile = predictions.percentile.iloc[known, columns].to_numpy(dtype=float)
-    groups, group = np.unique(codes[known], return_inverse=True)
-    n_cells = np.bincount(group)
-    mean, mean_percentile = (_group_means(values, group, n_cells) for values in (response, percentile))
+    grouped = predictions.response.iloc[known, columns].astype(float).groupby(codes[known])
+    n_cells, mean = grouped.size().to_numpy(), grouped.mean()
     # the spread within groups is taken over all of them: a few cells do not tell their own
-    freedom = len(known) - len(groups)
-    variance = ((response - mean[group]) ** 2).sum(axis=0) / freedom if freedom else np.full(len(ids), np.nan)
+    freedom = len(known) - len(n_cells)
+    squares = np.nan_to_num(grouped.var().to_numpy() * (n_cells[:, None] - 1)).sum(axis=0)
+    variance = squares / freedom if freedom else np.full(len(ids), np.nan)
     level = float(predictions.provenance.get("interval_level", np.nan))
     error = norm.ppf((1 + level) / 2) * np.sqrt(variance / n_cells[:, None])
     half_width = np.hypot(predictions.half_width[columns], error)
-    reliability = [float(np.median(predictions.reliability[known[group == row]])) for row in range(len(groups))]
+    percentile = predictions.percentile.iloc[known, columns].astype(float).groupby(codes[known]).mean()
+    reliability = pd.Series(predictions.reliability[known]).groupby(codes[known]).median()
     n_drugs = len(ids)
     return pd.DataFrame(
         {
-            "group": np.repeat(np.asarray(labels.categories, dtype=object)[groups], n_drugs),
-            "drug": np.tile(np.asarray(ids, dtype=object), len(groups)),
-            "name": np.tile(predictions.drugs.loc[ids, "name"].to_numpy(), len(groups)),
+            "group": np.repeat(np.asarray(labels.categories, dtype=object)[mean.index], n_drugs),
+            "drug": np.tile(np.asarray(ids, dtype=object), len(n_cells)),
+            "name": np.tile(predictions.drugs.loc[ids, "name"].to_numpy(), len(n_cells)),
             "n_cells": np.repeat(n_cells, n_drugs),
-            "response": mean.ravel(),
-            "lower": (mean - half_width).ravel(),
-            "upper": (mean + half_width).ravel(),
-            "percentile": mean_percentile.ravel(),
+            "response": mean.to_numpy().ravel(),
+            "lower": (mean - half_width).to_numpy().ravel(),
+            "upper": (mean + half_width).to_numpy().ravel(),
+            "percentile": percentile.to_numpy().ravel(),
             "reliability": np.repeat(reliability, n_drugs),
         }
     )
-
-
-def _group_means(values: np.ndarray, group: np.ndarray, n_cells: np.ndarray) -> np.ndarray:
-    sums = np.zeros((len(n_cells), values.shape[1]))
-    np.add.at(sums, group, values)
-    return sums / n_cells[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from .._validate import check_choice
 from ..pp._profile import ReferenceProfile
 from ._arrays import check_header, check_values
 from ._data import CALIBRATION_ARRAYS, PROFILE_ARRAYS, Calibration, ReferenceInfo, check_tables
-from ._options import set_up_again
+from ._options import Model, set_up_again
 from ._schema import blaming, check_part
 from ._storage import CONFIG, DTYPES, Weights, read_config, write_model
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ._base import DrugResponseModel
-
-Model = TypeVar("Model", bound="DrugResponseModel")
 
 
 @checked

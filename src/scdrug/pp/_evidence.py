@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,9 +141,8 @@ class CohortEvidence:
     differences_error: float
     #: Share of all transcripts that come from genes of the cell cycle; NaN where that cannot be told.
     dividing: float = np.nan
-    #: The same of each group of `groupby`; NaN where few of its cells were looked at. Empty without groups.
-    dividing_by_group: tuple[float, ...] = ()
-    group_names: tuple[str, ...] = ()
+    #: The same of each group of `groupby`, by name; NaN where few of its cells were looked at. Empty without groups.
+    dividing_by_group: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def factor(self) -> float:
@@ -153,13 +153,13 @@ class CohortEvidence:
         """The factor of each cell, given the number of its group (cells); groups are judged each by whether they divide."""
         if groups is None or not self.dividing_by_group:
             return self.factor
-        shares = np.where(np.isfinite(self.dividing_by_group), self.dividing_by_group, self.dividing)
+        shares = [share if np.isfinite(share) else self.dividing for share in self.dividing_by_group.values()]
         return self._resemblance * np.array([_growth(share) for share in shares])[groups]
 
     @property
     def resting_groups(self) -> list[str]:
         """Groups that hardly divide, with their share."""
-        named = zip(self.group_names, self.dividing_by_group, strict=True)
+        named = self.dividing_by_group.items()
         return [f"{name} ({1e4 * share:.0f} of 10,000)" for name, share in named if share <= _RESTING]
 
     @property
@@ -196,17 +196,11 @@ class CohortEvidence:
 
     def summary(self) -> dict[str, Any]:
         """Plain types for ``uns``."""
-        return {
-            "level": self.level,
-            "differences": self.differences,
-            "dividing": self.dividing,
-            **(
-                {"dividing_by_group": dict(zip(self.group_names, self.dividing_by_group, strict=True))}
-                if self.group_names
-                else {}
-            ),
-            "factor": self.factor,
-        }
+        stated: dict[str, Any] = {"level": self.level, "differences": self.differences, "dividing": self.dividing}
+        if self.dividing_by_group:  # as two lists, since names may hold what keys of files may not
+            stated["groups"] = list(self.dividing_by_group)
+            stated["dividing_by_group"] = list(self.dividing_by_group.values())
+        return {**stated, "factor": self.factor}
 
 
 def _growth(share: float) -> float:
@@ -254,12 +248,7 @@ def share_dividing(
 
 
 def judge_cohort(
-    rows: np.ndarray,
-    centre: np.ndarray,
-    profile: ReferenceProfile,
-    measured: np.ndarray,
-    *,
-    has_profile: bool,
+    rows: np.ndarray, centre: np.ndarray, profile: ReferenceProfile, measured: np.ndarray, *, has_profile: bool
 ) -> CohortEvidence:
     """Compare a cohort with the reference, and with the same cohort under other gene names.
 

@@ -111,9 +111,8 @@ def fit_harmonization(
         share, by_group = share_dividing(
             sample, cycle[cycle >= 0], codes[rows], len(names), logarithms=placed.scale == "log"
         )
-        evidence = replace(evidence, dividing=share)
-        if groups is not None:
-            evidence = replace(evidence, dividing_by_group=tuple(map(float, by_group)), group_names=names)
+        named = {} if groups is None else dict(zip(names, map(float, by_group), strict=True))
+        evidence = replace(evidence, dividing=share, dividing_by_group=named)
     return replace(placed, evidence=evidence, check_again=not all(f.canonical for f in facts))
 
 

@@ -17,7 +17,7 @@ from .._validate import check_choice, examples, plain
 from ..pp._checks import check_cells
 from ..pp._place import Placed, place_cells
 from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output
-from ._predict import _resolve_model
+from ._predict import resolve_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,7 +85,7 @@ def resolve_models(
         If there is no model or no drug, or models differ in genes or drugs.
     """
     several = isinstance(model, Sequence) and not isinstance(model, str)
-    models = [_resolve_model(one) for one in (model if several else [model])]
+    models = [resolve_model(one) for one in (model if several else [model])]
     if not models:
         raise ValueError("`model` is an empty list. Pass a trained model, or several.")
     first = models[0]

@@ -18,7 +18,7 @@ from .._store import STORED_IN, holds_table, reserve, store
 from .._validate import check_choice, check_key, examples, plain
 from ..model._results import PredictedResponse, prediction_places, reserve_predictions
 from ..pp._drugs import resolve_drugs
-from ._predict import _resolve_model, predict_response
+from ._predict import predict_response, resolve_model
 from ._stored import read_response
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def predict_patients(
     """
     check_choice("harmonize", harmonize, ("cohort", "combat"))
     reserve_predictions(adata, key_added)
-    trained = _resolve_model(model)
+    trained = resolve_model(model)
     labels = group_labels(adata, cohort_key, argument="cohort_key")
     codes = np.asarray(labels.codes)
     _check_cohorts(codes, list(labels.categories))

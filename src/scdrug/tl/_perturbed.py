@@ -12,7 +12,7 @@ import pandas as pd
 from .._validate import check_key, examples
 from ..pp._checks import check_cells
 from ..pp._place import place_cells
-from ._predict import _resolve_model
+from ._predict import resolve_model
 from ._stored import read_parts, read_table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def perturbing_model(model: str | os.PathLike[str] | CSG2A, *, pretrained: bool)
     RuntimeError
         If it was not trained, or, where that is needed, its core was not pretrained.
     """
-    trained = _resolve_model(model)
+    trained = resolve_model(model)
     if not hasattr(trained, "perturb"):
         raise TypeError(
             f"Expression under treatment needs a model of class CSG2A; found {type(trained).__name__}. Train one with "

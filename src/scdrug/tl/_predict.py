@@ -124,9 +124,11 @@ def predict_response(
     the reference's mean before any shift, relative to half of what reference lines reach (deep single cells do); reference
     lines at least as far from the average line as the cell; and one number for the cohort, which asks whether its mean profile
     correlates with the reference's, whether its cells differ along the reference's directions more than noise would, and whether
-    they divide, as the screened lines do; with `groupby`, each group is asked the last by itself. It falls with sequencing depth and vanishes for data that do not resemble human expression. Scaled values hold no profile to compare, so
-    that for ``scale="scaled"`` similarity and the first and the last question to the cohort are left out. Reliability does not know whether a
-    drug's mechanism is visible in expression: see the model's card for that.
+    they divide, as the screened lines do; with `groupby`, each group is asked the last by itself.
+
+    Reliability falls with sequencing depth and vanishes for data that do not resemble human expression, and for resting cells.
+    Scaled values hold no profile to compare, so that for ``scale="scaled"`` similarity and the first and the last question to the
+    cohort are left out. Reliability does not know whether a drug's mechanism is visible in expression: see the model's card for that.
 
     Genes that are zero in every cell count as not measured where a program rather than sequencing made them so. Cells that
     show fewer than a hundredth of the measured genes (50 at most) are not predicted: their values are NaN.
@@ -145,7 +147,7 @@ def predict_response(
     """
     check_cells(adata)
     reserve_predictions(adata, key_added)
-    trained = _resolve_model(model)
+    trained = resolve_model(model)
     predictor_model, ids, columns = trained.select_drugs(drugs)
     placed = place_cells(
         adata,
@@ -209,7 +211,7 @@ def predict_response(
     return adata if copy else None
 
 
-def _resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:
+def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:
     if isinstance(model, str | os.PathLike):
         from ..model._pretrained import load_pretrained
 

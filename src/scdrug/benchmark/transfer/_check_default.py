@@ -15,6 +15,7 @@ import pandas as pd
 from ..._arguments import checked
 from ..._constants import KEYS
 from ...metrics import auroc
+from ...metrics._bootstrap import percentile_interval
 from ._score_lines import score_lines
 from ._tasks import TASKS
 
@@ -87,8 +88,8 @@ def check_default(
 
     Returns
     -------
-    A row for each control: `control`, `statistic`, `observed`, `null` (mean), `null_low`, `null_high` (extremes, or 95 % for
-    lapatinib), `n_null`, `holds` (whether observed is beyond all, or 95 %, of chance).
+    A row for each control: `control`, `statistic`, `observed`, `null` (mean), `null_low`, `null_high` (95 %), `n_null`, `holds`
+    (whether observed is above `null_high`).
 
     ``"permuted responses"``
         `flat` and `contrast` of line means, see :func:`score_lines`.
@@ -115,12 +116,11 @@ def check_default(
     >>> import scdrug
     >>> table = scdrug.benchmark.check_default(data="data")  # doctest: +SKIP
     """
-    from ...model._pretrained import load_pretrained
-    from ...tl._predict import predict_response
+    from ...tl._predict import predict_response, resolve_model
 
     if n_permutations < 1:
         raise ValueError(f"`n_permutations` must be at least 1; found {n_permutations}.")
-    recipe = load_pretrained(model) if isinstance(model, str | os.PathLike) else model
+    recipe = resolve_model(model)
     folder = None if data is None else Path(data)
     if reference is None:
         from ...datasets import gdsc
@@ -168,22 +168,18 @@ def _her2(placed: AnnData, rng: np.random.Generator) -> Iterator[dict[str, Any]]
         return
     score = by_line.to_numpy()
     null = [auroc(score, rng.permutation(amplified)) for _ in range(_N_ASSIGNMENTS)]
-    low, high = np.quantile(null, [0.025, 0.975])
-    yield _row("HER2 and lapatinib", "auroc", auroc(score, amplified), null) | {
-        "null_low": float(low),
-        "null_high": float(high),
-        "holds": bool(auroc(score, amplified) > high),
-    }
+    yield _row("HER2 and lapatinib", "auroc", auroc(score, amplified), null)
 
 
 def _row(control: str, statistic: str, observed: float, null: list[float]) -> dict[str, Any]:
+    low, high = percentile_interval(np.array(null))
     return {
         "control": control,
         "statistic": statistic,
         "observed": observed,
         "null": float(np.mean(null)),
-        "null_low": float(np.min(null)),
-        "null_high": float(np.max(null)),
+        "null_low": low,
+        "null_high": high,
         "n_null": len(null),
-        "holds": bool(observed > np.max(null)),
+        "holds": bool(observed > high),
     }

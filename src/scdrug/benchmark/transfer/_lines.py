@@ -98,12 +98,12 @@ def find_lines(
         for name in {named, line}:
             held_out |= tables.same(name)
     if missing and must_exist:
-        raise KeyError(_missing_message(missing, names, reference))
+        raise KeyError(_missing_message(missing, names, reference, assayed=bool(tested)))
     _check_distinct({line: found[line] for line in tested}, reference)
     similar = tables.resembling([names.get(line, line) for line in found], ~held_out)
     if similar.any():
         warnings.warn(
-            f"{int(similar.sum())} further rows of the reference are named after the lines that are tested and are not "
+            f"{int(similar.sum())} further rows of the reference are named after the lines that are held out and are not "
             f"trained on either: {examples(reference.obs_names[similar])}.",
             stacklevel=4,
         )
@@ -205,16 +205,20 @@ def _words(name: str) -> set[str]:
     return {simple_name(run) for run in runs}
 
 
-def _missing_message(missing: Sequence[str], names: Mapping[str, str], reference: AnnData) -> str:
+def _missing_message(missing: Sequence[str], names: Mapping[str, str], reference: AnnData, *, assayed: bool) -> str:
     parts = []
     for line in missing[:5]:
         near = nearest(names.get(line, line), reference.obs_names)
         parts.append(f"{line!r}" + (f" (nearest: {', '.join(map(repr, near))})" if near else ""))
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    advice = (
+        "Measured responses of these lines are the truth, and they must be kept out of training: say what the reference calls "
+        "them with `names={'name in the cells': 'name in the reference'}`, or leave these cells out."
+        if assayed
+        else "It cannot be left out of training: correct the name, or drop it from the lines to leave out."
+    )
     return (
-        f"The reference has no line called {', '.join(parts)}{more}. Measured responses of these lines are the truth, and "
-        "they must be kept out of training: say what the reference calls them with `names={'name in the cells': 'name in "
-        "the reference'}`, or leave these cells out. "
+        f"The reference has no line called {', '.join(parts)}{more}. {advice} "
         f"The {reference.n_obs} lines of the reference have names such as {examples(reference.obs_names)}."
     )
 

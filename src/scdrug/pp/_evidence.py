@@ -25,7 +25,7 @@ _MIN_CELLS = 10
 _UNSEEN_PER_SINGLETON = 5
 _MIN_ABSENT = 0.02
 #: Share of all transcripts from genes of the cell cycle below which cells do not divide, and from which on they divide as lines do:
-#: 37 to 190 per 10,000 in 19 lines on two platforms, 8 in healthy blood.
+#: 42 to 206 per 10,000 in 20 lines on two platforms, 10 in healthy blood.
 _RESTING, _DIVIDING = 12e-4, 30e-4
 #: Genes of the cell cycle that must be measured to judge.
 _MIN_CYCLE_GENES = 20
@@ -185,7 +185,7 @@ class CohortEvidence:
             )
         if self.dividing < (_RESTING + _DIVIDING) / 2:
             return (
-                f"they hardly divide: {1e4 * self.dividing:.0f} of 10,000 transcripts come from genes of the cell cycle, at least 37 "
+                f"they hardly divide: {1e4 * self.dividing:.0f} of 10,000 transcripts come from genes of the cell cycle, at least 42 "
                 "in every cell line looked at. The screen measured how drugs stop lines from growing, which says nothing of "
                 "resting cells such as healthy blood"
             )

@@ -202,7 +202,7 @@ def predict_response(
     elif resting:
         warnings.warn(
             f"These groups of `adata.obs[{groupby!r}]` hardly divide, by the share of transcripts from genes of the cell cycle: "
-            f"{', '.join(resting)}, where lines have 37 or more. The screen says nothing of resting cells, so that their "
+            f"{', '.join(resting)}, where lines have 42 or more. The screen says nothing of resting cells, so that their "
             "reliability is 0: do not rank drugs for them.",
             UserWarning,
             stacklevel=2,

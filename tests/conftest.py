@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 # By default MKL sums in an order that depends on where arrays start in memory, so that two runs of the same training differ
 # in the last digits. Read when torch first computes; subprocesses of tests inherit it.
 os.environ.setdefault("MKL_CBWR", "AUTO")
-# stores of zarr's second format, anndata's default, take twice the time; the tests of reading and writing have both
-os.environ.setdefault("ANNDATA_ZARR_WRITE_FORMAT", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # workers share the cores: with as many threads as cores in each, they mostly wait for one another
     for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -27,6 +25,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         sys.modules["numba"].set_num_threads(1)
 
 SHARED = Path(os.environ.get("SCDRUG_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_stores() -> None:
+    """Write stores in zarr's third format: the second takes twice the time. The tests of reading and writing have both."""
+    import anndata
+
+    # not by its environment variable, which newer releases of anndata read as text and refuse
+    anndata.settings.zarr_write_format = 3
 
 
 @pytest.fixture(scope="session")

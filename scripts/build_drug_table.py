@@ -1,4 +1,4 @@
-"""Build the bundled table of drug names from public lists of names.
+"""Build the bundled table of drugs, their names and what is known of them, from public lists.
 
 Names of GDSC's compounds with their synonyms (through DeepCDR and CellHit, MIT), their PubChem CIDs (CellHit, MIT), brand names of approved
 cancer drugs (NCI, through CellHit), and ids of ChEMBL and LINCS (signatureSearch, Artistic-2.0). Names that none of these has stand in
@@ -22,7 +22,17 @@ from pathlib import Path
 import pandas as pd
 
 OUTPUT = Path(__file__).resolve().parents[1] / "src" / "scdrug" / "pp" / "_data"
-COLUMNS = ("name", "synonyms", "pubchem_cid", "chembl_id")
+COLUMNS = (
+    "name",
+    "synonyms",
+    "pubchem_cid",
+    "chembl_id",
+    "targets",
+    "pathway",
+    "max_phase",
+    "first_approval",
+    "indications",
+)
 SOURCES = {
     "cellhit_GDSC_drugs.csv": "raimondilab/CellHit, data/metadata/GDSC_drugs.csv, MIT",
     "cellhit_gdsc_pubchem_mappings.csv": "raimondilab/CellHit, data/metadata/gdsc_pubchem_mappings.csv, MIT",
@@ -35,6 +45,7 @@ CHANGES = (
     "names that no list holds were added by hand (ADDED in the script), and wrong ones taken out (WRONG)",
     "drugs that are known by one name only, and by no id, are left out",
     "a name that several compounds have stands with each of them, and is ambiguous",
+    "targets, pathway, phase, first approval and indications (TCGA codes) are those of the first list that has them, in the order above",
 )
 #: Common names of widely used drugs that the lists lack.
 ADDED = {
@@ -145,6 +156,8 @@ class Drug:
     names: dict[str, None] = field(default_factory=dict)
     cids: set[str] = field(default_factory=set)
     chembl: set[str] = field(default_factory=set)
+    #: What is known of the drug beside its names, by column; the first list that says anything counts.
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 def simple(name: object) -> str:
@@ -165,38 +178,68 @@ def ids(text: object) -> Iterator[str]:
             yield part
 
 
+def fact(value: object) -> str:
+    text = str(value).strip()
+    return "" if text.lower() in _EMPTY | {"not defined", "unknown"} else text
+
+
+def whole(value: object) -> str:
+    """A number that a list writes with decimals, as a whole one."""
+    return str(int(float(str(value)))) if re.fullmatch(r"\d+(\.0)?", str(value)) else ""
+
+
 def read(folder: Path, names: Path) -> list[Drug]:
     """Rows of all lists, as they are."""
     drugs = []
 
-    def add(name: object, synonyms: Iterable[str] = (), cids: Iterable[str] = (), chembl: Iterable[str] = ()) -> None:
+    def add(
+        name: object,
+        synonyms: Iterable[str] = (),
+        cids: Iterable[str] = (),
+        chembl: Iterable[str] = (),
+        **facts: object,
+    ) -> None:
         first = str(name).strip()
         if first.lower() in _EMPTY or not first.isascii():
             return
         wrong = WRONG.get(first, set())
         kept = [name for name in synonyms if name not in wrong]
-        drug = Drug(dict.fromkeys([first, *kept]), set(cids), set(chembl))
+        told = {column: text for column, value in facts.items() if (text := fact(value))}
+        drug = Drug(dict.fromkeys([first, *kept]), set(cids), set(chembl), told)
         for spelled in list(drug.names):
             drug.names.setdefault(SALTS.sub("", spelled))
         drugs.append(drug)
 
     table = pd.read_csv(folder / "cellhit_GDSC_drugs.csv", dtype=str)
-    for name, synonyms in zip(table["DRUG_NAME"], table["DRUG_SYNONYMS"]):
-        add(name, split_names(synonyms))
+    for row in table.itertuples():
+        add(row.DRUG_NAME, split_names(row.DRUG_SYNONYMS), targets=row.HGCN_TARGETS, pathway=row.PATHWAY_NAME)
     table = pd.read_csv(folder / "cellhit_gdsc_pubchem_mappings.csv", dtype=str)
     for name, cid in zip(table["Drug"], table["PubChemId"].where(table["id_type"] == "Compound")):
         add(name, cids=ids(cid))
     table = pd.read_csv(names, dtype=str)
-    for name, synonyms in zip(table["Name"], table["Synonyms"]):
-        add(name, split_names(synonyms))
+    for row in table.rename(columns={"Target pathway": "pathway"}).itertuples():
+        add(row.Name, split_names(row.Synonyms), targets=row.Targets, pathway=row.pathway)
     table = pd.read_csv(folder / "lincs_pert_info2_gdsc.csv", dtype=str)
     for row in table.itertuples():
         chembl = [row.chembl_id] if str(row.chembl_id).startswith("CHEMBL") else []
-        add(row.gdsc_drug, [*split_names(row.pert_iname), *split_names(row.pert_id)], ids(row.pubchem_cid), chembl)
+        names_of = [*split_names(row.pert_iname), *split_names(row.pert_id)]
+        phase, approval = whole(row.max_phase), whole(row.first_approval)
+        targets = str(row.t_gn_sym).replace(";", ",")
+        add(
+            row.gdsc_drug,
+            names_of,
+            ids(row.pubchem_cid),
+            chembl,
+            max_phase=phase,
+            first_approval=approval,
+            targets=targets,
+        )
     table = pd.read_csv(folder / "cellhit_nci_compiled_dataset.csv", dtype=str)
     table = table[table["DrugType"] == "Compound"]
-    for name, aliases, cid in zip(table["DrugName"], table["DrugAliases"], table["PubChemId"]):
-        add(name, split_names(aliases), ids(str(cid).removeprefix("C_")))
+    for row in table.itertuples():
+        indications = ", ".join(re.findall(r"'([^']+)'", str(row.DrugIndications)))
+        cids = ids(str(row.PubChemId).removeprefix("C_"))
+        add(row.DrugName, split_names(row.DrugAliases), cids, indications=indications)
     for name, synonyms in ADDED.items():
         add(name, synonyms)
     return drugs
@@ -232,6 +275,7 @@ def join(drugs: list[Drug]) -> list[Drug]:
                 into.names[name] = None
         into.cids |= drug.cids
         into.chembl |= drug.chembl
+        into.facts = drug.facts | into.facts
     told = [drug for drug in joined.values() if len(drug.names) > 1 or drug.cids or drug.chembl]
     return sorted(told, key=lambda drug: next(iter(drug.names)).lower())
 
@@ -241,6 +285,7 @@ def as_text(drugs: Iterable[Drug]) -> str:
     for drug in drugs:
         name, *synonyms = drug.names
         fields = (name, "|".join(synonyms), "|".join(sorted(drug.cids, key=int)), "|".join(sorted(drug.chembl)))
+        fields += tuple(drug.facts.get(column, "") for column in COLUMNS[len(fields) :])
         lines.append("\t".join(text.replace("\t", " ") for text in fields))
     return "\n".join(lines) + "\n"
 

@@ -13,6 +13,7 @@ class _Keys(NamedTuple):
 
     # bulk reference
     RESPONSE: str = "response"  # obsm: DataFrame lines x drug ids, NaN = not measured
+    SECOND: str = "second_response"  # obsm: the same drugs in a second screen, where there was one
     DRUGS: str = "drugs"  # uns: DataFrame by drug id
     EXPRESSION: str = "expression"  # uns: scale of X
     DATASET: str = "dataset"  # uns: card of a fetched data set

@@ -31,7 +31,7 @@ _RMA = ("Cell_line_RMA_proc_basalExp.txt.zip", "Cell_line_RMA_proc_basalExp.txt*
 
 @checked
 def gdsc(
-    release: Literal["GDSC1", "GDSC2"] = "GDSC2",
+    release: Literal["GDSC1", "GDSC2", "both"] = "GDSC2",
     *,
     measure: Literal["ln_IC50", "AUC"] = "ln_IC50",
     path: str | os.PathLike[str] | None = None,
@@ -42,7 +42,8 @@ def gdsc(
     ----------
     release
         The older (``"GDSC1"``) or the newer (``"GDSC2"``) screen. They differ in assay and drugs; pairs that were
-        measured in both correlate with r = 0.82.
+        measured in both correlate with r = 0.82. ``"both"`` joins them (:func:`scdrug.pp.join_screens`): a drug of both has the
+        responses of GDSC2, and those of GDSC1 beside them.
     measure
         ``"ln_IC50"``, in ln(µM), or ``"AUC"``, between 0 and 1. Lower means more sensitive in both.
     path
@@ -84,8 +85,16 @@ def gdsc(
     >>> import scdrug
     >>> reference = scdrug.datasets.gdsc("GDSC2", measure="AUC")  # doctest: +SKIP
     """
-    check_choice("release", release, ("GDSC1", "GDSC2"))
+    check_choice("release", release, ("GDSC1", "GDSC2", "both"))
     check_choice("measure", measure, tuple(_UNITS))
+    if release == "both":
+        from ..pp._join_screens import join_screens
+
+        parts = [gdsc(name, measure=measure, path=path) for name in ("GDSC2", "GDSC1")]
+        joined = join_screens(*parts, names=("GDSC2", "GDSC1"))
+        joined.uns["expression"] = parts[0].uns["expression"]
+        joined.uns["dataset"] = parts[0].uns["dataset"] | {"release": release}
+        return joined
     if path is not None and find(existing(path), ["pairs.parquet"]) is not None:
         return _from_tables(existing(path), release, measure)
     return _from_official(path, release, measure)

@@ -26,7 +26,7 @@ from .._constants import KEYS
 from .._settings import settings
 from ..pp._profile import ReferenceProfile
 from ._card import MethodCard
-from ._data import Calibration, ReferenceInfo, check_reference, dense_expression, release_data
+from ._data import Calibration, ReferenceInfo, check_reference, dense_expression, drug_correlations, release_data
 from ._explain import Explained, explain_linear
 from ._model_files import load, save
 from ._nearest import NEAREST
@@ -162,6 +162,8 @@ class DrugResponseModel(BaseModelClass):
         self.is_trained_ = True
         predicted, held_out = self._reference_predictions(expression, response)
         self.calibration_ = Calibration.fit(predicted, response, held_out=held_out)
+        if held_out:
+            self.reference_ = self.reference.with_evidence("held_out_r", drug_correlations(predicted, response))
         if self.train_indices_ is None:
             self.train_indices_ = np.arange(len(expression))
 
@@ -258,8 +260,11 @@ class DrugResponseModel(BaseModelClass):
         """
         return explain_linear(self, drugs, baseline=baseline, of=of)
 
-    def _for_unseen(self, smiles: dict[str, str]) -> DrugResponseModel:
-        """Return a trained model of drugs that were not in training, given as name → canonical SMILES, in this order.
+    #: Whether new drugs need a structure.
+    _needs_structures: ClassVar[bool] = False
+
+    def _for_unseen(self, drugs: pd.DataFrame) -> DrugResponseModel:
+        """Return a trained model of drugs that were not in training, given as a table of drugs with canonical SMILES.
 
         A subclass whose card says `unseen_drugs` brings this; :func:`~scdrug.model._unseen.hand_over` does what all of them need.
         """

@@ -17,8 +17,8 @@ from ._data import Calibration, line_positions
 from ._network import NetworkModel
 from ._schema import Four, LinesState, Share
 from ._share import Shares, hold_out_each, reserve_for_shares, warn_of_no_share
-from ._unseen import hand_over
-from .prior._drug_kernels import DrugFeatures, drug_features
+from ._unseen import describe_asked, hand_over
+from .prior._drug_kernels import describe_drugs
 from .prior._process import ProcessOptions, ResponseProcess, contexts
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class BlendedState(LinesState):
     """What a blended model keeps beside its arrays."""
 
     shares: Four[Share]
-    #: Kind of the drug features that the prior was fitted with, empty without; `None` without a prior.
-    drug_kernel: str | None
+    #: What the prior was told of drugs, by name; `None` without a prior.
+    drug_features: list[str] | None
     #: Whether the drugs are others than those of the training.
     new_drugs: bool
     network: dict[str, Any]
@@ -79,7 +79,7 @@ class BlendedModel(NetworkModel):
         self._lines: dict[str, int] = {}
         self._new_drugs = False
         self._task: TrainingTask | None = None
-        self._loaded_kernel: str | None = None
+        self._told: tuple[str, ...] | None = None
 
     # ------------------------------------------------------------------ what a subclass brings
 
@@ -92,8 +92,8 @@ class BlendedModel(NetworkModel):
         `lines` are positions among the training lines, −1 for new ones; `inputs` are rows of what `_sample_inputs` returned.
         """
 
-    def _with_drugs(self, other: Self, smiles: dict[str, str]) -> None:
-        """Give `other` this model's network for drugs that were not in training, as canonical SMILES by name."""
+    def _with_drugs(self, other: Self, drugs: pd.DataFrame) -> None:
+        """Give `other` this model's network for drugs that were not in training, as a table with the column `smiles`."""
         raise NotImplementedError(
             f"The card of {type(self).__name__} says that it predicts unseen drugs, but it has no `_with_drugs`."
         )
@@ -125,9 +125,9 @@ class BlendedModel(NetworkModel):
         """Canonical SMILES of the drugs, `None` for those whose structure is not known."""
         return [canonical_smiles(text) for text in self.drugs["smiles"]]
 
-    def _drug_features(self) -> DrugFeatures | None:
+    def _described_drugs(self) -> dict[str, np.ndarray] | None:
         """What the prior compares the drugs by."""
-        return drug_features(self.drugs["smiles"], self._drug_kernel) if any(self._known_structures) else None
+        return describe_drugs(self.drugs, self._drug_kernel) if any(self._known_structures) else None
 
     def _outcomes(self, task: TrainingTask, response: np.ndarray) -> np.ndarray:
         """What held-out responses say of predictions, in the unit of these (lines × drugs, NaN elsewhere)."""
@@ -135,7 +135,7 @@ class BlendedModel(NetworkModel):
 
     def _fit_prior(self, features: np.ndarray, response: np.ndarray, earlier: Any = None) -> Any:
         """Fit the prior; what `earlier`, which has not seen the held-out responses, chose by them is kept."""
-        return ResponseProcess.fit(features, response, self._drug_features(), self._process_options)
+        return ResponseProcess.fit(features, response, self._described_drugs(), self._process_options)
 
     def _earlier_prior(self, task: TrainingTask, features: np.ndarray) -> Any:
         """Fit a prior without held-out responses; it may make choices by those that decide when to stop."""
@@ -223,17 +223,20 @@ class BlendedModel(NetworkModel):
     @property
     def _takes_unseen_drugs(self) -> bool:
         able = self.card.unseen_drugs and not self._new_drugs  # a model of new drugs knows no others
-        return able and (self.prior_ is None or self.prior_.structures is not None)
+        return able and (self.prior_ is None or self.prior_.new_drugs is not None)
 
-    def _for_unseen(self, smiles: dict[str, str]) -> Self:
+    #: Networks read structures.
+    _needs_structures = True
+
+    def _for_unseen(self, drugs: pd.DataFrame) -> Self:
         init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}
         other = type(self)(registry=self.registry_, **{k: v for k, v in init.items() if k not in ("adata", "registry")})
-        hand_over(self, other, smiles)
+        hand_over(self, other, drugs)
         other.shares_, other._lines, other._new_drugs = self.shares_, self._lines, True
         if self.prior_ is not None:
-            other.prior_ = self.prior_.for_structures(drug_features(smiles.values(), self._drug_kernel).values)
-        self._with_drugs(other, smiles)
-        typical = other._typical_predictions(np.arange(len(smiles)))
+            other.prior_ = self.prior_.for_drugs(describe_asked(self.drugs, drugs, self._prior_features_of_drugs))
+        self._with_drugs(other, drugs)
+        typical = other._typical_predictions(np.arange(len(drugs)))
         other.calibration_ = Calibration.fit(typical, level=self.calibration.level)
         return other
 
@@ -249,23 +252,26 @@ class BlendedModel(NetworkModel):
     def _holds_lines(self) -> bool:  # type: ignore[override]
         return self.prior is not None
 
+    @property
+    def _prior_features_of_drugs(self) -> tuple[str, ...]:
+        return () if self.prior_.new_drugs is None else tuple(self.prior_.new_drugs.features)
+
     def _state(self) -> dict[str, Any]:
-        structures = None if self.prior_ is None else self.prior_.structures
-        kernel = None if self.prior_ is None else "" if structures is None else self._drug_kernel
         return {
             "lines": list(self._lines),
             "shares": self.shares_.to_json(),
-            "drug_kernel": kernel,
+            "drug_features": None if self.prior_ is None else list(self._prior_features_of_drugs),
             "new_drugs": self._new_drugs,
             "network": self._network_state(),
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        if (state["drug_kernel"] is None) != (self.prior is None):
-            raise ValueError("`drug_kernel` and `prior` stand together")
+        if (state["drug_features"] is None) != (self.prior is None):
+            raise ValueError("`drug_features` and `prior` stand together")
         self._lines = {name: row for row, name in enumerate(state["lines"])}
         self.shares_ = Shares(*state["shares"])
-        self._new_drugs, self._loaded_kernel = state["new_drugs"], state["drug_kernel"]
+        self._new_drugs = state["new_drugs"]
+        self._told = None if state["drug_features"] is None else tuple(state["drug_features"])
         self._load_network(state["network"])
 
     def _sizes(self) -> dict[str, int]:
@@ -273,8 +279,8 @@ class BlendedModel(NetworkModel):
 
     def _wanted_arrays(self) -> dict[str, Array]:
         wanted = with_prefix("network.", super()._wanted_arrays())
-        if self._loaded_kernel is not None:
-            arrays = self._prior_class.wanted_arrays(self._loaded_kernel, trained=not self._new_drugs)
+        if self._told is not None:
+            arrays = self._prior_class.wanted_arrays(self._told, trained=not self._new_drugs)
             return wanted | with_prefix("prior.", arrays)
         return wanted
 
@@ -284,5 +290,5 @@ class BlendedModel(NetworkModel):
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         super()._load_module_arrays(under_prefix("network.", arrays))
-        if self._loaded_kernel is not None:
+        if self._told is not None:
             self.prior_ = self._prior_class.from_arrays(under_prefix("prior.", arrays), self._process_options)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -17,7 +17,7 @@ from .._validate import check_key, examples
 from ..pp._measure_values import check_finite, check_values
 from ..pp._measures import find_measure, read_description
 from ..pp._profile import N_QUANTILES
-from ..pp._reference import check_scale_of_lines, weaknesses
+from ..pp._reference import MIN_LINES, check_scale_of_lines, weaknesses
 from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
 from ._arrays import Array, require
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
 #: Lines that a drug was measured in; missing in models of earlier versions, and for drugs that were not in training.
 N_LINES = "n_lines"
+#: What else a drug table may say of how far to trust predictions of a drug, and the type of each: the screen that its responses come
+#: from, lines that a second screen shares and its correlation over them, correlation of predictions of left-out lines with
+#: what was measured, and of responses with those of NCI-60.
+EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": float, "nci60_r": float}
 #: Quantiles of a calibration.
 N_PROBABILITIES = 101
 
@@ -84,6 +88,9 @@ class ReferenceInfo:
         drugs = pd.DataFrame(columns, index=drug_ids)
         drugs["name"] = drugs["name"].where(drugs["name"] != "", drugs.index.to_series())
         drugs[N_LINES] = measured.notna().to_numpy().sum(axis=0)
+        for column, kind in EVIDENCE.items():
+            if column in table:
+                drugs[column] = table[column].astype(kind)
         response = read_description(adata.uns)
         scale = str(adata.uns.get(KEYS.EXPRESSION, {}).get("scale", "log"))
         return cls(np.asarray(adata.var_names.astype(str), dtype=object), drugs, response, scale, adata.n_obs)
@@ -93,6 +100,10 @@ class ReferenceInfo:
         """Direction of the response."""
         return not self.response["direction"].lower().startswith("higher")
 
+    def with_evidence(self, column: str, values: np.ndarray) -> ReferenceInfo:
+        """The same with a column of :data:`EVIDENCE` (drugs)."""
+        return replace(self, drugs=self.drugs.assign(**{column: values}))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         return {
@@ -100,7 +111,7 @@ class ReferenceInfo:
             "drugs": {
                 "id": list(self.drugs.index),
                 **{c: list(self.drugs[c]) for c in DRUG_COLUMNS},
-                **({N_LINES: [int(n) for n in self.drugs[N_LINES]]} if N_LINES in self.drugs else {}),
+                **{column: _plain_column(self.drugs[column], kind) for column, kind in _known(self.drugs).items()},
             },
             "response": self.response,
             "expression_scale": self.expression_scale,
@@ -110,15 +121,25 @@ class ReferenceInfo:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> ReferenceInfo:
         """Rebuild what :meth:`to_json` returned."""
-        drugs = dict(stored["drugs"])
-        index = pd.Index(drugs.pop("id"))
+        columns = {name: values for name, values in stored["drugs"].items() if values is not None}
+        index = pd.Index(columns.pop("id"))
+        drugs = pd.DataFrame(columns, index=index, columns=[*DRUG_COLUMNS, *_known(columns)])
         return cls(
             np.asarray(stored["genes"], dtype=object),
-            pd.DataFrame(drugs, index=index, columns=[*DRUG_COLUMNS, *([N_LINES] if N_LINES in drugs else [])]),
+            drugs.astype({name: float for name, kind in _known(drugs).items() if kind is float}),
             dict(stored["response"]),
             stored["expression_scale"],
             int(stored["n_lines"]),
         )
+
+
+def _known(columns: Container[str]) -> dict[str, type]:
+    """Columns on the evidence of drugs that a table has, and their types."""
+    return {name: kind for name, kind in ({N_LINES: int} | EVIDENCE).items() if name in columns}
+
+
+def _plain_column(values: pd.Series, kind: type) -> list[Any]:
+    return [None if kind is float and np.isnan(value) else kind(value) for value in values]
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,17 @@ class Calibration:
         quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)
         rank = _rank_in_quantiles(np.ascontiguousarray(predicted, dtype=np.float32), quantiles)
         return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank
+
+
+def drug_correlations(predicted: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Pearson correlation over lines of each drug, NaN with fewer than ten lines or without differences (drugs)."""
+    out = np.full(observed.shape[1], np.nan)
+    for drug in range(observed.shape[1]):
+        known = np.isfinite(observed[:, drug]) & np.isfinite(predicted[:, drug])
+        pair = predicted[known, drug], observed[known, drug]
+        if known.sum() >= MIN_LINES and min(part.std() for part in pair) > 0:
+            out[drug] = np.corrcoef(*pair)[0, 1]
+    return out
 
 
 def drug_annotation(adata: AnnData, drug_ids: pd.Index) -> pd.DataFrame:

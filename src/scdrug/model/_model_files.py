@@ -179,7 +179,7 @@ def _refuse_former(cls: type[DrugResponseModel], config: dict[str, Any], weights
     """Raise for models that version 0.1 wrote in a form of their own: blended ones, and regressions that know structures."""
     init, fields = config["init"], getattr(cls._state_schema, "model_fields", {})
     blended = "shares" in fields and "shares" not in config["state"]
-    parts = ("module.process.", "module.structures.")
+    parts = ("module.process.", "module.new_drugs.")
     regression = cls.__name__ == "KernelRidge" and (init.get("couple_drugs") or init.get("drug_kernel"))
     if blended or (regression and not any(name.startswith(parts) for name in weights.header)):
         options = "" if blended else " with `couple_drugs` or `drug_kernel`"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def predict(
     self: DrugResponseModel,
     adata: AnnData | None = None,
     *,
-    drugs: str | Sequence[str] | Mapping[str, str] | None = None,
+    drugs: str | Sequence[str] | Mapping[str, Any] | None = None,
     layer: str | None = None,
     batch_size: int | None = None,
     min_coverage: float = 0.3,

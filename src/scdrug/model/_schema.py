@@ -48,6 +48,12 @@ class Drugs(Part):
     pathway: list[str]
     #: Lines that each drug was measured in; models of earlier versions do not say.
     n_lines: list[Count] | None = None
+    #: How far a drug is to be trusted, see `EVIDENCE`.
+    screen: list[str] | None = None
+    n_shared: list[Count] | None = None
+    screen_r: list[float | None] | None = None
+    held_out_r: list[float | None] | None = None
+    nci60_r: list[float | None] | None = None
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,10 +14,12 @@ import pandas as pd
 from .._arguments import checked
 from .._validate import examples, unique_slugs
 from ..pp._drugs import resolve_drugs
-from ..pp._molecules import canonical_smiles, why_unreadable
+from ..pp._molecules import canonical_smiles, minimol_is_installed, why_unreadable
+from ..pp._targets import split_words
 from ._data import DRUG_COLUMNS, Calibration, ReferenceInfo
 from ._nearest import NEAREST, find_nearest, warn_of_strangers
 from ._registry import PREDICT_UNSEEN_DRUGS
+from .prior._drug_kernels import STRUCTURES, describe_drugs, present
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,18 +27,22 @@ if TYPE_CHECKING:
     from ..pp._profile import ReferenceProfile
     from ._base import DrugResponseModel
 
+#: What can be told of a drug.
+_PARTS = ("smiles", "targets", "pathway")
+
 
 @checked
 def select_drugs(
-    self: DrugResponseModel, drugs: str | Sequence[str] | Mapping[str, str] | None
+    self: DrugResponseModel, drugs: str | Sequence[str] | Mapping[str, Any] | None
 ) -> tuple[DrugResponseModel | JoinedModel, list[str], np.ndarray]:
-    """Find drugs by name or id, and predict others from their structure.
+    """Find drugs by name or id, and predict others from their structure and mechanism.
 
     Parameters
     ----------
     drugs
-        Names, ids or SMILES; all drugs of the model if omitted. A mapping of names to SMILES asks for prediction from
-        structure, for drugs of the training too; its keys, as slugs, are the ids of the result.
+        Names, ids or SMILES; all drugs of the model if omitted. A mapping of names to SMILES, or to mappings with any of
+        ``smiles``, ``targets`` and ``pathway``, asks for prediction from these, for drugs of the training too; its keys, as slugs, are
+        the ids of the result.
 
     Returns
     -------
@@ -55,13 +62,13 @@ def select_drugs(
     if len(drugs) == 0:
         raise ValueError("`drugs` is empty: name at least one drug, or omit it (None) for all drugs of the model.")
     if isinstance(drugs, Mapping):
-        other = _predict_structures(self, readable_structures(drugs))
+        other = _predict_new(self, read_drugs(drugs))
         return other, list(other.drugs.index), np.arange(len(other.drugs))
     known, unseen, order = _sort_queries([drugs] if isinstance(drugs, str) else [str(item) for item in drugs], self)
     columns = self.drugs.index.get_indexer(known)
     if not unseen:
         return self, known, columns
-    other = _predict_structures(self, unseen)
+    other = _predict_new(self, read_drugs(unseen))
     if not known:
         return other, list(other.drugs.index), np.arange(len(other.drugs))
     joined = JoinedModel(self, columns, other, order)
@@ -69,73 +76,150 @@ def select_drugs(
 
 
 @checked
-def nearest_drugs(self: DrugResponseModel, drugs: Mapping[str, str], *, n: int = 3) -> pd.DataFrame:
-    """Training drugs that resemble new structures, and whether these lie within what the model was trained on.
+def nearest_drugs(self: DrugResponseModel, drugs: Mapping[str, Any], *, n: int = 3) -> pd.DataFrame:
+    """Training drugs that resemble new drugs, and whether these lie within what the model was trained on.
 
     Parameters
     ----------
     drugs
-        SMILES by name.
+        SMILES by name, or what else is known, as :func:`scdrug.tl.predict_response` takes it.
     n
         Training drugs to name.
 
     Returns
     -------
     Indexed by name: ``nearest`` (names of training drugs, the most similar first, joined by semicolons), ``similarity``
-    (Tanimoto on Morgan fingerprints, of the most similar one, 0-1) and ``applicable``: whether that is at least what nine
-    tenths of the training drugs find among the others.
+    (Tanimoto on Morgan fingerprints, of the most similar one, 0-1, NaN without a structure), ``same_target`` (training drugs that
+    share a target) and ``applicable``: whether one shares a target, or the similarity is at least what nine tenths of the training
+    drugs find among the others.
 
     Raises
     ------
     ValueError
-        If a structure cannot be read, or no drug of the training has one.
+        If a structure cannot be read, or no drug of the training has anything to compare with.
     """
-    structures = readable_structures(drugs)
-    found = find_nearest(self.drugs, structures, n=n)
+    table = read_drugs(drugs)
+    found = find_nearest(self.drugs, table, n=n)
     if found is None:
-        raise ValueError("No drug of the training has a structure to compare with. Add SMILES to `adata.uns['drugs']`.")
-    return pd.DataFrame(found, index=pd.Index(list(structures), name="drug"))
+        raise ValueError(
+            "No drug of the training has a structure or a target to compare with. Add SMILES to `adata.uns['drugs']`."
+        )
+    return pd.DataFrame(found, index=pd.Index(table["name"], name="drug"))
 
 
-def readable_structures(drugs: Mapping[str, str]) -> dict[str, str]:
-    """Canonical SMILES by name.
+def read_drugs(drugs: Mapping[str, Any]) -> pd.DataFrame:
+    """Table of drugs that were asked for by what is known of them.
+
+    Parameters
+    ----------
+    drugs
+        By name a SMILES, or a mapping with any of ``smiles``, ``targets`` (HGNC symbols, other names or families, a list or one
+        text) and ``pathway``.
+
+    Returns
+    -------
+    Drugs × the columns of a drug table, indexed by slugs of their names; SMILES are canonical.
 
     Raises
     ------
-    ValueError
-        If a structure cannot be read.
+    TypeError, ValueError
+        If a structure cannot be read, a field is unknown, or nothing is given; the message names the drug.
     """
-    given = {str(name): smiles for name, smiles in drugs.items()}
-    structures = {name: canonical_smiles(smiles) for name, smiles in given.items()}
-    bad = [f"{why_unreadable(given[name])}, given for {name!r}" for name, found in structures.items() if found is None]
+    rows: dict[str, dict[str, str]] = {}
+    bad = []
+    for name, given in drugs.items():
+        parts = given if isinstance(given, Mapping) else {"smiles": given}
+        unknown = [str(part) for part in parts if part not in _PARTS]
+        if unknown:
+            raise ValueError(
+                f"`drugs[{name!r}]` has the unknown fields {examples(unknown)}. Give any of {', '.join(map(repr, _PARTS))}."
+            )
+        told = {part: value for part, value in parts.items() if not _is_empty(value)}
+        if not told:
+            raise ValueError(f"Nothing is given of the drug {name!r}. Give a SMILES, `targets` or a `pathway`.")
+        row = {part: ", ".join(split_words(told.get(part, ""))) for part in ("targets", "pathway")}
+        if "smiles" in told:
+            structure = canonical_smiles(told["smiles"])
+            if structure is None:
+                bad.append(f"{why_unreadable(told['smiles'])}, given for {name!r}")
+            row["smiles"] = structure or ""
+        rows[str(name)] = row
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise ValueError(f"{', '.join(bad[:5])}{more} cannot be read as SMILES. Check the structure.")
-    return structures  # type: ignore[return-value]
+    table = pd.DataFrame(list(rows.values()), index=pd.Index(unique_slugs(rows), dtype=object))
+    table.insert(0, "name", list(rows))
+    return table.reindex(columns=list(DRUG_COLUMNS)).fillna("")
 
 
-def _predict_structures(model: DrugResponseModel, structures: dict[str, str]) -> DrugResponseModel:
+def _is_empty(value: object) -> bool:
+    return (
+        value is None
+        or (isinstance(value, float) and np.isnan(value))
+        or (not isinstance(value, float) and not len(value))
+    )
+
+
+def describe_asked(training: pd.DataFrame, asked: pd.DataFrame, kinds: Sequence[str]) -> dict[str, np.ndarray]:
+    """Features of new drugs, of the kinds that a model was trained on.
+
+    Raises
+    ------
+    ValueError
+        If nothing that the model compares drugs by is known of a drug; the message names it.
+
+    Warns
+    -----
+    UserWarning
+        If MiniMol is not installed, and fingerprints stand in for it.
+    """
+    kind = next(
+        (name for name, parts in STRUCTURES.items() if set(parts) == set(kinds) & {"fingerprints", "minimol"}), None
+    )
+    if kind == "mean" and (asked["smiles"] != "").any() and not minimol_is_installed():
+        warnings.warn(
+            "The extra `molecule` (MiniMol) is not installed, so that mean responses of new drugs come from Morgan fingerprints, which "
+            "tell less of them. Install it: pip install 'scdrug[molecule]'.",
+            stacklevel=2,
+        )
+        kind = "tanimoto"
+    mechanism = "targets" in kinds or "pathway" in kinds
+    found = describe_drugs(asked, kind or "tanimoto", training=training, mechanism=mechanism)
+    found = {name: part for name, part in found.items() if name in kinds}
+    known = np.any([present(part) for part in found.values()], axis=0)
+    if not known.all():
+        raise ValueError(
+            f"Nothing that this model compares drugs by ({', '.join(kinds)}) is known of {examples(asked['name'][~known])}: a target or "
+            "pathway must be one that a drug of the training has. Give a SMILES, or see `model.drugs[['targets', 'pathway']]`."
+        )
+    return found
+
+
+def _predict_new(model: DrugResponseModel, asked: pd.DataFrame) -> DrugResponseModel:
     if not model._takes_unseen_drugs:
         also = "; as it was set up this one has no features of drugs" if model.card.unseen_drugs else ""
         raise ValueError(
-            f"{type(model).__name__} cannot predict drugs from their structure ({examples(structures)}){also}. Models "
+            f"{type(model).__name__} cannot predict drugs from their structure ({examples(asked['name'])}){also}. Models "
             f"that can: {', '.join(PREDICT_UNSEEN_DRUGS)}, some of them only with `drug_kernel='tanimoto'`. Drugs that the model was "
             "trained on can be asked for by name."
         )
-    other = model._for_unseen(structures)
-    near = find_nearest(model.drugs, structures)
+    lacking = asked["name"][asked["smiles"] == ""]
+    if model._needs_structures and len(lacking):
+        raise ValueError(
+            f"{type(model).__name__} reads structures; none is given of {examples(lacking)}. Give `smiles`, or take a model that goes "
+            "by targets, such as the bundled one."
+        )
+    other = model._for_unseen(asked)
+    near = find_nearest(model.drugs, asked)
     if near is not None:
         other.notes_[NEAREST] = near
-        warn_of_strangers(structures, near, stacklevel=5)
+        warn_of_strangers(asked["name"], near, stacklevel=5)
     return other
 
 
-def hand_over(model: DrugResponseModel, other: DrugResponseModel, smiles: dict[str, str]) -> None:
+def hand_over(model: DrugResponseModel, other: DrugResponseModel, drugs: pd.DataFrame) -> None:
     """Give a fresh model of unseen drugs the genes, profile and notes of a trained one, and the table of its own drugs."""
-    table = pd.DataFrame(
-        {"name": list(smiles), "smiles": list(smiles.values())}, index=pd.Index(unique_slugs(smiles), dtype=object)
-    ).reindex(columns=list(DRUG_COLUMNS), fill_value="")
-    other.reference_ = replace(model.reference, drugs=table)
+    other.reference_ = replace(model.reference, drugs=drugs)
     other.profile_, other.notes_, other.is_trained_ = model.profile_, dict(model.notes_), True
 
 
@@ -195,6 +279,7 @@ class JoinedModel:
     def reference(self) -> ReferenceInfo:
         """Genes and units of the trained model, with the joined drugs."""
         both = pd.concat([self._model.drugs.iloc[self._columns], self._other.drugs])
+        both = both.fillna({"screen": ""} if "screen" in both else {})
         taken: dict[str, None] = {}
         for drug in both.index:
             number, name = 2, str(drug)
@@ -245,7 +330,9 @@ class JoinedModel:
             return None
         # drugs that were trained on are their own nearest
         own = self._model.drugs.iloc[self._columns]
-        known = pd.DataFrame({"nearest": own["name"], "similarity": 1.0, "applicable": True}, index=own.index)
+        known = pd.DataFrame(
+            {"nearest": own["name"], "similarity": 1.0, "same_target": 1, "applicable": True}, index=own.index
+        )
         both = pd.concat([known, notes])
         return both.iloc[self._order].set_axis(self.drugs.index)
 
@@ -271,9 +358,4 @@ class JoinedModel:
         return self._linear_weights(drugs)
 
     def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        picked = self._order[drugs]
-        known, n_known = picked < len(self._columns), len(self._columns)
-        out = np.empty_like(values)
-        out[:, known] = self._model._after_first_layer(values[:, known], self._columns[picked[known]], rows)
-        out[:, ~known] = self._other._after_first_layer(values[:, ~known], picked[~known] - n_known, rows)
-        return out
+        return values  # the weights are those of whole predictions

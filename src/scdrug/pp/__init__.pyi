@@ -5,6 +5,7 @@ from ._drugs import featurize_drugs as featurize_drugs
 from ._embed import embed_cells as embed_cells
 from ._gene_ids import map_gene_ids as map_gene_ids
 from ._harmonize import harmonize as harmonize
+from ._join_screens import join_screens as join_screens
 from ._label_cells import label_cells as label_cells
 from ._pathways import pathway_mask as pathway_mask
 from ._perturbation import pair_controls as pair_controls

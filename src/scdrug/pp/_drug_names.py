@@ -1,4 +1,4 @@
-"""Names of drugs, as they are spelled and as the bundled table knows them: synonyms, brands, codes, ids."""
+"""Drugs as they are spelled and as the bundled table knows them: synonyms, brands, codes, ids, targets, phases."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+#: Columns of the bundled table beside names and ids.
+FACTS = ("targets", "pathway", "max_phase", "first_approval", "indications")
 #: What the name of a salt ends with.
 _SALT = re.compile(
     r"\s+(?:(?:di|mono|tri)?(?:hydrochloride|hydrobromide|phosphate|sodium|hydrate|mesylate|tosylate)|hcl|malate|maleate|"
@@ -29,6 +31,8 @@ class DrugNames:
     names: tuple[tuple[str, ...], ...]
     #: Rows of the compounds by simplified name or id.
     by_name: dict[str, tuple[int, ...]]
+    #: What is known of each compound, by column of :data:`FACTS`; empty where nothing is.
+    facts: tuple[dict[str, str], ...]
 
 
 def simple_drug(name: object) -> str:
@@ -50,16 +54,18 @@ def simple_drug(name: object) -> str:
 def drug_names() -> DrugNames:
     """Read the bundled table (once)."""
     content = (files("scdrug.pp") / "_data" / "drugs.tsv.gz").read_bytes()
-    titles, names = [], []
+    titles, names, facts = [], [], []
     by_name: dict[str, dict[int, None]] = defaultdict(dict)
     for row, line in enumerate(gzip.decompress(content).decode().splitlines()[1:]):
         title, *others = line.split("\t")
+        facts.append(dict(zip(FACTS, others[3:], strict=True)))
+        others = others[:3]
         every = tuple(dict.fromkeys([title, *(name for field in others for name in field.split("|") if name)]))
         titles.append(title)
         names.append(every)
         for name in every:
             by_name[simple_drug(name)][row] = None
-    return DrugNames(tuple(titles), tuple(names), {name: tuple(rows) for name, rows in by_name.items()})
+    return DrugNames(tuple(titles), tuple(names), {name: tuple(rows) for name, rows in by_name.items()}, tuple(facts))
 
 
 def find_compounds(name: object) -> tuple[int, ...]:
@@ -79,3 +85,16 @@ def other_names(name: object) -> list[str]:
     """
     rows = find_compounds(name)
     return list(drug_names().names[rows[0]]) if len(rows) == 1 else []
+
+
+def known_facts(name: object) -> dict[str, str]:
+    """What the bundled table says of the compound that `name` stands for; empty if it is unknown or stands for several.
+
+    Examples
+    --------
+    >>> from scdrug.pp._drug_names import known_facts
+    >>> known_facts("Tarceva")["targets"]
+    'EGFR'
+    """
+    rows = find_compounds(name)
+    return dict(drug_names().facts[rows[0]]) if len(rows) == 1 else {}

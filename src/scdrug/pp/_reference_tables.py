@@ -260,7 +260,7 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> t
     table = pd.DataFrame("", index=pd.Index(ids, dtype=object), columns=list(DRUG_COLUMNS), dtype=object)
     table["name"] = list(names)
     if drugs is None:
-        return table, []
+        return _with_mechanisms(table), []
     known = drugs.set_index("name") if "name" in drugs.columns else drugs
     known = known[[column for column in DRUG_COLUMNS if column in known.columns]]
     known = known.set_axis(as_names(known.index, "drug of `drugs`"), axis=0)
@@ -286,7 +286,18 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> t
         notes.append(
             f"{len(unknown)} drugs are not in `drugs`, so that nothing is known of them: {shown}{', …' if len(unknown) > 5 else ''}."
         )
-    return table, notes
+    return _with_mechanisms(table), notes
+
+
+def _with_mechanisms(table: pd.DataFrame) -> pd.DataFrame:
+    """The same with targets and pathways of known compounds, where none were given."""
+    from ._drug_names import known_facts
+
+    for drug, name in table["name"].items():
+        for column, value in known_facts(name).items():
+            if column in ("targets", "pathway") and not table.at[drug, column]:
+                table.at[drug, column] = value
+    return table
 
 
 def _find_rows(names: list[str], known: pd.DataFrame) -> tuple[list[str | None], dict[str, str]]:

@@ -38,7 +38,7 @@ def predict_patients(
     cohort_key: str = "cohort",
     harmonize: str = "cohort",
     reference: AnnData | None = None,
-    drugs: str | Sequence[str] | Mapping[str, str] | None = None,
+    drugs: str | Sequence[str] | Mapping[str, Any] | None = None,
     layer: str | None = None,
     scale: str = "auto",
     min_coverage: float = 0.3,

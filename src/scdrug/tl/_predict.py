@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def predict_response(
     adata: AnnData,
     model: str | os.PathLike[str] | DrugResponseModel = "default",
     *,
-    drugs: str | Sequence[str] | Mapping[str, str] | None = None,
+    drugs: str | Sequence[str] | Mapping[str, Any] | None = None,
     layer: str | None = None,
     scale: str = "auto",
     method: str = "quantile",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
 from scdrug import datasets, model
 from scdrug.model.prior import (
     FIVE_KERNELS,
     RBF,
+    NewDrugs,
     ProcessOptions,
     ResponseProcess,
     complete_response,
+    describe_drugs,
     fit_additive,
     fit_kernel,
     leave_one_out,
@@ -70,14 +75,44 @@ def test_coupled_drugs_fill_known_lines_and_take_new_ones_from_expression(refere
     assert trained.calibration.held_out
 
 
-def test_structures_are_fitted_to_denoised_responses_where_asked(reference: ad.AnnData) -> None:
-    response = reference.obsm["response"].to_numpy()
-    trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", denoise=0.5)
+def test_new_drugs_are_mixtures_of_what_is_predicted_of_the_others(reference: ad.AnnData) -> None:
+    response, asked = reference.obsm["response"].to_numpy(), {"one": "CCO", "two": "CC(=O)Oc1ccccc1C(=O)O"}
+    trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", denoise=0.5, mechanism=False)
     clean = complete_response(response).denoised(0.5)
-    np.testing.assert_allclose(trained.structures_.line_effect, fit_additive(clean).line, atol=1e-4)
-    trained = _train(model.KernelRidge, reference, kernel="rbf", drug_kernel="tanimoto", couple_drugs=True)
-    process = trained.process_
-    np.testing.assert_allclose(process.structures.line_effect, fit_additive(process.fitted).line, atol=1e-4)
+    features = describe_drugs(reference.uns["drugs"], "tanimoto", mechanism=False)
+    new = NewDrugs.fit(clean, features, ridge=0.3)
+    mixture = new.mix(describe_drugs(pd.DataFrame({"smiles": asked.values()}), "tanimoto", mechanism=False))
+    expected = mixture.mean + (clean - new.centre) @ mixture.weights
+    np.testing.assert_allclose(trained.predict(reference.copy(), drugs=asked, key_added=None), expected, atol=1e-3)
+
+
+def test_a_drug_is_told_by_its_targets_alone(reference: ad.AnnData) -> None:
+    """Without a line in the file, for cells of which nothing but expression is known."""
+    trained = _train(model.KernelRidge, reference, drug_kernel="tanimoto")
+    assert not trained._holds_lines
+    new = trained.predict(_renamed(reference), drugs={"mine": {"targets": ["MAP2K1", "MAP2K2"]}}, key_added=None)
+    known = trained.predict(_renamed(reference), key_added=None)
+    correlations = known.corrwith(new["mine"])
+    assert correlations.idxmax() in reference.uns["drugs"].index[reference.uns["drugs"]["targets"].str.contains("MEK")]
+
+
+def test_two_factors_predict_what_their_product_does(reference: ad.AnnData, tmp_path: Path) -> None:
+    whole = _train(model.KernelRidge, reference, denoise=1.0)
+    factors = _train(model.KernelRidge, reference, denoise=1.0, rank=6)
+    full = _train(model.KernelRidge, reference, denoise=1.0, rank=12)
+    expected = whole.predict(_renamed(reference), key_added=None)
+    np.testing.assert_allclose(full.predict(_renamed(reference), key_added=None), expected, atol=1e-3)
+    found = factors.predict(_renamed(reference), key_added=None)
+    assert 0.9 < float(found.corrwith(expected).min()) < 1
+    np.testing.assert_allclose(found.mean(), expected.mean(), atol=1e-3)
+    one = factors.predict(_renamed(reference), drugs=list(factors.drugs.index[:2]), key_added=None)
+    np.testing.assert_allclose(one, found.iloc[:, :2], atol=1e-4)
+    factors.save(tmp_path / "m")
+    again = model.load_pretrained(tmp_path / "m").predict(_renamed(reference), key_added=None)
+    np.testing.assert_allclose(again, found, atol=1e-4)
+    for wrong in ({"rank": 0}, {"rank": 5, "kernel": "rbf"}, {"rank": 5, "couple_drugs": True}):
+        with pytest.raises(ValueError, match="rank"):
+            _train(model.KernelRidge, reference, **wrong)
 
 
 def test_the_ridge_on_structures_counts_beside_coupled_drugs_too(reference: ad.AnnData) -> None:

@@ -8,13 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scdrug.model.prior import (
-    EFFECT_RIDGES,
     decompose_kernel,
-    fit_additive,
-    fit_unseen_drugs,
     kronecker_ridge,
     linear_kernel,
-    select_effect_ridge,
     solve_ridge,
 )
 
@@ -92,46 +88,6 @@ def _screen(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return response, linear_kernel(lines), linear_kernel(drugs)
 
 
-def test_new_drugs_are_predicted_in_known_and_in_new_lines() -> None:
-    response, lines, drugs = _screen()
-    old, new = np.arange(30), np.arange(30, 40)
-    known, fresh = np.arange(40), np.arange(40, 50)
-    fit = fit_unseen_drugs(
-        response[np.ix_(known, old)], drugs[np.ix_(old, old)], lines[np.ix_(known, known)],
-        drug_ridge=0.1, line_ridge=0.1, ridge=0.1,
-    )  # fmt: skip
-    cross = drugs[np.ix_(new, old)]
-    for truth, predicted in (
-        (response[np.ix_(known, new)], fit.predict(cross)),
-        (response[np.ix_(fresh, new)], fit.predict(cross, lines[np.ix_(fresh, known)])),
-    ):
-        seen = ~np.isnan(truth)
-        assert predicted.shape == truth.shape
-        assert np.corrcoef(predicted[seen], truth[seen])[0, 1] > 0.95
-        additive = predicted.mean(axis=1, keepdims=True) + predicted.mean(axis=0) - predicted.mean()
-        assert np.std((predicted - truth)[seen]) < 0.6 * np.std((additive - truth)[seen])
-
-
-def test_line_without_responses_takes_part_without_breaking_the_fit() -> None:
-    response, lines, drugs = _screen()
-    response[7] = np.nan
-    fit = fit_unseen_drugs(response, drugs, lines)
-    kept = np.delete(np.arange(50), 7)
-    without = fit_unseen_drugs(response[kept], drugs, lines[np.ix_(kept, kept)])
-    np.testing.assert_allclose(
-        fit.predict(drugs[:3], lines[:4]),
-        without.predict(drugs[:3], lines[np.ix_(range(4), kept)]),
-        atol=1e-2,
-    )
-
-
-def test_dissimilar_drug_gets_the_mean_drug() -> None:
-    response, _, drugs = _screen()
-    fit = fit_unseen_drugs(response, drugs)
-    predicted = fit.predict(np.zeros((1, 40)))
-    np.testing.assert_allclose(predicted[:, 0], fit.effects.drug.mean() + fit.effects.line)
-
-
 def test_bad_input_is_refused_with_the_reason() -> None:
     lines, drugs, response = _data()
     with pytest.raises(ValueError, match="14 lines and 6 drugs"):
@@ -140,27 +96,6 @@ def test_bad_input_is_refused_with_the_reason() -> None:
         kronecker_ridge(lines, drugs, response, ridge=0)
     with pytest.raises(ValueError, match="not only NaN"):
         kronecker_ridge(lines, drugs, response * np.nan)
-    with pytest.raises(ValueError, match="kernel_lines"):
-        fit_unseen_drugs(response, drugs).predict(drugs, lines)
-
-
-def test_drug_ridge_auto_is_the_best_when_each_drug_is_left_out() -> None:
-    response, lines, drugs = _screen()
-    effect = fit_additive(response).drug
-    errors = []
-    for ridge in EFFECT_RIDGES:
-        residuals = []
-        for drug in range(len(effect)):
-            kept = np.arange(len(effect)) != drug
-            fit = solve_ridge(drugs[np.ix_(kept, kept)], effect[kept, None], ridge=ridge)
-            residuals.append(fit.predict(drugs[drug, kept]) - effect[drug])
-        errors.append(np.mean(np.square(residuals)))
-    best = EFFECT_RIDGES[int(np.argmin(errors))]
-    assert select_effect_ridge(drugs, effect) == best
-    auto = fit_unseen_drugs(response, drugs, lines, drug_ridge="auto")
-    np.testing.assert_allclose(
-        auto.drug_effect.alpha, fit_unseen_drugs(response, drugs, drug_ridge=best).drug_effect.alpha
-    )
 
 
 def test_scattered_gaps_need_few_steps(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug.model.prior import DrugFeatures, ProcessOptions, ResponseProcess, apply_kernel, contexts
+from scdrug.model.prior import ProcessOptions, ResponseProcess, apply_kernel, contexts
 
 PLAIN = ProcessOptions(noise=0.3, line_share=0.7, drug_noise=False, response_share=0, kernel="rbf")
 
@@ -18,9 +18,7 @@ def _screen(share: float = 0.2, n: int = 24, m: int = 12, seed: int = 0):
     response = factors @ loadings + 2 * loadings[0] + 0.2 * rng.normal(size=(n, m))
     response[rng.random(response.shape) < share] = np.nan
     response[0] = np.where(np.isnan(response[0]), 0.0, response[0])
-    drugs = DrugFeatures(
-        {"minimol": (loadings.T + 0.05 * rng.normal(size=(m, 3))).astype(np.float32)}, np.ones(m, bool)
-    )
+    drugs = {"minimol": (loadings.T + 0.05 * rng.normal(size=(m, 3))).astype(np.float32)}
     return expression, response, drugs
 
 
@@ -71,25 +69,24 @@ def test_variance_is_that_of_the_gaussian_process(gaps: float) -> None:
 
 def test_drugs_without_responses_are_told_by_their_structure_or_typical() -> None:
     expression, response, drugs = _screen(0.0, n=60, m=30)
-    truth, usable = response.copy(), drugs.usable.copy()
+    truth = response.copy()
     response[:, [4, 7]] = np.nan
-    usable[7] = False
-    drugs = DrugFeatures({"minimol": drugs.values["minimol"][usable]}, usable)
+    drugs["minimol"][7] = 0
     process = ResponseProcess.fit(expression, response, drugs)
-    alone = ResponseProcess.fit(
-        expression, np.delete(response, [4, 7], axis=1), DrugFeatures(drugs.take(np.arange(30) != 4), np.ones(28, bool))
-    )
-    asked = {"minimol": drugs.values["minimol"][4:5]}
-    np.testing.assert_allclose(process.fitted[:, 4], alone.for_structures(asked).fitted[:, 0], atol=1e-9)
+    others = {"minimol": np.delete(drugs["minimol"], [4, 7], axis=0)}
+    alone = ResponseProcess.fit(expression, np.delete(response, [4, 7], axis=1), others)
+    asked = {"minimol": drugs["minimol"][4:5]}
+    np.testing.assert_allclose(process.fitted[:, 4], alone.for_drugs(asked).fitted[:, 0], atol=1e-9)
+    np.testing.assert_allclose(process.for_drugs(asked).fitted, alone.for_drugs(asked).fitted, atol=1e-9)
     np.testing.assert_allclose(process.predict(expression)[:, 7], alone.predict(expression).mean(axis=1), atol=1e-9)
     assert np.corrcoef(process.fitted[:, 4], truth[:, 4])[0, 1] > 0.8
 
 
-def test_new_drugs_need_structures() -> None:
+def test_new_drugs_need_drugs_of_which_anything_is_known() -> None:
     expression, response, drugs = _screen()
-    with pytest.raises(ValueError, match="Fewer than 3 drugs"):
-        ResponseProcess.fit(expression, response).for_structures(drugs.values)
-    new = ResponseProcess.fit(expression, response, drugs).for_structures(drugs.values)
+    with pytest.raises(ValueError, match="fewer than 3 drugs"):
+        ResponseProcess.fit(expression, response).for_drugs(drugs)
+    new = ResponseProcess.fit(expression, response, drugs).for_drugs(drugs)
     with pytest.raises(ValueError, match="drugs of the training alone"):
         new.predict(expression, variance=True)
 
@@ -98,17 +95,15 @@ def test_arrays_come_back_as_the_same_process() -> None:
     expression, response, drugs = _screen()
     process = ResponseProcess.fit(expression, response, drugs)
     arrays = process.to_arrays()
-    assert set(arrays) == set(ResponseProcess.wanted_arrays("minimol"))
-    assert all(array.dtype in (np.float32, np.int64, np.uint8) for array in arrays.values())
+    assert set(arrays) == set(ResponseProcess.wanted_arrays(("minimol",)))
+    assert all(array.dtype in (np.float32, np.int64, np.int32, np.uint8) for array in arrays.values())
     again = ResponseProcess.from_arrays(arrays, process.options)
     lines = np.r_[np.arange(20), [-1] * 4]
     for one, two in zip(
         process.predict(expression, lines, variance=True), again.predict(expression, lines, variance=True), strict=True
     ):
         np.testing.assert_allclose(two, one, atol=1e-4)
-    np.testing.assert_allclose(
-        again.for_structures(drugs.values).fitted, process.for_structures(drugs.values).fitted, atol=1e-4
-    )
+    np.testing.assert_allclose(again.for_drugs(drugs).fitted, process.for_drugs(drugs).fitted, atol=1e-4)
 
 
 def test_nothing_measured_is_refused() -> None:
@@ -125,7 +120,7 @@ def test_order_and_unit_of_drugs_do_not_matter(order: list[int], unit: float, of
     moved = ResponseProcess.fit(
         expression,
         unit * response[:, order] + offset,
-        DrugFeatures({"minimol": drugs.values["minimol"][order]}, drugs.usable),
+        {"minimol": drugs["minimol"][order]},
     )
     np.testing.assert_allclose((moved.fitted - offset) / unit, plain.fitted[:, order], atol=0.02)
 

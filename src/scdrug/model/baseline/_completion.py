@@ -13,16 +13,17 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration, line_positions
 from .._schema import LinesState
-from .._unseen import hand_over
+from .._unseen import describe_asked, hand_over
 from ..prior._additive import fit_additive
 from ..prior._complete import complete_response
 from ..prior._decomposition import decompose_kernel
-from ..prior._drug_kernels import DRUG_KERNELS, drug_features, drug_similarity, feature_arrays, training_features
+from ..prior._drug_kernels import DRUG_KERNELS, STRUCTURES, drug_similarity, feature_arrays, training_features
 from ..prior._kernels import FIVE_KERNELS, RBF, fit_kernel
-from ..prior._kronecker import select_effect_ridge
+from ..prior._new_drugs import select_effect_ridge
 from ..prior._ridge import solve_ridge
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 _KERNELS = {"rbf": RBF, "mean": FIVE_KERNELS}
@@ -156,15 +157,15 @@ class AdditiveMean(_CompletionModel):
     def _fitted(self, rows: np.ndarray) -> np.ndarray:
         return self.module.array("drug")[None, :] + self.module.array("line")[rows, None]
 
-    def _for_unseen(self, smiles: dict[str, str]) -> AdditiveMean:
+    def _for_unseen(self, drugs: pd.DataFrame) -> AdditiveMean:
         if self.drug_kernel is None:
-            effect = np.full(len(smiles), self.module.array("drug").mean(dtype=np.float64))
+            effect = np.full(len(drugs), self.module.array("drug").mean(dtype=np.float64))
         else:
-            features, _ = drug_features(smiles.values(), self.drug_kernel)
+            features = describe_asked(self.drugs, drugs, STRUCTURES[self.drug_kernel])
             cross = drug_similarity({name: self.module.array(name) for name in features}, features)
             effect = cross @ self.module.array("drug_alpha") + self.module.array("drug_intercept")
         other = AdditiveMean(registry=self.registry_, method=self.method, shrinkage=self.shrinkage)
-        hand_over(self, other, smiles)
+        hand_over(self, other, drugs)
         other.module.set_arrays(drug=effect.astype(np.float32), line=self.module.array("line"))
         other._lines = self._lines
         # as for known drugs: the same for every new sample

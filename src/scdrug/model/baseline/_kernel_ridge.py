@@ -14,21 +14,22 @@ from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration, line_positions
 from .._schema import LinesState
-from .._unseen import hand_over
+from .._screens import screen_numbers, second_screen
+from .._unseen import describe_asked, hand_over
 from ..prior._complete import complete_response
-from ..prior._drug_kernels import DRUG_KERNELS, drug_features, training_features
+from ..prior._drug_kernels import DRUG_KERNELS, describe_drugs, training_features
 from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ..prior._new_drugs import NewDrugs, storable
 from ..prior._process import ProcessOptions, ResponseProcess
 from ..prior._ridge import decompose_kernel, leave_one_out, select_ridge, solve_ridge
-from ..prior._structures import StructureFit, storable
-from ._ridge_arrays import line_arrays, linear_calibration, wanted_arrays
+from ._ridge_arrays import denoised_targets, factorise, line_arrays, linear_calibration, mix_arrays, wanted_arrays
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 #: Ridges to choose from.
 _RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-_KRONECKER_RIDGE = 0.2
 
 
 class KernelRidgeState(LinesState):
@@ -36,6 +37,8 @@ class KernelRidgeState(LinesState):
 
     #: Whether the drugs are others than those of the training.
     new_drugs: bool = False
+    #: What is told of drugs to predict others, by name.
+    drug_features: list[str] = []
 
 
 class KernelRidge(ClosedFormModel):
@@ -59,18 +62,23 @@ class KernelRidge(ClosedFormModel):
         each, by leaving out each line in closed form. If omitted, 0.5 for the linear kernel, 0.2 for the others, and 0.1
         with `couple_drugs`.
     denoise
-        Share of each training response that is replaced by its soft-impute fit, 0-1; what is missing stays missing.
+        Share of each training response that is replaced by its soft-impute fit, 0-1; above 0 the fit also fills what is missing.
+        Where the reference has a second screen (:func:`scdrug.pp.join_screens`), both are fitted together.
     couple_drugs
         Fit all drugs in one Gaussian process with the covariance of their responses (Bonilla, Chai and Williams 2007): stronger
         in new lines, and fills the missing pairs of training lines, which are recognised by name.
     kernel_share
         With `couple_drugs`, the share of a line's response that expression explains; the rest is the line's own.
     drug_kernel
-        Also fit a Kronecker ridge with a similarity of drugs, which predicts drugs that were never screened from their
-        SMILES: ``"tanimoto"`` of Morgan fingerprints, ``"minimol"``, a Gaussian kernel on fingerprints of a pretrained
-        network (extra ``molecule``), or the ``"mean"`` of both.
+        Also predict drugs that were never screened, as mixtures of those that were, by similarity of structure: ``"tanimoto"`` of
+        Morgan fingerprints, ``"minimol"``, a Gaussian kernel on fingerprints of a pretrained network (extra ``molecule``), or the
+        ``"mean"`` of both.
     drug_ridge
         Ridge on drug similarity; ``"auto"`` chooses it by leaving out each drug in closed form.
+    mechanism
+        With `drug_kernel`, compare drugs by their targets and pathways too, where ``uns["drugs"]`` of the reference tells them.
+    rank
+        Keep the weights of a linear kernel as two factors of this rank: smaller files and faster predictions.
 
     Examples
     --------
@@ -105,6 +113,8 @@ class KernelRidge(ClosedFormModel):
         kernel_share: float = 0.85,
         drug_kernel: str | None = None,
         drug_ridge: float | str = 0.3,
+        mechanism: bool = True,
+        rank: int | None = None,
     ) -> None:
         super().__init__(adata, registry)
         check_choice("kernel", kernel, tuple(KERNELS))
@@ -121,15 +131,20 @@ class KernelRidge(ClosedFormModel):
                 f"`couple_drugs` denoises by itself and takes a number as `ridge`; found denoise={denoise} and "
                 f"ridge={ridge!r}. Drop these arguments; compare values of `ridge` on validation data if need be."
             )
+        if rank is not None and (kernel != "linear" or couple_drugs or rank < 1):
+            raise ValueError(
+                f"`rank` is a number of factors of a linear kernel without `couple_drugs`; found {rank} with {kernel!r}."
+            )
         self.kernel, self.drug_kernel, self.denoise, self.drug_ridge = kernel, drug_kernel, denoise, drug_ridge
-        self.couple_drugs, self.kernel_share = couple_drugs, kernel_share
+        self.couple_drugs, self.kernel_share, self.mechanism, self.rank = couple_drugs, kernel_share, mechanism, rank
         if ridge is None:
             ridge = 0.1 if couple_drugs else 0.5 if kernel == "linear" else 0.2
         self.ridge = ridge
         #: The Gaussian process of coupled drugs; `None` without.
         self.process_: ResponseProcess | None = None
-        #: What predicts new drugs from their structure where drugs are not coupled; `None` without `drug_kernel`.
-        self.structures_: StructureFit | None = None
+        #: What predicts new drugs where drugs are not coupled; `None` without `drug_kernel`.
+        self.new_drugs_: NewDrugs | None = None
+        self._told: tuple[str, ...] = ()
         self._lines: dict[str, int] = {}
         self._new_drugs = False
         self._left_out: np.ndarray | None = None
@@ -142,47 +157,47 @@ class KernelRidge(ClosedFormModel):
     # ------------------------------------------------------------------ fit
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
-        if self.couple_drugs or self.drug_kernel is not None:
-            self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)}
+        self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)} if self._holds_lines else {}
         if self.couple_drugs:
-            drugs = None if self.drug_kernel is None else training_features(self.drugs["smiles"], self.drug_kernel)
-            self.process_ = ResponseProcess.fit(expression, response, drugs, self._process_options)
+            self.process_ = ResponseProcess.fit(expression, response, self._described_drugs(), self._process_options)
+            self._told = () if self.process_.new_drugs is None else tuple(self.process_.new_drugs.features)
             self._left_out = self.process_.left_out
             return {}
         kernel, matrix = fit_kernel(expression, KERNELS[self.kernel])
         vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines
         decomposition = decompose_kernel(matrix)
-        target, clean = self._targets(response)
+        second, shared = second_screen(self.adata, self.drugs.index)
+        target, offset = denoised_targets(response, second, shared, self.denoise)
         ridge = self.ridge
         if isinstance(ridge, str):
             ridge = select_ridge(decomposition, target, ridges=_RIDGES, per_drug=ridge == "per_drug").ridge
         fit = solve_ridge(decomposition, target, ridge=ridge)
         alone = leave_one_out(decomposition, target, ridge=ridge)
         self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
-        linear = self.kernel == "linear"
-        arrays = line_arrays(expression, fit.alpha, fit.intercept, linear=linear)
+        arrays = line_arrays(expression, fit.alpha, fit.intercept, linear=self.kernel == "linear")
         if self.drug_kernel is not None:
-            features, usable = training_features(self.drugs["smiles"], self.drug_kernel)
-            # a chosen ridge is for one regression a drug; that of the product kernel hardly matters
-            product = _KRONECKER_RIDGE if isinstance(self.ridge, str) else self.ridge
-            self.structures_ = StructureFit.fit(
-                clean[:, usable], features, decomposition, ridge=self.drug_ridge, product_ridge=product
-            )
-            arrays["lines"] = expression
+            completed = target if np.isfinite(target).all() else complete_response(target).completed
+            screen = screen_numbers(self.drugs, shared)
+            options = {"ridge": self.drug_ridge, "screen": screen, "offset": np.where(screen == 0, 0.0, offset)}
+            self.new_drugs_ = NewDrugs.fit(completed, self._described_drugs(), **options)
+            self._told = () if self.new_drugs_ is None else tuple(self.new_drugs_.features)
+            if self._holds_lines:
+                arrays["completed"] = completed
+        if self.rank is not None:
+            arrays = factorise(arrays["weights"], arrays["intercept"], expression, self.rank)
         return {key: storable(value) for key, value in arrays.items()}
+
+    def _described_drugs(self) -> dict[str, np.ndarray] | None:
+        if self.drug_kernel is None:
+            return None
+        training_features(self.drugs["smiles"], self.drug_kernel)  # checks that there are structures
+        return describe_drugs(self.drugs, self.drug_kernel, mechanism=self.mechanism)
 
     @property
     def _process_options(self) -> ProcessOptions:
         return ProcessOptions(
             noise=self.ridge, line_share=self.kernel_share, kernel=self.kernel, drug_ridge=self.drug_ridge
         )
-
-    def _targets(self, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Responses to regress on expression, and on structure: the latter without gaps where they were denoised."""
-        if self.denoise == 0:
-            return response, response
-        filled = complete_response(response).denoised(self.denoise)
-        return np.where(np.isnan(response), np.nan, filled), filled
 
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
         return self._left_out, True
@@ -197,44 +212,69 @@ class KernelRidge(ClosedFormModel):
         lines = line_positions(self._lines, names, len(expression))
         if self.process_ is not None:
             return self.process_.predict(expression, lines, drugs).astype(np.float32)
-        linear = self._linear_weights(drugs)
-        if linear is not None:
-            predicted = expression @ linear[0] + linear[1]
+        first = self._first_layer(drugs, complete=True)
+        if first is not None:
+            predicted = self._after_first_layer(expression @ first[0] + first[1], drugs, expression)
         else:
             cross = apply_kernel(self._expression_kernel, expression, self.module.array("lines"))
             predicted = cross @ self.module.array("alpha")[:, drugs] + self.module.array("intercept")[drugs]
-        if self._new_drugs:  # of training lines more is known than their expression
-            predicted[lines >= 0] = self.module.array("known")[np.ix_(lines[lines >= 0], drugs)]
+        if self._new_drugs and self._lines:  # of training lines more is known than their expression
+            predicted[lines >= 0] = self.module.array("completed")[np.ix_(lines[lines >= 0], drugs)]
         return predicted.astype(np.float32)
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if self.kernel != "linear":
             return None
-        arrays = map(self.module.array, ("weights", "intercept"))
-        weights, intercept = arrays if self.process_ is None else self._primal
+        weights, intercept = self._primal
         return weights[:, drugs], intercept[drugs]
 
     @cached_property
     def _primal(self) -> tuple[np.ndarray, np.ndarray]:
-        weights, intercept = self.process_.linear_weights()
-        return weights.astype(np.float32), intercept.astype(np.float32)
+        if self.process_ is not None:
+            weights, intercept = self.process_.linear_weights()
+            return weights.astype(np.float32), intercept.astype(np.float32)
+        if self._in_factors:
+            return self.module.array("factors") @ self.module.array("mixing"), self.module.array("intercept")
+        return self.module.array("weights"), self.module.array("intercept")
+
+    @property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: self.module.array(name) for name in ("alpha", "intercept", "lines", "completed")}
+
+    @property
+    def _in_factors(self) -> bool:
+        return self.rank is not None and not self._new_drugs
+
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        if not self._in_factors or len(drugs) <= self.rank:
+            return self._linear_weights(drugs)
+        factors = self.module.array("factors")
+        return factors, np.zeros(factors.shape[1], dtype=np.float32)
+
+    def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if not self._in_factors or len(drugs) <= self.rank:
+            return values
+        return values @ self.module.array("mixing")[:, drugs] + self.module.array("intercept")[drugs]
 
     # ------------------------------------------------------------------ drugs that were not in training
 
-    def _for_unseen(self, smiles: dict[str, str]) -> KernelRidge:
-        features = drug_features(smiles.values(), self.drug_kernel).values
+    def _for_unseen(self, drugs: pd.DataFrame) -> KernelRidge:
+        features = describe_asked(self.drugs, drugs, self._told)
         other = KernelRidge(
             registry=self.registry_, kernel=self.kernel, ridge=self.ridge, couple_drugs=self.couple_drugs
         )
-        hand_over(self, other, smiles)
+        hand_over(self, other, drugs)
         other._lines, other._new_drugs = self._lines, True
         if self.process_ is not None:
-            other.process_ = self.process_.for_structures(features)
+            other.process_ = self.process_.for_drugs(features)
         else:
-            alpha, intercept, known = self.structures_.columns(features)
-            lines = self.module.array("lines")
-            arrays = line_arrays(lines, alpha, intercept, linear=self.kernel == "linear") | {"known": known}
-            other.module.set_arrays(**{key: storable(value) for key, value in arrays.items()})
+            arrays = (
+                dict(zip(("weights", "intercept"), self._primal, strict=True))
+                if self.kernel == "linear"
+                else self._arrays
+            )
+            mixed = mix_arrays(arrays, self.new_drugs_.mix(features), self.new_drugs_.centre)
+            other.module.set_arrays(**{key: storable(value) for key, value in mixed.items()})
         other.calibration_ = other._new_calibration(self.calibration.level)
         return other
 
@@ -250,41 +290,43 @@ class KernelRidge(ClosedFormModel):
 
     @property
     def _takes_unseen_drugs(self) -> bool:
-        return self.drug_kernel is not None and not self._new_drugs
+        return bool(self._told) and not self._new_drugs
 
     @property
     def _holds_lines(self) -> bool:  # type: ignore[override]
-        return self.kernel != "linear" or self.drug_kernel is not None or self.couple_drugs or self._new_drugs
+        return self.kernel != "linear" or self.couple_drugs
 
     _state_schema = KernelRidgeState
 
     def _state(self) -> dict[str, Any]:
-        return {"lines": list(self._lines), "new_drugs": self._new_drugs}
+        return {"lines": list(self._lines), "new_drugs": self._new_drugs, "drug_features": list(self._told)}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._lines = {name: row for row, name in enumerate(state["lines"])}
-        self._new_drugs = state.get("new_drugs", False)
+        self._new_drugs, self._told = state.get("new_drugs", False), tuple(state.get("drug_features", ()))
 
     def _sizes(self) -> dict[str, int]:
         return {"lines": len(self._lines)} if self._lines else {}
 
     def _wanted_arrays(self) -> dict[str, Array]:
         if self.couple_drugs:
-            arrays = ResponseProcess.wanted_arrays(self.drug_kernel or "", trained=not self._new_drugs)
+            arrays = ResponseProcess.wanted_arrays(self._told, trained=not self._new_drugs)
             return with_prefix("process.", arrays)
         linear = self.kernel == "linear"
-        return wanted_arrays(linear=linear, drug_kernel=self.drug_kernel, new_drugs=self._new_drugs)
+        keeps = not linear and (self._new_drugs or bool(self._told))
+        own = wanted_arrays(linear=linear, rank=self.rank, keeps_lines=keeps, new_drugs=self._new_drugs)
+        return own | (with_prefix("new_drugs.", NewDrugs.wanted_arrays(self._told)) if self._told else {})
 
     def _module_arrays(self) -> dict[str, np.ndarray]:
         if self.process_ is not None:
             return with_prefix("process.", self.process_.to_arrays())
-        structures = {} if self.structures_ is None else self.structures_.to_arrays()
-        return super()._module_arrays() | with_prefix("structures.", structures)
+        new_drugs = {} if self.new_drugs_ is None else self.new_drugs_.to_arrays()
+        return super()._module_arrays() | with_prefix("new_drugs.", new_drugs)
 
     def _load_module_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         if self.couple_drugs:
             self.process_ = ResponseProcess.from_arrays(under_prefix("process.", arrays), self._process_options)
             return
-        if self.drug_kernel is not None:
-            self.structures_ = StructureFit.from_arrays(under_prefix("structures.", arrays))
+        if self._told:
+            self.new_drugs_ = NewDrugs.from_arrays(under_prefix("new_drugs.", arrays))
         super()._load_module_arrays({name: value for name, value in arrays.items() if "." not in name})

@@ -6,11 +6,51 @@ import numpy as np
 from scipy.special import ndtri
 
 from ...pp._profile import ReferenceProfile
-from .._arrays import Array, with_prefix
+from .._arrays import Array
 from .._data import N_PROBABILITIES, Calibration
+from ..prior._complete import complete_response
 from ..prior._kernels import fit_gene_scaler
+from ..prior._new_drugs import Mixture
 from ..prior._ridge import primal_weights
-from ..prior._structures import StructureFit
+
+#: Share of a second screen: the largest of quarters that costs held-out lines of the first nothing (`scripts/check_screens.py`).
+_SECOND = 0.25
+
+
+def denoised_targets(
+    response: np.ndarray, second: np.ndarray | None, shared: np.ndarray, denoise: float
+) -> tuple[np.ndarray, float]:
+    """Responses to regress on expression: without noise and gaps, after what a second screen says of the same pairs.
+
+    Both screens are completed together. In the fit of a shared drug, a quarter is the second screen's, brought to the unit of
+    the first.
+
+    Parameters
+    ----------
+    response
+        Lines × drugs, NaN where not measured.
+    second
+        Responses of the second screen (lines × shared drugs); `None` without.
+    shared
+        Positions of its drugs in `response`.
+    denoise
+        Share of the fit in what was measured (0-1); 0 leaves responses as they are.
+
+    Returns
+    -------
+    Lines × drugs, and what brings mean responses of the second screen to the unit of the first.
+    """
+    if denoise == 0:
+        return response, 0.0
+    fitted, offset = complete_response(response if second is None else np.hstack([response, second])).fitted, 0.0
+    if second is not None:
+        fitted, other = fitted[:, : response.shape[1]], fitted[:, response.shape[1] :]
+        own = fitted[:, shared]
+        mean, scale = own.mean(axis=0), own.std(axis=0) / np.maximum(other.std(axis=0), 1e-9)
+        offset = float(np.median(mean - other.mean(axis=0)))
+        fitted[:, shared] = (1 - _SECOND) * own + _SECOND * (mean + (other - other.mean(axis=0)) * scale)
+    measured = np.where(np.isnan(response), fitted, response)
+    return denoise * fitted + (1 - denoise) * measured, offset
 
 
 def line_arrays(
@@ -24,17 +64,51 @@ def line_arrays(
     return {"weights": weights, "intercept": intercept - scaler.mean @ weights}
 
 
-def wanted_arrays(*, linear: bool, drug_kernel: str | None, new_drugs: bool) -> dict[str, Array]:
-    """Arrays of a fit in a file: those of :func:`line_arrays`, and what predicts new drugs from their structure."""
-    rows, dual = ("genes", "weights") if linear else ("lines", "alpha")
-    wanted = {dual: Array((rows, "drugs")), "intercept": Array(("drugs",))}
-    if not linear or drug_kernel is not None:
-        wanted["lines"] = Array(("lines", "genes"))
-    if new_drugs:
-        wanted["known"] = Array(("lines", "drugs"))
-    if drug_kernel is not None:
-        wanted |= with_prefix("structures.", StructureFit.wanted_arrays(drug_kernel))
-    return wanted
+def factorise(weights: np.ndarray, intercept: np.ndarray, expression: np.ndarray, rank: int) -> dict[str, np.ndarray]:
+    """The best two factors of weights, in what they predict of the lines, each drug in units of its spread.
+
+    Parameters
+    ----------
+    weights, intercept
+        Genes × drugs; drugs.
+    expression
+        Lines × genes.
+    rank
+        Columns of the first factor.
+
+    Returns
+    -------
+    ``factors`` (genes × rank) and ``mixing`` (rank × drugs), whose product is near `weights`, and the ``intercept`` that keeps the mean
+    prediction of each drug.
+    """
+    mean = expression.mean(axis=0, dtype=np.float64)
+    predicted = (expression - mean) @ weights
+    spread = np.maximum(predicted.std(axis=0), 1e-9)
+    directions = np.linalg.svd(predicted / spread, full_matrices=False)[2][:rank]
+    factors, mixing = weights / spread @ directions.T, directions * spread
+    return {"factors": factors, "mixing": mixing, "intercept": intercept + mean @ weights - mean @ factors @ mixing}
+
+
+def mix_arrays(arrays: dict[str, np.ndarray], mixture: Mixture, centre: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of new drugs, from those of the training drugs (:func:`line_arrays`) and the means of their responses."""
+    dual = "weights" if "weights" in arrays else "alpha"
+    columns = mixture.columns(arrays[dual], arrays["intercept"], centre)
+    out = arrays | dict(zip((dual, "intercept"), columns, strict=True))
+    if "completed" in arrays:
+        out["completed"] = mixture.mean + (arrays["completed"] - centre) @ mixture.weights
+    return out
+
+
+def wanted_arrays(*, linear: bool, rank: int | None, keeps_lines: bool, new_drugs: bool) -> dict[str, Array]:
+    """Arrays of a fit in a file: those of :func:`line_arrays`, or of :func:`factorise`."""
+    wanted = {"intercept": Array(("drugs",))}
+    if rank is not None and not new_drugs:
+        wanted |= {"factors": Array(("genes", "rank")), "mixing": Array(("rank", "drugs"))}
+    elif linear:
+        wanted["weights"] = Array(("genes", "drugs"))
+    else:
+        wanted |= {"alpha": Array(("lines", "drugs")), "lines": Array(("lines", "genes"))}
+    return wanted | ({"completed": Array(("lines", "drugs"))} if keeps_lines else {})
 
 
 def linear_calibration(

@@ -149,9 +149,9 @@ class CSG2A(BlendedModel):
     ) -> np.ndarray:
         return self._evaluate(self.module.respond, expression, np.asarray(drugs))
 
-    def _with_drugs(self, other: CSG2A, smiles: dict[str, str]) -> None:
+    def _with_drugs(self, other: CSG2A, drugs: pd.DataFrame) -> None:
         other._blueprint, other.module = self._blueprint, copy.deepcopy(self.module)
-        conditions = self.module.conditions(Structures.read(list(smiles.values()), self.settings.encoder))
+        conditions = self.module.conditions(Structures.read(list(drugs["smiles"]), self.settings.encoder))
         other.module.known_conditions = conditions.to(self.module.known_conditions.device)
 
     def _network_state(self) -> dict[str, Any]:

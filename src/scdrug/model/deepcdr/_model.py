@@ -29,6 +29,7 @@ from ._settings import check_task, settings_of
 from ._training import PairData, drug_codes, make_network, pair_phase
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -249,9 +250,9 @@ class DeepCDR(BlendedModel):
 
     # ------------------------------------------------------------------ drugs that were not in training
 
-    def _with_drugs(self, other: DeepCDR, smiles: dict[str, str]) -> None:
+    def _with_drugs(self, other: DeepCDR, drugs: pd.DataFrame) -> None:
         features, pool = self.settings.drug_features, self.settings.drug_pool
-        batch = molecules(list(smiles.values()), features, pool=pool, names=list(smiles))
+        batch = molecules(list(drugs["smiles"]), features, pool=pool, names=list(drugs["name"]))
         other.module = copy.deepcopy(self.module).eval()
         with torch.no_grad():
             other.module.codes = other.module.encode_drugs(batch.to(self.module.mean.device))

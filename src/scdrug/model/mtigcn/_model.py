@@ -194,7 +194,7 @@ class MTIGCN(BlendedModel):
         if self.predicts == "response":
             return super()._fit_prior(features, response, earlier)
         slopes = DEFAULT_SLOPES if earlier is None else earlier.slopes
-        drugs, options = self._drug_features(), self._process_options
+        drugs, options = self._described_drugs(), self._process_options
         return SensitivityPrior.fit(features, response, drugs, options, labelling=self._labelling, slopes=slopes)
 
     def _earlier_prior(self, task: TrainingTask, features: np.ndarray) -> Any:
@@ -262,8 +262,8 @@ class MTIGCN(BlendedModel):
     def _takes_unseen_drugs(self) -> bool:
         return super()._takes_unseen_drugs and self._computes_features
 
-    def _with_drugs(self, other: MTIGCN, smiles: dict[str, str]) -> None:
-        other.module = self.module.for_drugs(drug_features(smiles.values(), self._drug_kernel))
+    def _with_drugs(self, other: MTIGCN, drugs: pd.DataFrame) -> None:
+        other.module = self.module.for_drugs(drug_features(drugs["smiles"], self._drug_kernel))
 
     def _network_state(self) -> dict[str, Any]:
         return {"net": self.module.net.config.model_dump(), "n_structures": self.module.n_structures}

@@ -9,10 +9,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._arrays import Array, under_prefix, with_prefix
-from ..prior._drug_kernels import DrugFeatures
 from ..prior._kernels import apply_kernel
+from ..prior._new_drugs import NewDrugs
 from ..prior._process import Context, ProcessOptions, ResponseProcess, contexts
-from ..prior._structures import StructureFit
 from ._labels import Labelling, response_moments
 
 #: Steepness of the squashed response around the drug's threshold.
@@ -24,7 +23,7 @@ _FEWEST = 20
 #: Slopes of both scores and intercept for each context, where nothing decides.
 DEFAULT_SLOPES = np.array([[1.5, 1.5, 0.0]] * len(Context))
 #: What both processes have in common.
-_SHARED = ("lines", "n_drugs", "n_lines", "fingerprints", "minimol")
+_SHARED = ("lines", "n_drugs", "n_lines", "fingerprints", "minimol", "targets", "pathway")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,7 @@ class SensitivityPrior:
         cls,
         features: np.ndarray,
         response: np.ndarray,
-        drugs: DrugFeatures | None,
+        drugs: dict[str, np.ndarray] | None,
         options: ProcessOptions,
         *,
         labelling: Labelling,
@@ -145,13 +144,13 @@ class SensitivityPrior:
         return self.response.lines
 
     @property
-    def structures(self) -> StructureFit | None:
-        """What predicts new drugs; `None` without structures."""
-        return self.response.structures
+    def new_drugs(self) -> NewDrugs | None:
+        """What predicts new drugs; `None` where nothing is known of drugs."""
+        return self.response.new_drugs
 
-    def for_structures(self, drugs: dict[str, np.ndarray]) -> SensitivityPrior:
-        """The prior of drugs that were not in training; see :meth:`ResponseProcess.for_structures`."""
-        response, squashed = self.response.for_structures(drugs), self.squashed.for_structures(drugs)
+    def for_drugs(self, drugs: dict[str, np.ndarray]) -> SensitivityPrior:
+        """The prior of drugs that were not in training; see :meth:`ResponseProcess.for_drugs`."""
+        response, squashed = self.response.for_drugs(drugs), self.squashed.for_drugs(drugs)
         trained = self.response.fitted.mean(axis=0)
         mean = response.fitted.mean(axis=0)
         spread = np.full(len(mean), np.median(self.spread))
@@ -185,9 +184,9 @@ class SensitivityPrior:
         )
 
     @staticmethod
-    def wanted_arrays(drug_kernel: str = "", *, trained: bool = True) -> dict[str, Array]:
+    def wanted_arrays(kinds: tuple[str, ...] = (), *, trained: bool = True) -> dict[str, Array]:
         """What :meth:`to_arrays` returns, as arrays of a file; see :meth:`ResponseProcess.wanted_arrays`."""
-        process = ResponseProcess.wanted_arrays(drug_kernel, trained=trained)
+        process = ResponseProcess.wanted_arrays(kinds, trained=trained)
         own = {name: array for name, array in process.items() if name not in _SHARED}
         return (
             with_prefix("response.", process)

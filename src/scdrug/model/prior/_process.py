@@ -12,10 +12,10 @@ import numpy as np
 from .._arrays import Array
 from ._coupled import ProcessOptions, fit_coupled, posterior_variance
 from ._decomposition import KernelDecomposition, decompose_kernel
-from ._drug_kernels import DrugFeatures
+from ._drug_kernels import present
 from ._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
+from ._new_drugs import MIN_DRUGS, NewDrugs, storable
 from ._ridge import primal_weights
-from ._structures import MIN_STRUCTURES, StructureFit, storable
 
 #: Stands for no response at all.
 _ALMOST_NONE = 1e-6
@@ -46,7 +46,7 @@ class ResponseProcess:
     """A Gaussian process over lines × drugs, fitted to the measured pairs.
 
     Known lines and drugs are predicted from all other responses of either, new lines from similar expression, and new drugs
-    from similar structures. See :func:`fit_coupled` for the process itself.
+    from drugs of similar structure and mechanism. See :func:`fit_coupled` for the process itself.
     """
 
     #: Features of the training lines, which new ones are compared with (lines × features).
@@ -63,8 +63,8 @@ class ResponseProcess:
     scale: np.ndarray | None = None
     covariance: np.ndarray | None = None
     n_lines: np.ndarray | None = None
-    #: What predicts new drugs; `None` without structures.
-    structures: StructureFit | None = None
+    #: What predicts new drugs; `None` where nothing is known of drugs.
+    new_drugs: NewDrugs | None = None
     #: Prediction of each training line without its own responses (lines × drugs); `None` after loading.
     left_out: np.ndarray | None = field(default=None, repr=False)
 
@@ -75,7 +75,7 @@ class ResponseProcess:
         cls,
         features: np.ndarray,
         response: np.ndarray,
-        drugs: DrugFeatures | None = None,
+        drugs: dict[str, np.ndarray] | None = None,
         options: ProcessOptions = ProcessOptions(),
     ) -> ResponseProcess:
         """Fit the process.
@@ -85,10 +85,11 @@ class ResponseProcess:
         features
             Expression, or an embedding, of the lines (lines × features).
         response
-            Lines × drugs, NaN where not measured. A drug without any response is predicted from its structure, or as the
-            typical drug if it has none.
+            Lines × drugs, NaN where not measured. A drug without any response is predicted from its structure and mechanism, or
+            as the typical drug if nothing is known of it.
         drugs
-            Features of the drugs' structures; without them no new drug is told from another.
+            What is known of the drugs, see :func:`~scdrug.model.prior._drug_kernels.describe_drugs`; without it no new drug is told
+            from another.
         options
             How lines and drugs are coupled.
 
@@ -111,9 +112,8 @@ class ResponseProcess:
         lines = decompose_kernel(matrix)
         process = cls._fit_seen(features, response[:, seen], lines, options)
         if drugs is not None:
-            completed, known = process.fitted[:, drugs.usable[seen]], drugs.take(seen)
-            structures = StructureFit.fit(completed, known, lines, ridge=options.drug_ridge)
-            process = replace(process, structures=structures)
+            known = {name: part[seen] for name, part in drugs.items()}
+            process = replace(process, new_drugs=NewDrugs.fit(process.fitted, known, ridge=options.drug_ridge))
         vars(process)["kernel"] = kernel
         return _over_all_drugs(process, seen, drugs)
 
@@ -234,25 +234,27 @@ class ResponseProcess:
 
     # ------------------------------------------------------------------ what was not seen
 
-    def for_structures(self, drugs: dict[str, np.ndarray]) -> ResponseProcess:
+    def for_drugs(self, drugs: dict[str, np.ndarray]) -> ResponseProcess:
         """The process over drugs that were not in training.
 
         Parameters
         ----------
         drugs
-            Features of their structures by name (drugs × features), of the kinds that it was fitted with.
+            What is known of them by name (drugs × features), of the kinds that it was fitted with.
 
         Raises
         ------
         ValueError
-            If it was fitted to fewer than three drugs with a structure.
+            If it was fitted to fewer than three drugs of which anything is known, or nothing is known of a new one.
         """
-        if self.structures is None:
+        if self.new_drugs is None:
             raise ValueError(
-                f"Fewer than {MIN_STRUCTURES} drugs of the reference have a structure that can be read, too few to predict others "
-                "from. Add SMILES to `adata.uns['drugs']`."
+                f"Of fewer than {MIN_DRUGS} drugs of the reference structure or mechanism are known, too few to predict others "
+                "from. Add SMILES, targets or pathways to `adata.uns['drugs']`."
             )
-        alpha, intercept, fitted = self.structures.columns(drugs)
+        mixture, centre = self.new_drugs.mix(drugs), self.new_drugs.centre
+        alpha, intercept = mixture.columns(self.alpha, self.intercept, centre)
+        fitted = mixture.mean + (self.fitted - centre) @ mixture.weights
         return ResponseProcess(self.lines, self.n_drugs, alpha, intercept, fitted, self.options)._like(self)
 
     # ------------------------------------------------------------------ files
@@ -260,43 +262,45 @@ class ResponseProcess:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """What predicts, as arrays by name; responses stay behind."""
         own = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        structures = {} if self.structures is None else self.structures.to_arrays()
-        return {name: storable(value) for name, value in own.items()} | structures
+        new_drugs = {} if self.new_drugs is None else self.new_drugs.to_arrays()
+        return {name: storable(value) for name, value in own.items()} | new_drugs
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], options: ProcessOptions) -> ResponseProcess:
         """Take back what :meth:`to_arrays` returned."""
         own = {name: arrays[name] for name in _ARRAYS if name in arrays}
-        structures = StructureFit.from_arrays(arrays) if "effect" in arrays else None
-        return cls(**own, options=options, structures=structures)
+        new_drugs = NewDrugs.from_arrays(arrays) if "potency" in arrays else None
+        return cls(**own, options=options, new_drugs=new_drugs)
 
     @staticmethod
-    def wanted_arrays(drug_kernel: str = "", *, trained: bool = True) -> dict[str, Array]:
+    def wanted_arrays(kinds: tuple[str, ...] = (), *, trained: bool = True) -> dict[str, Array]:
         """What :meth:`to_arrays` returns, as arrays of a file.
 
         Parameters
         ----------
-        drug_kernel
-            Kind of the drug features, empty without structures.
+        kinds
+            Names of what it was told of drugs, see :attr:`NewDrugs.features`.
         trained
             Whether its drugs were in training.
         """
         wanted = {name: array for name, array in _ARRAYS.items() if trained or name not in _OF_TRAINING}
-        return wanted | (StructureFit.wanted_arrays(drug_kernel) if drug_kernel else {})
+        return wanted | (NewDrugs.wanted_arrays(kinds) if kinds else {})
 
 
-def _over_all_drugs(process: ResponseProcess, seen: np.ndarray, drugs: DrugFeatures | None) -> ResponseProcess:
+def _over_all_drugs(process: ResponseProcess, seen: np.ndarray, drugs: dict[str, np.ndarray] | None) -> ResponseProcess:
     """The same over all drugs, of which some have no response."""
     if seen.all():
         return process
     parts = {name: _spread(getattr(process, name), seen) for name in ("alpha", "intercept", "fitted", "left_out")}
-    asked = np.zeros_like(seen) if drugs is None or process.structures is None else ~seen & drugs.usable
+    asked = np.zeros_like(seen)
+    if drugs and process.new_drugs is not None:
+        asked = ~seen & np.any([present(part) for part in drugs.values()], axis=0)
     typical = ~seen & ~asked
     for name in parts:
         parts[name][..., typical] = getattr(process, name).mean(axis=-1, keepdims=True)
     if asked.any():
         assert drugs is not None
-        new = process.for_structures(drugs.take(asked))
+        new = process.for_drugs({name: part[asked] for name, part in drugs.items()})
         for name in ("alpha", "intercept", "fitted"):
             parts[name][..., asked] = getattr(new, name)
         parts["left_out"][:, asked] = np.nan
@@ -306,7 +310,9 @@ def _over_all_drugs(process: ResponseProcess, seen: np.ndarray, drugs: DrugFeatu
     covariance[np.ix_(seen, seen)] = process.covariance
     n_lines = np.zeros(len(seen), dtype=int)
     n_lines[seen] = process.n_lines
-    return replace(process, **parts, scale=scale, covariance=covariance, n_lines=n_lines)._like(process)
+    new_drugs = None if process.new_drugs is None else process.new_drugs.over(seen)
+    of_drugs = {"scale": scale, "covariance": covariance, "n_lines": n_lines, "new_drugs": new_drugs}
+    return replace(process, **parts, **of_drugs)._like(process)
 
 
 _OF_TRAINING = ("scale", "covariance", "n_lines")

@@ -32,13 +32,10 @@ def per_line(predicted: np.ndarray, observed: np.ndarray) -> float:
 
 
 def fold_of(reference, n_folds: int) -> np.ndarray:
-    structures = [
-        canonical_smiles(text) for text in reference.uns["drugs"].loc[reference.obsm["response"].columns, "smiles"]
-    ]
-    groups = np.unique(
-        np.where(np.array(structures, dtype=object) == None, reference.obsm["response"].columns, structures),
-        return_inverse=True,
-    )[1]  # noqa: E711
+    """Fold of each drug; drugs of one structure share it."""
+    drugs = reference.obsm["response"].columns
+    structures = reference.uns["drugs"].loc[drugs, "smiles"].map(canonical_smiles)
+    groups = np.unique(structures.fillna(pd.Series(drugs, index=drugs)).astype(str), return_inverse=True)[1]
     return (np.random.default_rng(0).permutation(groups.max() + 1) % n_folds)[groups]
 
 

@@ -14,16 +14,21 @@ from ..prior._new_drugs import Mixture
 from ..prior._ridge import primal_weights
 
 #: Share of a second screen: the largest of quarters that costs held-out lines of the first nothing (`scripts/check_screens.py`).
-_SECOND = 0.25
+SECOND_SHARE = 0.25
 
 
 def denoised_targets(
-    response: np.ndarray, second: np.ndarray | None, shared: np.ndarray, denoise: float
+    response: np.ndarray,
+    second: np.ndarray | None,
+    shared: np.ndarray,
+    denoise: float,
+    *,
+    share: float = SECOND_SHARE,
 ) -> tuple[np.ndarray, float]:
     """Responses to regress on expression: without noise and gaps, after what a second screen says of the same pairs.
 
-    Both screens are completed together. In the fit of a shared drug, a quarter is the second screen's, brought to the unit of
-    the first.
+    Both screens are completed together, and a share of the second's fit of a shared drug, brought to the unit of the first, goes into
+    the first's.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ def denoised_targets(
         Positions of its drugs in `response`.
     denoise
         Share of the fit in what was measured (0-1); 0 leaves responses as they are.
+    share
+        Share of the second screen in the fit of a shared drug (0-1).
 
     Returns
     -------
@@ -48,7 +55,7 @@ def denoised_targets(
         own = fitted[:, shared]
         mean, scale = own.mean(axis=0), own.std(axis=0) / np.maximum(other.std(axis=0), 1e-9)
         offset = float(np.median(mean - other.mean(axis=0)))
-        fitted[:, shared] = (1 - _SECOND) * own + _SECOND * (mean + (other - other.mean(axis=0)) * scale)
+        fitted[:, shared] = (1 - share) * own + share * (mean + (other - other.mean(axis=0)) * scale)
     measured = np.where(np.isnan(response), fitted, response)
     return denoise * fitted + (1 - denoise) * measured, offset
 

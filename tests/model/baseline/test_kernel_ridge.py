@@ -96,6 +96,18 @@ def test_a_drug_is_told_by_its_targets_alone(reference: ad.AnnData) -> None:
     assert correlations.idxmax() in reference.uns["drugs"].index[reference.uns["drugs"]["targets"].str.contains("MEK")]
 
 
+def test_auto_takes_what_is_known_of_drugs(reference: ad.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scdrug.model.baseline._kernel_ridge.minimol_is_installed", lambda: False)
+    trained = _train(model.KernelRidge, reference, drug_kernel="auto")
+    assert set(trained.new_drugs_.features) == {"fingerprints", "targets", "pathway"}
+    bare = reference.copy()
+    del bare.uns["drugs"]
+    plain = _train(model.KernelRidge, bare, drug_kernel="auto")
+    np.testing.assert_allclose(plain.predict(key_added=None), trained.predict(key_added=None), atol=1e-5)
+    with pytest.raises(ValueError, match="no features of drugs"):
+        plain.predict(drugs={"x": "CCO"}, key_added=None)
+
+
 def test_two_factors_predict_what_their_product_does(reference: ad.AnnData, tmp_path: Path) -> None:
     whole = _train(model.KernelRidge, reference, denoise=1.0)
     factors = _train(model.KernelRidge, reference, denoise=1.0, rank=6)

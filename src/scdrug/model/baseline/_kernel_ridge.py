@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._arguments import checked
 from ..._validate import check_choice
+from ...pp._molecules import minimol_is_installed
 from .._arrays import Array, under_prefix, with_prefix
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
@@ -72,7 +73,7 @@ class KernelRidge(ClosedFormModel):
     drug_kernel
         Also predict drugs that were never screened, as mixtures of those that were, by similarity of structure: ``"tanimoto"`` of
         Morgan fingerprints, ``"minimol"``, a Gaussian kernel on fingerprints of a pretrained network (extra ``molecule``), or the
-        ``"mean"`` of both.
+        ``"mean"`` of both. ``"auto"``: both where the extra is installed, and no new drugs where nothing is known of the old ones.
     drug_ridge
         Ridge on drug similarity; ``"auto"`` chooses it by leaving out each drug in closed form.
     mechanism
@@ -118,7 +119,7 @@ class KernelRidge(ClosedFormModel):
     ) -> None:
         super().__init__(adata, registry)
         check_choice("kernel", kernel, tuple(KERNELS))
-        check_choice("drug_kernel", str(drug_kernel), ("None", *DRUG_KERNELS))
+        check_choice("drug_kernel", str(drug_kernel), ("None", "auto", *DRUG_KERNELS))
         if denoise > 1:
             raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
         if not 0 < kernel_share <= 1:
@@ -190,8 +191,12 @@ class KernelRidge(ClosedFormModel):
     def _described_drugs(self) -> dict[str, np.ndarray] | None:
         if self.drug_kernel is None:
             return None
-        training_features(self.drugs["smiles"], self.drug_kernel)  # checks that there are structures
-        return describe_drugs(self.drugs, self.drug_kernel, mechanism=self.mechanism)
+        kind = self.drug_kernel
+        if kind == "auto":
+            kind = "mean" if minimol_is_installed() else "tanimoto"
+        else:
+            training_features(self.drugs["smiles"], kind)  # checks that there are structures
+        return describe_drugs(self.drugs, kind, mechanism=self.mechanism)
 
     @property
     def _process_options(self) -> ProcessOptions:

@@ -179,7 +179,7 @@ def ids(text: object) -> Iterator[str]:
 
 
 def fact(value: object) -> str:
-    text = str(value).strip()
+    text = re.sub(r"\s*,\s*", ", ", str(value).strip())
     return "" if text.lower() in _EMPTY | {"not defined", "unknown"} else text
 
 

@@ -343,7 +343,7 @@ def test_a_drug_that_is_known_by_another_name_but_not_there_is_said():
 def test_a_name_of_several_compounds_is_not_guessed(monkeypatch):
     from scdrug.pp import _drug_names
 
-    table = _drug_names.DrugNames(("One", "Two"), (("One", "Shared"), ("Two", "Shared")), {"shared": (0, 1)})
+    table = _drug_names.DrugNames(("One", "Two"), (("One", "Shared"), ("Two", "Shared")), {"shared": (0, 1)}, ({}, {}))
     for module in ("scdrug.pp._drug_names", "scdrug.pp._drugs"):
         monkeypatch.setattr(f"{module}.drug_names", lambda: table)
     with pytest.raises(ValueError, match="several compounds: 'One', 'Two'"):

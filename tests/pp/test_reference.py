@@ -143,8 +143,10 @@ def test_drug_table_is_joined_by_name_whatever_its_spelling(expression, wide):
         {"name": ["TRAMETINIB", "Other"], "smiles": ["CC", "C"], "pubchem_cid": [11707110.0, np.nan], "phase": [4, 4]}
     )
     table = build_reference(expression, wide, drugs=drugs).uns["drugs"]
-    assert table.loc["trametinib"].tolist() == ["Trametinib", "CC", "11707110", "", ""]
+    assert table.loc["trametinib"].tolist() == ["Trametinib", "CC", "11707110", "MAP2K1, MAP2K2", "ERK MAPK signaling"]
     assert "phase" not in table
+    told = build_reference(expression, wide, drugs=drugs.assign(targets="MEK", pathway="")).uns["drugs"]
+    assert told.loc["trametinib", "targets"] == "MEK", "what is given stays"
 
 
 def test_line_table_is_joined_and_made_storable(expression, wide):

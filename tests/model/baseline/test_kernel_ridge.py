@@ -97,7 +97,7 @@ def test_a_drug_is_told_by_its_targets_alone(reference: ad.AnnData) -> None:
 
 
 def test_auto_takes_what_is_known_of_drugs(reference: ad.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scdrug.model.baseline._kernel_ridge.minimol_is_installed", lambda: False)
+    monkeypatch.setattr("scdrug.model.prior._drug_kernels.minimol_is_installed", lambda: False)
     trained = _train(model.KernelRidge, reference, drug_kernel="auto")
     assert set(trained.new_drugs_.features) == {"fingerprints", "targets", "pathway"}
     bare = reference.copy()

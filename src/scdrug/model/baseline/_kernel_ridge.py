@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._arguments import checked
-from ..._validate import check_choice
-from ...pp._molecules import minimol_is_installed
 from .._arrays import Array, under_prefix, with_prefix
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
@@ -18,19 +16,15 @@ from .._schema import LinesState
 from .._screens import screen_numbers, second_screen
 from .._unseen import describe_asked, hand_over
 from ..prior._complete import complete_response
-from ..prior._drug_kernels import DRUG_KERNELS, describe_drugs, training_features
+from ..prior._drug_kernels import described_training
 from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ..prior._new_drugs import NewDrugs, storable
 from ..prior._process import ProcessOptions, ResponseProcess
-from ..prior._ridge import decompose_kernel, leave_one_out, select_ridge, solve_ridge
-from ._ridge_arrays import denoised_targets, factorise, line_arrays, linear_calibration, mix_arrays, wanted_arrays
+from ._ridge_arrays import check_options, denoised_targets, fit_ridge, linear_calibration, mix_arrays, wanted_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-
-#: Ridges to choose from.
-_RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
 
 class KernelRidgeState(LinesState):
@@ -118,24 +112,9 @@ class KernelRidge(ClosedFormModel):
         rank: int | None = None,
     ) -> None:
         super().__init__(adata, registry)
-        check_choice("kernel", kernel, tuple(KERNELS))
-        check_choice("drug_kernel", str(drug_kernel), ("None", "auto", *DRUG_KERNELS))
-        if denoise > 1:
-            raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
-        if not 0 < kernel_share <= 1:
-            raise ValueError(f"`kernel_share` must be above 0 and at most 1; found {kernel_share}.")
-        for name, value, words in (("ridge", ridge, ("auto", "per_drug")), ("drug_ridge", drug_ridge, ("auto",))):
-            if isinstance(value, str):
-                check_choice(name, value, words)
-        if couple_drugs and (denoise > 0 or isinstance(ridge, str)):
-            raise ValueError(
-                f"`couple_drugs` denoises by itself and takes a number as `ridge`; found denoise={denoise} and "
-                f"ridge={ridge!r}. Drop these arguments; compare values of `ridge` on validation data if need be."
-            )
-        if rank is not None and (kernel != "linear" or couple_drugs or rank < 1):
-            raise ValueError(
-                f"`rank` is a number of factors of a linear kernel without `couple_drugs`; found {rank} with {kernel!r}."
-            )
+        check_options(
+            kernel, ridge, drug_kernel, drug_ridge, denoise=denoise, coupled=couple_drugs, share=kernel_share, rank=rank
+        )
         self.kernel, self.drug_kernel, self.denoise, self.drug_ridge = kernel, drug_kernel, denoise, drug_ridge
         self.couple_drugs, self.kernel_share, self.mechanism, self.rank = couple_drugs, kernel_share, mechanism, rank
         if ridge is None:
@@ -164,18 +143,11 @@ class KernelRidge(ClosedFormModel):
             self._told = () if self.process_.new_drugs is None else tuple(self.process_.new_drugs.features)
             self._left_out = self.process_.left_out
             return {}
-        kernel, matrix = fit_kernel(expression, KERNELS[self.kernel])
-        vars(self)["_expression_kernel"] = kernel  # a loaded model finds it again from its lines
-        decomposition = decompose_kernel(matrix)
         second, shared = second_screen(self.adata, self.drugs.index)
         target, offset = denoised_targets(response, second, shared, self.denoise)
-        ridge = self.ridge
-        if isinstance(ridge, str):
-            ridge = select_ridge(decomposition, target, ridges=_RIDGES, per_drug=ridge == "per_drug").ridge
-        fit = solve_ridge(decomposition, target, ridge=ridge)
-        alone = leave_one_out(decomposition, target, ridge=ridge)
-        self._left_out = np.where(np.isnan(alone), fit.predict(matrix), alone)
-        arrays = line_arrays(expression, fit.alpha, fit.intercept, linear=self.kernel == "linear")
+        fit = fit_ridge(expression, target, KERNELS[self.kernel], self.ridge, rank=self.rank)
+        vars(self)["_expression_kernel"] = fit.kernel  # a loaded model finds it again from its lines
+        self._left_out, arrays = fit.left_out, fit.arrays
         if self.drug_kernel is not None:
             completed = target if np.isfinite(target).all() else complete_response(target).completed
             screen = screen_numbers(self.drugs, shared)
@@ -184,19 +156,14 @@ class KernelRidge(ClosedFormModel):
             self._told = () if self.new_drugs_ is None else tuple(self.new_drugs_.features)
             if self._holds_lines:
                 arrays["completed"] = completed
-        if self.rank is not None:
-            arrays = factorise(arrays["weights"], arrays["intercept"], expression, self.rank)
         return {key: storable(value) for key, value in arrays.items()}
 
     def _described_drugs(self) -> dict[str, np.ndarray] | None:
-        if self.drug_kernel is None:
-            return None
-        kind = self.drug_kernel
-        if kind == "auto":
-            kind = "mean" if minimol_is_installed() else "tanimoto"
-        else:
-            training_features(self.drugs["smiles"], kind)  # checks that there are structures
-        return describe_drugs(self.drugs, kind, mechanism=self.mechanism)
+        return (
+            None
+            if self.drug_kernel is None
+            else described_training(self.drugs, self.drug_kernel, mechanism=self.mechanism)
+        )
 
     @property
     def _process_options(self) -> ProcessOptions:

@@ -2,19 +2,85 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import ndtri
 
+from ..._validate import check_choice
 from ...pp._profile import ReferenceProfile
 from .._arrays import Array
 from .._data import N_PROBABILITIES, Calibration
 from ..prior._complete import complete_response
-from ..prior._kernels import fit_gene_scaler
+from ..prior._decomposition import decompose_kernel
+from ..prior._drug_kernels import DRUG_KERNELS
+from ..prior._kernels import KERNELS, ExpressionKernel, KernelSpec, fit_gene_scaler, fit_kernel
 from ..prior._new_drugs import Mixture
-from ..prior._ridge import primal_weights
+from ..prior._ridge import leave_one_out, primal_weights, select_ridge, solve_ridge
 
+#: Ridges to choose from.
+_RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 #: Share of a second screen: the largest of quarters that costs held-out lines of the first nothing (`scripts/check_screens.py`).
 SECOND_SHARE = 0.25
+
+
+def check_options(
+    kernel: str,
+    ridge: float | str | None,
+    drug_kernel: str | None,
+    drug_ridge: float | str,
+    *,
+    denoise: float,
+    coupled: bool,
+    share: float,
+    rank: int | None,
+) -> None:
+    """Raise for options of the model that are unknown or contradict each other."""
+    check_choice("kernel", kernel, tuple(KERNELS))
+    check_choice("drug_kernel", str(drug_kernel), ("None", "auto", *DRUG_KERNELS))
+    if denoise > 1:
+        raise ValueError(f"`denoise` is a share between 0 and 1; found {denoise}.")
+    if not 0 < share <= 1:
+        raise ValueError(f"`kernel_share` must be above 0 and at most 1; found {share}.")
+    for name, value, words in (("ridge", ridge, ("auto", "per_drug")), ("drug_ridge", drug_ridge, ("auto",))):
+        if isinstance(value, str):
+            check_choice(name, value, words)
+    if coupled and (denoise > 0 or isinstance(ridge, str)):
+        raise ValueError(
+            f"`couple_drugs` denoises by itself and takes a number as `ridge`; found denoise={denoise} and "
+            f"ridge={ridge!r}. Drop these arguments; compare values of `ridge` on validation data if need be."
+        )
+    if rank is not None and (kernel != "linear" or coupled or rank < 1):
+        raise ValueError(
+            f"`rank` is a number of factors of a linear kernel without `couple_drugs`; found {rank} with {kernel!r}."
+        )
+
+
+class RidgeParts(NamedTuple):
+    """One kernel ridge regression per drug."""
+
+    #: What compares new samples with the lines.
+    kernel: ExpressionKernel
+    #: Predictions of the lines, each left out (lines × drugs).
+    left_out: np.ndarray
+    #: See :func:`line_arrays` and :func:`factorise`.
+    arrays: dict[str, np.ndarray]
+
+
+def fit_ridge(
+    expression: np.ndarray, target: np.ndarray, spec: KernelSpec, ridge: float | str, *, rank: int | None
+) -> RidgeParts:
+    """Regress targets (lines × drugs) on expression, with a ridge that is given or chosen; for a linear kernel in factors if a rank is."""
+    kernel, matrix = fit_kernel(expression, spec)
+    decomposition = decompose_kernel(matrix)
+    if isinstance(ridge, str):
+        ridge = select_ridge(decomposition, target, ridges=_RIDGES, per_drug=ridge == "per_drug").ridge  # type: ignore[assignment]
+    fit = solve_ridge(decomposition, target, ridge=ridge)  # type: ignore[arg-type]
+    alone = leave_one_out(decomposition, target, ridge=ridge)  # type: ignore[arg-type]
+    arrays = line_arrays(expression, fit.alpha, fit.intercept, linear=spec == KERNELS["linear"])
+    if rank is not None:
+        arrays = factorise(arrays["weights"], arrays["intercept"], expression, rank)
+    return RidgeParts(kernel, np.where(np.isnan(alone), fit.predict(matrix), alone), arrays)
 
 
 def denoised_targets(

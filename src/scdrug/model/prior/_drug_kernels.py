@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..._validate import check_choice
-from ...pp._molecules import featurize_smiles, minimol_fingerprints, tanimoto_kernel
+from ...pp._molecules import featurize_smiles, minimol_fingerprints, minimol_is_installed, tanimoto_kernel
 from ...pp._targets import mechanism_words
 from .._arrays import Array
 from ._kernels import median_distance, rbf_kernel, squared_distances
@@ -144,6 +144,21 @@ def describe_drugs(
             if met:  # words that no training drug has compare with nothing
                 out[name][row, met], out[name][row, -1] = 1, len(words[position]) - len(met)
     return out
+
+
+def described_training(drugs: pd.DataFrame, kind: str, *, mechanism: bool) -> dict[str, np.ndarray]:
+    """Describe drugs of the training by a kind of structure, or by ``"auto"``: whatever is known and can be computed.
+
+    Raises
+    ------
+    ValueError
+        If the kind is not ``"auto"``, and fewer than three drugs have a usable structure.
+    """
+    if kind == "auto":
+        kind = "mean" if minimol_is_installed() else "tanimoto"
+    else:
+        training_features(drugs["smiles"], kind)
+    return describe_drugs(drugs, kind, mechanism=mechanism)
 
 
 def _mechanisms(drugs: pd.DataFrame) -> list[tuple[frozenset[str], frozenset[str]]]:

@@ -128,18 +128,18 @@ class KernelRidge(ClosedFormModel):
         self._lines: dict[str, int] = {}
         self._new_drugs = False
         self._left_out: np.ndarray | None = None
-        self._model_summary_string = (
-            f"KernelRidge(kernel={kernel!r}, ridge={self.ridge!r}, denoise={denoise}, couple_drugs={couple_drugs}, "
-            f"drug_kernel={drug_kernel!r})"
-        )
+        self._model_summary_string = f"KernelRidge(kernel={kernel!r}, ridge={self.ridge!r}, {denoise=}, {couple_drugs=}, drug_kernel={drug_kernel!r})"
         self.init_params_ = self._get_init_params(locals())
 
     # ------------------------------------------------------------------ fit
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)} if self._holds_lines else {}
+        described = None
+        if self.drug_kernel is not None:
+            described = described_training(self.drugs, self.drug_kernel, mechanism=self.mechanism)
         if self.couple_drugs:
-            self.process_ = ResponseProcess.fit(expression, response, self._described_drugs(), self._process_options)
+            self.process_ = ResponseProcess.fit(expression, response, described, self._process_options)
             self._told = () if self.process_.new_drugs is None else tuple(self.process_.new_drugs.features)
             self._left_out = self.process_.left_out
             return {}
@@ -148,22 +148,15 @@ class KernelRidge(ClosedFormModel):
         fit = fit_ridge(expression, target, KERNELS[self.kernel], self.ridge, rank=self.rank)
         vars(self)["_expression_kernel"] = fit.kernel  # a loaded model finds it again from its lines
         self._left_out, arrays = fit.left_out, fit.arrays
-        if self.drug_kernel is not None:
+        if described is not None:
             completed = target if np.isfinite(target).all() else complete_response(target).completed
             screen = screen_numbers(self.drugs, shared)
             options = {"ridge": self.drug_ridge, "screen": screen, "offset": np.where(screen == 0, 0.0, offset)}
-            self.new_drugs_ = NewDrugs.fit(completed, self._described_drugs(), **options)
+            self.new_drugs_ = NewDrugs.fit(completed, described, **options)
             self._told = () if self.new_drugs_ is None else tuple(self.new_drugs_.features)
             if self._holds_lines:
                 arrays["completed"] = completed
         return {key: storable(value) for key, value in arrays.items()}
-
-    def _described_drugs(self) -> dict[str, np.ndarray] | None:
-        return (
-            None
-            if self.drug_kernel is None
-            else described_training(self.drugs, self.drug_kernel, mechanism=self.mechanism)
-        )
 
     @property
     def _process_options(self) -> ProcessOptions:
@@ -195,10 +188,7 @@ class KernelRidge(ClosedFormModel):
         return predicted.astype(np.float32)
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        if self.kernel != "linear":
-            return None
-        weights, intercept = self._primal
-        return weights[:, drugs], intercept[drugs]
+        return (self._primal[0][:, drugs], self._primal[1][drugs]) if self.kernel == "linear" else None
 
     @cached_property
     def _primal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -208,10 +198,6 @@ class KernelRidge(ClosedFormModel):
         if self._in_factors:
             return self.module.array("factors") @ self.module.array("mixing"), self.module.array("intercept")
         return self.module.array("weights"), self.module.array("intercept")
-
-    @property
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return {name: self.module.array(name) for name in ("alpha", "intercept", "lines", "completed")}
 
     @property
     def _in_factors(self) -> bool:
@@ -240,11 +226,8 @@ class KernelRidge(ClosedFormModel):
         if self.process_ is not None:
             other.process_ = self.process_.for_drugs(features)
         else:
-            arrays = (
-                dict(zip(("weights", "intercept"), self._primal, strict=True))
-                if self.kernel == "linear"
-                else self._arrays
-            )
+            own = {name: self.module.array(name) for name, _ in self.module.named_buffers()}
+            arrays = dict(zip(("weights", "intercept"), self._primal, strict=True)) if self.kernel == "linear" else own
             mixed = mix_arrays(arrays, self.new_drugs_.mix(features), self.new_drugs_.centre)
             other.module.set_arrays(**{key: storable(value) for key, value in mixed.items()})
         other.calibration_ = other._new_calibration(self.calibration.level)
@@ -299,6 +282,5 @@ class KernelRidge(ClosedFormModel):
         if self.couple_drugs:
             self.process_ = ResponseProcess.from_arrays(under_prefix("process.", arrays), self._process_options)
             return
-        if self._told:
-            self.new_drugs_ = NewDrugs.from_arrays(under_prefix("new_drugs.", arrays))
+        self.new_drugs_ = NewDrugs.from_arrays(under_prefix("new_drugs.", arrays)) if self._told else None
         super()._load_module_arrays({name: value for name, value in arrays.items() if "." not in name})

@@ -1,10 +1,10 @@
 """Print the single-cell transfer figures: five lung lines, breast lines and A375, predicted by models that never saw them.
 
-    python scripts/check_single_cell.py DATA [--draws 200]
+    python scripts/check_single_cell.py DATA [--draws 200] [--model default]
 
-DATA holds `gdsc/` (tables of cell lines and responses), `sc/sc_mixology/` (CEL-seq2 counts), `sc/bc_atlas/` (Drop-seq counts) and
-`sc/a375/`; see the docs
-pages *Harmonization* and *Transfer to single cells*. Lines are excluded, and scores made, by `scdrug.benchmark`.
+DATA holds `gdsc/` (tables of cell lines and responses), `sc/sc_mixology/` (CEL-seq2 counts), `sc/bc_atlas/` (Drop-seq counts),
+`sc/pbmc80/` (healthy blood) and `sc/a375/`; see the docs pages *Harmonization* and *Transfer to single cells*. The recipe of the
+model is trained without the lines of the cells, which are excluded, and scored, by `scdrug.benchmark`.
 """
 
 from __future__ import annotations
@@ -22,33 +22,28 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import scdrug
-from scdrug.benchmark import ModelSpec, run_single_cell, score_lines
+from scdrug.benchmark import ModelSpec, run_single_cell, score_control, score_lines
 
-#: What the bundled model is trained with, see build_zoo.py.
-RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
 LEVELS = ("cell", "line mean", "cluster", "pseudobulk", "bulk")
 
 
 @dataclass
 class Once:
-    """A model that is trained once and then scored on many variants of the same cells."""
+    """The recipe of a model, trained once and then scored on many variants of the same cells."""
 
-    spec: ModelSpec
+    recipe: Any
     #: The trained model and the reference that the harness handed over.
     kept: dict[str, Any] = field(default_factory=dict)
     tune: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
+    name: str = "default"
 
     @property
     def model_class(self) -> type:
-        return self.spec.model_class
+        return type(self.recipe)
 
     def fit(self, adata: AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0) -> Any:
         if not self.kept:
-            self.kept = {"model": self.spec.fit(adata, seed=seed), "training": adata}
+            self.kept = {"model": self.recipe.retrain(adata), "training": adata}
         return self.kept["model"]
 
 
@@ -62,13 +57,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument(
+        "--model", default="default", help="bundled model, or folder of a saved one, whose recipe is used"
+    )
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
 
-    reference = scdrug.datasets.gdsc(release="GDSC2", path=arguments.data / "gdsc")
+    recipe = scdrug.model.load_pretrained(arguments.model)
+    reference, other = (
+        scdrug.datasets.gdsc(release=release, path=arguments.data / "gdsc") for release in ("GDSC2", "GDSC1")
+    )
     cells = scdrug.datasets.sc_mixology(path=arguments.data / "sc" / "sc_mixology")
     cells = cells[cells.obs["singlet"].to_numpy(dtype=bool)].copy()
-    spec = Once(ModelSpec("default", "KernelRidge", params=RECIPE))
+    spec = Once(recipe)
 
     def show(name: str, variant: AnnData, **options: Any) -> None:
         table = score_lines(spec, reference, variant, levels=["line mean"], options=options, n_bootstrap=0)
@@ -89,6 +90,9 @@ def main() -> None:
         show(f"cells pooled over 15 neighbours, {method}", pooled, **placed)
     show("cells, quantile, shift averaged over lines", cells, groupby="cell_line")
 
+    show_screen(
+        score_lines(spec, reference, cells, screen=other, levels=["line mean", "bulk"], n_bootstrap=arguments.draws)
+    )
     show_lines(cells, reference, spec, "cell_line")
     scdrug.tl.predict_response(cells, model)
     by_line = cells.obsm["predicted_response"][["gefitinib", "afatinib"]].groupby(cells.obs["cell_line"]).mean()
@@ -106,18 +110,53 @@ def main() -> None:
         scdrug.tl.predict_response(shallow, model)
         depth, trust = float(np.median(np.asarray(shallow.X.sum(axis=1)))), shallow.obs["response_reliability"].median()
         show(f"counts thinned to {share:.0%} ({depth:.0f} a cell, reliability {trust:.2f})", shallow)
-    check_breast(arguments.data, reference, arguments.draws)
+    check_breast(arguments.data, reference, other, recipe, arguments.draws)
+    check_blood(arguments.data, reference, recipe, arguments.draws)
     check_a375(arguments.data, arguments.draws)
 
 
-def check_breast(data: Path, reference: AnnData, draws: int) -> None:
+def check_breast(data: Path, reference: AnnData, other: AnnData, recipe: Any, draws: int) -> None:
     """Print the scores on breast lines: all together, each line as a cohort of its own, and thinned."""
     cells = scdrug.datasets.breast_atlas(path=data / "sc" / "bc_atlas")
     cells = cells[(cells.obs["reference_line"] != "").to_numpy()].copy()
-    spec = Once(ModelSpec("default", "KernelRidge", params=RECIPE))
+    spec = Once(recipe)
     print(f"\n{cells.obs['reference_line'].nunique()} breast lines, Drop-seq")
     show_levels(score_lines(spec, reference, cells, line_key="reference_line", n_bootstrap=draws))
+    options = {"line_key": "reference_line", "levels": ["line mean", "bulk"], "n_bootstrap": draws}
+    show_screen(score_lines(spec, reference, cells, screen=other, **options))
     show_lines(cells, reference, spec, "reference_line")
+
+
+def check_blood(data: Path, reference: AnnData, recipe: Any, draws: int) -> None:
+    """Print whether healthy blood cells are refused, and what would be said of them."""
+    cells = scdrug.datasets.pbmc(path=data / "sc" / "pbmc80")
+    table = score_control(Once(recipe), reference, cells, n_bootstrap=draws)
+    print(f"\n{cells.n_obs} healthy blood cells")
+    for level, metric in (("cell", "refused"), ("cell", "reliability"), ("drug", "above_90"), ("drug", "percentile")):
+        row = read(table, level, metric, "default")
+        print(f"{metric:<16}{row['value']:.3f} ({row['low']:.2f} to {row['high']:.2f})   {row['note']}")
+
+
+def show_screen(table: pd.DataFrame) -> None:
+    """Print how cells, the lines' own bulk and another screen predict the screen that was trained on; then the same of the other."""
+    n_drugs = read(table, "data", "drugs", "default")["value"]
+    print(f"\non the lines and {n_drugs:.0f} drugs of both screens, with the share of a second screen")
+    for what, suffix, share in (
+        ("judged by GDSC2", "", "screen_share"),
+        ("judged by GDSC1", "_across", "across_share"),
+    ):
+        for level in ("line mean", "bulk", "second screen"):
+            if level == "second screen" and suffix:
+                continue
+            parts = []
+            for metric in ("flat", "contrast", "per_drug"):
+                row = read(table, level, f"{metric}{suffix}", "default")
+                part = f"{metric} {row['value']:.3f} ({row['low']:.2f} to {row['high']:.2f})"
+                if level != "second screen":
+                    of = read(table, level, f"{metric}_{share}", "default")
+                    part += f", share {of['value']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
+                parts.append(part)
+            print(f"{what}: {level:<16}" + "   ".join(parts), flush=True)
 
 
 def show_lines(cells: AnnData, reference: AnnData, spec: Once, line_key: str) -> None:
@@ -164,7 +203,7 @@ def show_levels(table: pd.DataFrame) -> None:
         return f"{row['value']:.3f} ({row['low']:.2f} to {row['high']:.2f})"
 
     for level in LEVELS:
-        parts = [f"{metric} {text(level, metric)}" for metric in ("flat", "contrast", "rmse_z", "bias_z")]
+        parts = [f"{metric} {text(level, metric)}" for metric in ("flat", "contrast", "per_drug", "rmse_z", "bias_z")]
         if level != "bulk":
             parts += [f"{metric} {read(table, level, metric, 'default')['value']:.2f}" for metric in ("flat_share",)]
             parts += [f"contrast_share {text(level, 'contrast_share')}"]

@@ -18,6 +18,7 @@ from scipy import stats
 matplotlib.use("Agg")
 
 from scdrug.benchmark import ModelSpec, make_splits, run
+from scdrug.benchmark._store import SCREEN_COLUMNS
 from scdrug.benchmark.report._markdown import escape
 from scdrug.benchmark.report._published import read_published
 from scdrug.benchmark.report._scores import split_scores
@@ -37,6 +38,7 @@ class Stand:
     scores: pd.DataFrame
     per_drug: pd.DataFrame
     folds: pd.DataFrame
+    screens: pd.DataFrame
     single_cell: pd.DataFrame
     provenance: dict[str, Any]
     name: str = "Made up"
@@ -98,6 +100,7 @@ def make_stand(splits=("line",), models=tuple(LEVELS), *, labels: bool = False, 
             "split", "model", "repeat", "fold", "n_train", "n_validation", "n_test", "fit_seconds", "predict_seconds",
             "peak_mb", "params", "validation_score",
         ]),
+        screens=pd.DataFrame(columns=list(SCREEN_COLUMNS)),
         single_cell=pd.DataFrame(
             cell_rows if cells else [], columns=["task", "model", "seed", "level", "metric", "value", "low", "high"]
         ),

@@ -117,6 +117,42 @@ def test_breast_atlas_refuses_a_file_without_lines(tmp_path):
         scdrug.datasets.breast_atlas(path=tmp_path)
 
 
+def test_nci60_is_turned_so_that_lower_is_more_sensitive(tmp_path, shared_data):
+    table = pd.DataFrame(
+        {
+            "nsc": [7, 12],
+            "prefix": "S",
+            "name": ["Bosutinib", None],
+            "BR:MCF7": [1.5, -1.0],
+            "LC:A549/ATCC": [0.5, None],
+        }
+    )
+    table.to_csv(tmp_path / "drug_activity_zscore_for_1075drugs.csv", index=False)
+    screen = scdrug.datasets.nci60(path=tmp_path)
+    assert list(screen.obs_names) == ["MCF7", "A549"]
+    assert screen.obs["tissue"].tolist() == ["breast", "lung"]
+    assert screen.obsm["response"]["nsc-7"].tolist() == [-1.5, -0.5]
+    assert screen.uns["drugs"]["name"].to_dict() == {"nsc-7": "Bosutinib", "nsc-12": "NSC 12"}
+    assert screen.uns["response"]["n_pairs"] == 3 and screen.uns["response"]["direction"].startswith("lower")
+    for write, read in (("write_h5ad", anndata.read_h5ad), ("write_zarr", anndata.read_zarr)):
+        getattr(screen, write)(tmp_path / write)
+        pd.testing.assert_frame_equal(read(tmp_path / write).obsm["response"], screen.obsm["response"])
+    (tmp_path / "empty").mkdir()
+    table.drop(columns=["BR:MCF7", "LC:A549/ATCC"]).to_csv(tmp_path / "empty" / "nci60.csv", index=False)
+    with pytest.raises(ValueError, match="BR:MCF7"):
+        scdrug.datasets.nci60(path=tmp_path / "empty")
+    whole = scdrug.datasets.nci60(path=shared_data / "nci60")
+    assert whole.obsm["response"].shape == (60, 1075)
+
+
+def test_pbmc_holds_counts_of_healthy_cells(shared_data, cache):
+    cells = scdrug.datasets.pbmc(path=shared_data / "sc" / "pbmc80")
+    assert cells.shape == (80, 23530)
+    assert (cells.X.data % 1 == 0).all() and cells.var_names.str.startswith("ENSG").all()
+    with pytest.raises(RuntimeError, match="PBMC3K_subset"):
+        scdrug.datasets.pbmc()
+
+
 def test_oligodendroglioma_tells_malignant_cells_from_normal_ones():
     pytest.importorskip("infercnvpy")
     tumour = scdrug.datasets.oligodendroglioma()

@@ -62,6 +62,16 @@ def test_values_per_drug_are_drawn_together_with_the_drugs() -> None:
     assert 0.4 < interval.low < interval.high < 0.6  # wrong pairs would give an error of some hundred
 
 
+def test_several_predictors_are_drawn_together() -> None:
+    rng = np.random.default_rng(3)
+    observed = rng.normal(size=(20, 5))
+    both = np.stack([observed + rng.normal(size=observed.shape), observed], axis=-1)
+    share = lambda both, observed: per_drug_pearson(both[..., 0], observed) / per_drug_pearson(both[..., 1], observed)
+    found = bootstrap_matrix_interval(share, both, observed, n_resamples=50)
+    alone = bootstrap_matrix_interval(per_drug_pearson, both[..., 0], observed, n_resamples=50)
+    assert found == pytest.approx(alone)
+
+
 def test_undefined_resamples_are_left_out_and_too_many_are_an_error() -> None:
     observed = np.full((4, 3), np.nan)
     observed[:, 0] = [1.0, 2.0, 3.0, 5.0]

@@ -5,6 +5,7 @@ from ._division import make_splits as make_splits
 from ._results import Results as Results
 from ._results import read_results as read_results
 from ._runner import run as run
+from ._screens import score_screens as score_screens
 from ._search import Search as Search
 from ._spec import ModelSpec as ModelSpec
 from ._splits import Splits as Splits
@@ -12,6 +13,7 @@ from ._splits import read_splits as read_splits
 from ._work import LeakError as LeakError
 from .report._write import write_report as write_report
 from .transfer._check_default import check_default as check_default
+from .transfer._score_control import score_control as score_control
 from .transfer._score_labels import score_labels as score_labels
 from .transfer._score_lines import score_lines as score_lines
 from .transfer._simulate import simulate_cells as simulate_cells

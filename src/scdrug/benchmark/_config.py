@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,15 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from .._arguments import checked
-from .._validate import check_choice, examples, nearest, slug
+from .._own_files import write_atomically
+from .._validate import check_choice, slug
 from ..model.baseline._class_labels import check_label_rule
+from ._config_data import SCREENS, check_data, check_keys, load_data
 from ._config_types import Options, Seed, Text, check_types
 from ._division import make_splits
 from ._results import Results
 from ._runner import run
+from ._screens import check_line_splits, score_screens
 from ._search import MOST_CHOICES, Search, check_grid
 from ._spec import ModelSpec
 from ._splits import KINDS, Splits, read_splits
+from ._store import SCREENS_FILE
 from ._work import Progress
 from ._yaml import read_yaml
 
@@ -53,11 +56,11 @@ _MODEL_TYPES = {
     "name": Text, "model": str, "params": Options, "train": Options, "tune": Options, "splits": list[str] | None,
 }  # fmt: skip
 _TASK_TYPES = {
-    "name": Text, "task": str, "models": list[str] | None, "release": str, "measure": str, "accession": str | None,
+    "name": Text, "task": str, "models": list[str] | None, "release": str, "measure": str, "screen": str | None, "accession": str | None,
     "exclude": list[str] | None, "one_drug": bool, "seeds": list[Seed], "options": Options,
     "n_bootstrap": Annotated[int, Field(ge=0, le=100_000)],
 }  # fmt: skip
-_KEYS = ("name", "data", "splits", "models", "labels", "search", "seed", "single_cell")
+_KEYS = ("name", "data", "screens", "splits", "models", "labels", "search", "seed", "single_cell")
 
 
 @checked
@@ -77,6 +80,8 @@ class Config:
     seed: int = 0
     #: Single-cell tasks: ``{"task": …}`` and what it takes.
     single_cell: Sequence[Mapping[str, Any]] = ()
+    #: Other screens of the same lines that predictions for held-out lines are judged by, by name: entries like `data`.
+    screens: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Folder that relative file names start from.
     folder: Path = field(default_factory=Path)
 
@@ -99,21 +104,19 @@ class Config:
         data
             Folder that holds a folder for each data set, with files fetched by hand; by default data sets are fetched.
         """
-        options = dict(self.data)
-        if "file" in options:
-            from anndata import read_h5ad
+        return load_data(self.data, self.folder, None if data is None else Path(data))
 
-            path = self.folder / str(options["file"])
-            if not path.is_file():
-                raise FileNotFoundError(f"No reference at {path}, which `data.file` of the configuration names.")
-            return read_h5ad(path)
-        from .. import datasets
+    @checked
+    def load_screens(self, data: str | os.PathLike[str] | None = None) -> dict[str, AnnData]:
+        """Load the screens that predictions are judged by, by name.
 
-        name = options.pop("dataset")
-        loader = getattr(datasets, name)
-        if data is not None and "path" in inspect.signature(loader).parameters:
-            options.setdefault("path", Path(data) / name)
-        return loader(**options)
+        Parameters
+        ----------
+        data
+            As for :meth:`load_data`.
+        """
+        folder = None if data is None else Path(data)
+        return {name: load_data(entry, self.folder, folder, "screens") for name, entry in self.screens.items()}
 
     @checked
     def make_splits(self, adata: AnnData) -> dict[str, Splits]:
@@ -157,7 +160,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold the keys {', '.join(_KEYS)}; found {type(content).__name__}.")
-    _check_keys(content, _KEYS, str(path))
+    check_keys(content, _KEYS, str(path))
     lacking = [key for key in ("data", "splits", "models") if not content.get(key)]
     if lacking:
         raise ValueError(f"{path} lacks {', '.join(map(repr, lacking))}. A benchmark needs data, splits and models.")
@@ -169,12 +172,13 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     check_types(content, "", name=Text, labels=str | dict | None, seed=Seed)
     return Config(
         name=str(content.get("name", path.stem)),
-        data=_data(content["data"]),
+        data=check_data(content["data"]),
         splits=splits,
         models=models,
         labels=_labels(content.get("labels")),
         search=search,
         seed=content.get("seed", 0),
+        screens=_screens(_entries(content.get("screens") or [], "screens")),
         single_cell=_tasks(_entries(content.get("single_cell") or [], "single_cell"), models),
         folder=path.parent,
     )
@@ -231,6 +235,9 @@ def run_config(
     adata = config.load_data(data)
     wanted = {name: part for name, part in config.splits.items() if splits is None or name in splits}
     made = replace(config, splits=wanted).make_splits(adata)
+    screens = config.load_screens(data)
+    if screens:
+        check_line_splits({name: part.kind for name, part in made.items()})
     specs = _restricted([spec for spec in config.models if models is None or spec.name in models], list(made))
     results = run(
         adata,
@@ -245,13 +252,15 @@ def run_config(
         progress=progress,
         overwrite=overwrite,
     )
+    if screens:
+        table = score_screens(results, adata, screens)
+        write_atomically(results.folder / SCREENS_FILE, table.to_csv(index=False, lineterminator="\n"))
     if config.single_cell:
         from .transfer._run import run_tasks
 
         chosen = [spec for spec in config.models if models is None or spec.name in models]
         run_tasks(config.single_cell, chosen, adata, out=out, data=data, search=config.search)
-        results = Results(out)
-    return results
+    return Results(out)
 
 
 def _restricted(specs: Sequence[ModelSpec], splits: Sequence[str]) -> list[ModelSpec]:
@@ -273,34 +282,6 @@ def _entries(value: Any, what: str) -> list[dict[str, Any]]:
     return value
 
 
-def _check_keys(entry: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    unknown = [str(key) for key in entry if key not in known]
-    if not unknown:
-        return
-    near = nearest(unknown[0], known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"Unknown key {examples(unknown)} in {where}.{hint} Known: {', '.join(known)}.")
-
-
-def _data(data: Any) -> dict[str, Any]:
-    if not isinstance(data, dict) or ("dataset" in data) == ("file" in data):
-        found = list(map(str, data)) if isinstance(data, dict) else [type(data).__name__]
-        near = [key for key in ("dataset", "file") if key not in found and nearest(key, found, n=1)]
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            "`data` needs either `dataset`, the name of a loader of scdrug.datasets, or `file`; "
-            f"found {examples(found) if found else 'nothing'}.{hint}"
-        )
-    if "dataset" in data:
-        from .. import datasets
-
-        loaders = [name for name in ("gdsc", "deepcdr", "mtigcn", "ccle", "toy") if name in datasets.__all__]
-        check_choice("data.dataset", data["dataset"], loaders)
-        known = ["dataset", *inspect.signature(getattr(datasets, data["dataset"])).parameters]
-        _check_keys(data, known, "data")
-    return dict(data)
-
-
 def _labels(rule: Any) -> dict[str, Any] | None:
     try:
         return check_label_rule(rule)
@@ -312,15 +293,27 @@ def _search(search: Any) -> Search:
     search = {} if search is None else search
     if not isinstance(search, dict):
         raise ValueError(f"`search` must be a mapping; found {type(search).__name__}.")
-    _check_keys(search, ("method", "n_trials", "select_by"), "search")
+    check_keys(search, ("method", "n_trials", "select_by"), "search")
     check_types(search, "search", method=str, n_trials=Annotated[int, Field(ge=1, le=MOST_CHOICES)], select_by=str)
     return Search(**search)
+
+
+def _screens(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    named: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        check_types(entry, "screens", name=Text)
+        part = dict(entry)
+        name = str(part.pop("name", part.get("release") or part.get("dataset") or part.get("file")))
+        if name in named:
+            raise ValueError(f"Screens need different names; found {name!r} twice.")
+        named[name] = check_data(part, "screens", SCREENS)
+    return named
 
 
 def _splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     named: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        _check_keys(entry, _SPLIT_KEYS, "splits")
+        check_keys(entry, _SPLIT_KEYS, "splits")
         check_types(entry, "splits", **_SPLIT_TYPES)
         part = dict(entry)
         if ("kind" in part) == ("file" in part):
@@ -351,7 +344,7 @@ def _tasks(entries: Sequence[Mapping[str, Any]], models: Sequence[ModelSpec]) ->
 
     names = []
     for entry in entries:
-        _check_keys(entry, KEYS, "single_cell")
+        check_keys(entry, KEYS, "single_cell")
         check_types(entry, "single_cell", **_TASK_TYPES)
         check_choice("single_cell.task", entry.get("task"), (*TASKS, "he2025"))
         for name in entry.get("models") or ():
@@ -363,7 +356,7 @@ def _tasks(entries: Sequence[Mapping[str, Any]], models: Sequence[ModelSpec]) ->
 
 
 def _model(entry: Mapping[str, Any], splits: Mapping[str, Any]) -> ModelSpec:
-    _check_keys(entry, _MODEL_KEYS, "models")
+    check_keys(entry, _MODEL_KEYS, "models")
     check_types(entry, "models", **_MODEL_TYPES)
     if "model" not in entry:
         raise ValueError(f"A model needs `model`, the name of a class; found {dict(entry)}.")

@@ -70,3 +70,42 @@ def drug_groups(adata: AnnData, ids: pd.Index, *, need_structure: bool) -> np.nd
     known = np.array([structure is not None for structure in structures])
     groups = np.unique(keys, return_inverse=True)[1]
     return np.where(known, groups, -1) if need_structure else groups
+
+
+def same_drugs(drugs: pd.DataFrame, others: pd.DataFrame) -> dict[str, list[str]]:
+    """Ids of drugs in another table that are the same compound.
+
+    Structures decide where both sides have one; else names, with the synonyms of the bundled table.
+
+    Parameters
+    ----------
+    drugs, others
+        Tables by drug id, with `smiles` and `name` where they are known.
+
+    Returns
+    -------
+    By id in `drugs`, those in `others`; without drugs that have none.
+    """
+    structures, names = drug_structures(drugs, drugs.index), _compounds(drugs)
+    by_structure: dict[str, list[str]] = {}
+    by_name: dict[object, list[tuple[str, str | None]]] = {}
+    for other, structure, name in zip(others.index, drug_structures(others, others.index), _compounds(others)):
+        if structure is not None:
+            by_structure.setdefault(structure, []).append(other)
+        by_name.setdefault(name, []).append((other, structure))
+    found = {}
+    for drug, structure, name in zip(drugs.index, structures, names):
+        named = [other for other, its in by_name.get(name, ()) if structure is None or its is None]
+        same = [*(by_structure.get(structure, ()) if structure is not None else ()), *named]
+        if same:
+            found[str(drug)] = [str(other) for other in dict.fromkeys(same)]
+    return found
+
+
+def _compounds(drugs: pd.DataFrame) -> list[object]:
+    """Row of the bundled table that each drug's name stands for, or else the name."""
+    from ..pp._drug_names import find_compounds, simple_drug
+
+    names = drugs["name"] if "name" in drugs.columns else pd.Series(drugs.index, index=drugs.index)
+    rows = [find_compounds(name) for name in names]
+    return [row[0] if len(row) == 1 else simple_drug(name) for row, name in zip(rows, names)]

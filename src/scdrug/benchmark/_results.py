@@ -15,7 +15,7 @@ import pandas as pd
 from .._arguments import checked
 from .._validate import check_choice, nearest
 from ..metrics import METRICS, drug_correlations, paired_test
-from ._store import FoldFile, Store
+from ._store import SCREEN_COLUMNS, SCREENS_FILE, FoldFile, Store
 
 _FOLD = ["split", "model", "repeat", "fold"]
 
@@ -188,14 +188,13 @@ class Results:
     @cached_property
     def single_cell(self) -> pd.DataFrame:
         """Transfer to single cells: task, model, seed, level, metric, value, low, high, note; empty if none was run."""
-        folder = self.folder / "single_cell"
-        files = sorted(folder.glob("*/*.csv")) if folder.is_dir() else []
-        columns = ["task", "model", "seed", "level", "metric", "value", "low", "high", "note"]
-        parts = [pd.read_csv(path) for path in files if not path.name.startswith(".")]
-        if not parts:
-            return pd.DataFrame(columns=columns)
-        # the naive baseline of a task stands in the file of each model
-        return pd.concat(parts).drop_duplicates(["task", "model", "seed", "level", "metric"]).reset_index(drop=True)
+        return _single_cell(self.folder)
+
+    @cached_property
+    def screens(self) -> pd.DataFrame:
+        """Scores by other screens, as :func:`score_screens` returns them; empty if the configuration names none."""
+        path = self.folder / SCREENS_FILE
+        return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(SCREEN_COLUMNS))
 
     # ------------------------------------------------------------------ summaries
 
@@ -293,6 +292,16 @@ def read_results(folder: str | os.PathLike[str]) -> Results:
         If they are damaged, or were written by another version.
     """
     return Results(folder)
+
+
+def _single_cell(folder: Path) -> pd.DataFrame:
+    files = sorted((folder / "single_cell").glob("*/*.csv"))
+    columns = ["task", "model", "seed", "level", "metric", "value", "low", "high", "note"]
+    parts = [pd.read_csv(path) for path in files if not path.name.startswith(".")]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    # the naive baseline of a task stands in the file of each model
+    return pd.concat(parts).drop_duplicates(["task", "model", "seed", "level", "metric"]).reset_index(drop=True)
 
 
 def _drug_scores(fold: FoldFile) -> pd.DataFrame:

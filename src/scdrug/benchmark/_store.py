@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "benchmark.json"
+#: Scores by other screens.
+SCREENS_FILE = "screens.csv"
+SCREEN_COLUMNS = (
+    "split", "model", "screen", "metric", "value", "value_sd", "measured", "measured_sd", "share", "low", "high", "n_lines",
+    "n_drugs", "n_pairs", "n_folds",
+)  # fmt: skip
 #: What a benchmark and its report write.
 _WRITTEN = (
-    MANIFEST, "splits/*.csv.gz", "folds/*/*/*.npz", *(f"folds/*/*/*.training/{name}" for name in CHECKPOINT_FILES), "single_cell/*/*.csv", "single_cell/*/*.json",
-    *(f"report/{name}" for name in ("report.html", "report.md", "scores.csv", "per_drug.csv", "single_cell.csv", "figures/*.png")),
+    MANIFEST, SCREENS_FILE, "splits/*.csv.gz", "folds/*/*/*.npz", *(f"folds/*/*/*.training/{name}" for name in CHECKPOINT_FILES), "single_cell/*/*.csv", "single_cell/*/*.json",
+    *(f"report/{name}" for name in ("report.html", "report.md", "scores.csv", "per_drug.csv", "screens.csv", "single_cell.csv", "figures/*.png")),
 )  # fmt: skip
 #: Part files of :func:`write_atomically`.
 _PARTS = tuple(re.sub(r"([^/]+)$", r".\1-????????", pattern) for pattern in _WRITTEN)

@@ -163,6 +163,8 @@ def check_benchmark(config: Path, *, models: Sequence[str] | None, splits: Seque
         shown.append("cannot: takes no drugs that were not in training; such a model is left out of the split.")
     tuned = {spec.name: ", ".join(spec.tune) for spec in specs if spec.tune}
     shown += [f"{escape(name)} tunes {escape(what)} on validation data in each fold." for name, what in tuned.items()]
+    if parsed.screens:
+        shown.append(f"Held-out lines are judged by {escape(', '.join(parsed.screens))}.")
     tasks = [str(entry.get("name", entry["task"])) for entry in parsed.single_cell]
     if tasks:
         shown.append(f"Single cells: {escape(', '.join(tasks))}.")

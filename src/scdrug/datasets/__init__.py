@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._ccle import ccle
-from ._cells import a375_plx4720, breast_atlas, oligodendroglioma, sc_mixology
+from ._cells import a375_plx4720, breast_atlas, oligodendroglioma, pbmc, sc_mixology
 from ._deepcdr import deepcdr
 from ._fetch import fetch
 from ._gdsc import gdsc
@@ -12,6 +12,7 @@ from ._he2025 import he2025
 from ._l1000 import l1000
 from ._mtigcn import mtigcn, mtigcn_patients
 from ._mtigcn_ccle import mtigcn_ccle
+from ._nci60 import nci60
 from ._patients import read_patients
 from ._pdx import pdx
 from ._ppi import ppi
@@ -33,7 +34,9 @@ __all__ = [
     "mtigcn",
     "mtigcn_ccle",
     "mtigcn_patients",
+    "nci60",
     "oligodendroglioma",
+    "pbmc",
     "pdx",
     "ppi",
     "read_gmt",

@@ -248,6 +248,59 @@ def breast_atlas(*, path: str | os.PathLike[str] | None = None) -> AnnData:
     return adata
 
 
+@checked
+def pbmc(*, path: str | os.PathLike[str] | None = None) -> AnnData:
+    """Healthy blood cells: a negative control, for which no drug should be ranked.
+
+    Parameters
+    ----------
+    path
+        An ``.h5ad`` file of counts, or the folder that holds it. The archive holds a matrix in several files, so that no program
+        can fetch this one; without `path` it is looked for in the cache, and if it is not there the error says how to make it.
+
+    Returns
+    -------
+    80 cells × 23,530 genes:
+
+    ``X``
+        UMI counts, CSR, float32.
+    ``var_names``
+        Ensembl ids; see :func:`scdrug.pp.map_gene_ids`.
+    ``uns['expression']``, ``uns['dataset']``
+        Scale (``"counts"``), and the card of the data set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` does not hold the file.
+    RuntimeError
+        If the file is not in the cache.
+
+    Notes
+    -----
+    Screens hold lines of leukaemia and lymphoma, so that blood cells resemble a reference more than other normal cells do.
+
+    Source: Zheng et al. 2017 (doi:10.1038/ncomms14049), as drawn by Fustero-Torre et al. 2021 (doi:10.1186/s13073-021-01001-x).
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells = scdrug.datasets.pbmc(path="pbmc80_counts.h5ad")  # doctest: +SKIP
+    """
+    import anndata
+    from scipy.sparse import csr_matrix
+
+    file, raw = _read_cells("pbmc", "pbmc80_counts.h5ad", "*pbmc*.h5ad", path)
+    adata = anndata.AnnData(
+        X=csr_matrix(raw.X, dtype=np.float32),
+        obs=pd.DataFrame(index=raw.obs_names.astype(str)),
+        var=pd.DataFrame(index=pd.Index(raw.var_names.astype(str), name=None)),
+    )
+    adata.uns[KEYS.EXPRESSION] = {"scale": "counts"}
+    adata.uns[KEYS.DATASET] = card("pbmc", [file])
+    return adata
+
+
 def _read_cells(dataset: str, name: str, pattern: str, path: str | os.PathLike[str] | None) -> tuple[Path, AnnData]:
     """The file of a data set, or one of another name in `path`, and what it holds."""
     file = require(obtain(dataset, [name], path), [name, pattern], what="the cells")

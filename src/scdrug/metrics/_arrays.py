@@ -95,6 +95,24 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(a @ b, -1.0, 1.0))
 
 
+def correlations(a: np.ndarray, b: np.ndarray, *, min_count: int) -> np.ndarray:
+    """:func:`correlation` of each column over the entries observed in `b`; NaN for columns with fewer than `min_count`."""
+    known = ~np.isnan(b)
+    count = known.sum(axis=0)
+    centred, constant = [], []
+    for values in (a, b):
+        values = np.where(known, values, 0.0)
+        size = np.abs(values).max(axis=0, initial=0.0)
+        spread = values.max(axis=0, initial=-np.inf, where=known) - values.min(axis=0, initial=np.inf, where=known)
+        constant.append(~(spread > ROUNDING * size))
+        values = np.where(known, values - values.sum(axis=0) / np.maximum(count, 1), 0.0)
+        # Scaling first keeps the squares away from underflow.
+        values /= np.where(constant[-1], 1.0, np.abs(values).max(axis=0, initial=0.0))
+        centred.append(values / np.where(constant[-1], 1.0, np.linalg.norm(values, axis=0)))
+    result = np.where(constant[0], 0.0, np.clip((centred[0] * centred[1]).sum(axis=0), -1.0, 1.0))
+    return np.where(constant[1] | (count < max(min_count, 2)), np.nan, result)
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman correlation, with the conventions of :func:`correlation`; ties get mean ranks."""
     if a.size < 2:

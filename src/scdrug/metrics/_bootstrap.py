@@ -102,7 +102,8 @@ def bootstrap_matrix_interval(
     metric
         Called as ``metric(predicted, observed, *per_drug)``.
     predicted, observed
-        Lines × drugs, NaN in `observed` where not measured.
+        Lines × drugs, NaN in `observed` where not measured. `predicted` may have a third axis, such as several predictors that
+        `metric` compares.
     per_drug
         Further arguments of `metric` with one value per drug, drawn together with the drugs.
     resample

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._arguments import checked
 from .._validate import check_choice
-from ._arrays import ROUNDING, by_column, correlation, matrices, mean_of, paired, rank_correlation
+from ._arrays import ROUNDING, by_column, correlation, correlations, matrices, mean_of, paired, rank_correlation
 
 #: Fewer measured lines (or drugs) than this do not make a correlation.
 MIN_COUNT = 3
@@ -143,8 +143,9 @@ def drug_correlations(
     """
     check_choice("method", method, ("pearson", "spearman"))
     predicted, observed = matrices(predicted, observed)
-    statistic = correlation if method == "pearson" else rank_correlation
-    return by_column(statistic, predicted, observed, min_count=min_lines)
+    if method == "pearson":
+        return correlations(predicted, observed, min_count=min_lines)
+    return by_column(rank_correlation, predicted, observed, min_count=min_lines)
 
 
 @checked
@@ -242,7 +243,7 @@ def per_line_pearson_centered(
     else:
         drug_mean = _check_drug_mean(drug_mean, observed)
         predicted, observed = center_drugs(predicted, drug_mean), center_drugs(observed, drug_mean)
-    return mean_of(by_column(correlation, predicted.T, observed.T, min_count=MIN_COUNT))
+    return mean_of(correlations(predicted.T, observed.T, min_count=MIN_COUNT))
 
 
 @checked

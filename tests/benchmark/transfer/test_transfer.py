@@ -15,6 +15,7 @@ import scdrug
 from scdrug._audit import LeakError
 from scdrug.benchmark._spec import ModelSpec
 from scdrug.benchmark.transfer._cells import cluster_cells, majority, pseudobulk
+from scdrug.benchmark.transfer._score_control import score_control
 from scdrug.benchmark.transfer._score_labels import score_labels
 from scdrug.benchmark.transfer._score_lines import score_lines
 from scdrug.benchmark.transfer._simulate import simulate_cells
@@ -118,6 +119,40 @@ def test_share_of_the_upper_bound_is_the_ratio_of_the_scores(scores: pd.DataFram
     expected = value(scores, "pseudobulk", "contrast") / value(scores, "bulk", "contrast")
     assert value(scores, "pseudobulk", "contrast_share") == pytest.approx(expected)
     assert not ((scores["level"] == "bulk") & scores["metric"].str.endswith("_share")).any()
+
+
+def test_a_second_screen_is_scored_like_a_prediction_on_the_pairs_of_both(reference, cells) -> None:
+    other = reference.copy()
+    rng = np.random.default_rng(2)
+    noisy = reference.obsm["response"] + rng.normal(scale=0.6, size=(reference.n_obs, 12))
+    noisy.loc["TOY0010", noisy.columns[0]] = np.nan
+    other.obsm["response"] = noisy[noisy.columns[:-2]]
+    other.uns["drugs"] = reference.uns["drugs"].iloc[:-2]
+    table = score_lines(RIDGE, reference, cells, screen=other, levels=["line mean", "bulk"], n_bootstrap=10)
+
+    training = ~reference.obs_names.isin(LINES)
+    z = {}
+    for name, response in (("truth", reference.obsm["response"]), ("second", noisy)):
+        known = response.iloc[:, :-2].astype(float)
+        z[name] = ((known - known[training].mean()) / known[training].std(ddof=0)).loc[LINES].to_numpy()
+    both = np.where(np.isfinite(z["second"]), z["truth"], np.nan)
+    expected = scdrug.metrics.transfer_correlation(z["second"], both, np.zeros(10), np.ones(10))
+    assert value(table, "second screen", "flat") == pytest.approx(expected.flat, abs=1e-5)
+    assert value(table, "second screen", "contrast") == pytest.approx(expected.contrast, abs=1e-5)
+    assert value(table, "second screen", "per_drug") == pytest.approx(
+        scdrug.metrics.per_drug_pearson(z["second"], both), abs=1e-5
+    )
+    for metric in ("flat", "contrast", "per_drug"):
+        bound = value(table, "second screen", metric)
+        assert value(table, "line mean", f"{metric}_screen_share") == pytest.approx(
+            value(table, "line mean", metric) / bound
+        )
+        assert value(table, "bulk", f"{metric}_across_share") == pytest.approx(
+            value(table, "bulk", f"{metric}_across") / bound
+        )
+    other.obsm["response"] = noisy.loc[~noisy.index.isin(LINES)].reindex(reference.obs_names)
+    with pytest.raises(ValueError, match="`screen` has no response of the lines"):
+        score_lines(RIDGE, reference, cells, screen=other)
 
 
 def test_the_drug_mean_stands_beside_with_a_reason_for_what_is_undefined(scores: pd.DataFrame) -> None:
@@ -563,3 +598,39 @@ def test_the_simulated_task_neither_draws_nor_trains_on_lines_of_the_real_tasks(
     assert len(spy.seen[0]) == len(adata) - 42
     flat = scores[(scores["level"] == "line mean") & (scores["metric"] == "flat") & (scores["model"] == "spy")]
     assert flat["value"].item() > 0
+
+
+# ---------------------------------------------------------------------- negative controls
+
+
+def test_a_control_tells_how_many_cells_are_refused_and_what_is_said_of_them(reference, cells) -> None:
+    table = score_control(RIDGE, reference, cells, exclude=LINES, n_bootstrap=20)
+    model = RIDGE.fit(reference[~reference.obs_names.isin(LINES)].copy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        placed = scdrug.tl.predict_response(cells, model, copy=True)
+    assert value(table, "cell", "reliability") == pytest.approx(placed.obs["response_reliability"].mean(), abs=1e-4)
+    percentile = placed.obsm["response_percentile"]
+    assert value(table, "drug", "above_90") == pytest.approx((percentile.mean() > 0.9).mean())
+    assert value(table, "drug", "percentile") == pytest.approx(percentile.to_numpy().mean(), abs=1e-3)
+    refused = (
+        1.0
+        if placed.uns["predicted_response"]["verdict"] != "ok"
+        else (placed.obs["response_reliability"] < 0.05).mean()
+    )
+    assert value(table, "cell", "refused") == pytest.approx(refused)
+    noise = cells.copy()
+    noise.X = sp.random(*cells.shape, density=0.1, format="csr", dtype=np.float32, random_state=0).ceil()
+    table = score_control(RIDGE, reference, noise, n_bootstrap=0)
+    assert value(table, "cell", "refused") == 1
+    assert "No drug can be ranked" in value(table, "cell", "refused", column="note")
+
+
+def test_healthy_blood_is_a_control_and_takes_no_second_screen(gdsc2, shared_data) -> None:
+    table = run_single_cell(RIDGE, task="pbmc", reference=gdsc2, data=shared_data, n_bootstrap=0)
+    assert value(table, "cell", "refused") == 1
+    assert value(table, "cell", "n") == 80
+    with pytest.raises(ValueError, match="'pbmc' has none"):
+        run_single_cell(RIDGE, task="pbmc", reference=gdsc2, data=shared_data, screen="GDSC1")
+    with pytest.raises(ValueError, match="another release"):
+        run_single_cell(RIDGE, task="breast_atlas", reference=gdsc2, data=shared_data, screen="GDSC2")

@@ -9,19 +9,23 @@ import pandas as pd
 from ..transfer._table import ALL_SENSITIVE, DRUG_MEAN
 from ._format import Cell, Row, Table, interval, number, p_value
 
-#: Columns of tasks with measured responses: level and, after a slash, metric with {} for "flat" or "contrast".
+#: Columns of tasks with measured responses: level and metric, with {} for one of the correlations.
 _LINES = {
     "line mean [95 %]": ("line mean", "{}"),
     "share of the upper bound": ("line mean", "{}_share"),
+    "share of a second screen": ("line mean", "{}_screen_share"),
+    "share, judged by the second screen": ("line mean", "{}_across_share"),
     "single cells": ("cell", "{}"),
     "clusters": ("cluster", "{}"),
     "pseudobulk": ("pseudobulk", "{}"),
     "upper bound (bulk)": ("bulk", "{}"),
+    "second screen": ("second screen", "{}"),
     "p (other lines' truth)": ("shuffled lines", "{}_p"),
 }
 _CORRELATIONS = {
     "flat": "flat: over all (line, drug) pairs",
     "contrast": "contrast: each drug's mean over the lines taken out",
+    "per_drug": "per drug: mean over drugs of the correlation over lines",
 }
 _LABELS = {
     "AUROC [95 %]": ("cell", "auroc"),
@@ -35,6 +39,20 @@ _LABELS = {
     "AUROC of other drugs [95 % of them]": ("other drugs", "auroc"),
     "share of other drugs below": ("other drugs", "percentile"),
     "AUROC of their mean": ("mean of other drugs", "auroc"),
+}
+_ERRORS = {
+    "RMSE, line mean [95 %]": ("line mean", "rmse_z"),
+    "bias": ("line mean", "bias_z"),
+    "RMSE, single cells": ("cell", "rmse_z"),
+    "RMSE, pseudobulk": ("pseudobulk", "rmse_z"),
+    "RMSE, bulk": ("bulk", "rmse_z"),
+    "bias, bulk": ("bulk", "bias_z"),
+}
+_CONTROL = {
+    "cells refused [95 %]": ("cell", "refused"),
+    "mean reliability": ("cell", "reliability"),
+    "drugs above the 90th percentile": ("drug", "above_90"),
+    "mean percentile": ("drug", "percentile"),
 }
 _NAIVE = (DRUG_MEAN, ALL_SENSITIVE)
 _FEATURES = ("principal component", "total signal")
@@ -61,6 +79,15 @@ def cell_tables(single_cell: pd.DataFrame, baselines: Collection[str]) -> list[T
             if found.intersection(columns.values()):
                 title = f"{task}, {meaning}"
                 tables.append(_table(title, mean, columns, baselines, [_few(part), *averaged, *_reasons(part, metric)]))
+        if ("line mean", "rmse_z") in found:
+            notes = [
+                "In standard deviations of the training lines; bias is positive where lines are predicted too resistant.",
+                *averaged,
+            ]
+            tables.append(_table(f"{task}, level", mean, _ERRORS, baselines, notes, lowest=True))
+        if ("cell", "refused") in found:
+            notes = ["Cells for which no drug should be ranked: all should be refused.", *averaged]
+            tables.append(_table(f"{task}, negative control", mean, _CONTROL, baselines, notes))
         if ("cell", "auroc") in found:
             notes = [*_confounds(part), *_features(part), *averaged]
             tables.append(_table(f"{task}, sensitive against resistant cells", mean, _LABELS, baselines, notes))
@@ -73,6 +100,8 @@ def _table(
     columns: Mapping[str, tuple[str, str]],
     baselines: Collection[str],
     notes: Sequence[str],
+    *,
+    lowest: bool = False,
 ) -> Table:
     values = {
         head: mean.loc[key].dropna(subset="value") for head, key in columns.items() if key in mean.index.droplevel(2)
@@ -82,8 +111,9 @@ def _table(
     if not models:
         return Table(title, ["model"], [], [*notes, "No score is defined."])
     headline = next(iter(values.values()))["value"]
-    models.sort(key=lambda name: -float(headline.get(name, float("-inf"))))
-    best = number(headline.max()) if len(headline) > 1 else None
+    sign = 1.0 if lowest else -1.0
+    models.sort(key=lambda name: sign * float(headline.get(name, sign * float("inf"))))
+    best = number(headline.min() if lowest else headline.max()) if len(headline) > 1 else None
     rows = []
     for name in models:
         cells = []

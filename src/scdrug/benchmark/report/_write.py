@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +23,7 @@ from ._markdown import END, START, escape, table_markdown
 from ._notes import find_baselines, provenance_of, warnings_of
 from ._published import published_tables, read_published
 from ._scores import SplitScores, split_scores
+from ._screens import screen_overview, screen_tables
 from ._tables import CLASS_METRICS, RESPONSE_METRICS, cost_table, overview_table, score_table
 
 if TYPE_CHECKING:
@@ -32,7 +33,18 @@ Format = Literal["html", "markdown", "csv", "figures"]
 FORMATS = ("html", "markdown", "csv", "figures")
 _ORDER = ("pair", "line", "tissue", "drug", "disjoint")
 _ENDINGS = {".html": "html", ".htm": "html", ".md": "markdown", ".csv": "csv"}
-_NEEDED = ("name", "provenance", "scores", "per_drug", "folds", "single_cell", "predictions", "summary", "compare")
+_NEEDED = (
+    "name",
+    "provenance",
+    "scores",
+    "per_drug",
+    "folds",
+    "screens",
+    "single_cell",
+    "predictions",
+    "summary",
+    "compare",
+)
 #: Said on top of every report.
 READING = (
     "Values are mean ± SD over folds; the best of the complete models is bold, baselines are in italics.",
@@ -87,7 +99,8 @@ def write_report(
     formats
         What to write into a folder. ``"html"``: `report.html`, which needs no other file and no network.
         ``"markdown"``: `report.md`; what stands between ``<!-- tables -->`` and ``<!-- end of tables -->`` can be included
-        in other pages. ``"csv"``: the tidy tables `scores.csv` and `per_drug.csv`, and `single_cell.csv` if there is any.
+        in other pages, and so can each part between ``<!-- split-line -->`` (the name of a split), ``<!-- screens -->`` or
+        ``<!-- single-cells -->`` and its end. ``"csv"``: the tidy tables `scores.csv` and `per_drug.csv`, and `screens.csv` and `single_cell.csv` if there are any.
         ``"figures"``: PNG files.
     baselines
         Names of the models that are baselines; by default those with a class of :mod:`scdrug.model` that is one.
@@ -181,7 +194,9 @@ def collect_splits(results: Results, baselines: Sequence[str]) -> list[SplitScor
 
 def _content(results: Results, baselines: Sequence[str], published: pd.DataFrame | None, *, draw: bool) -> _Content:
     splits = collect_splits(results, baselines)
-    sections = []
+    trained = str((results.provenance.get("dataset") or {}).get("release") or "the screen of training")
+    judged = [table for scores in splits for table in screen_tables(results.screens, scores.split, baselines, trained)]
+    sections = [_Section("screens", "Judged by other screens", judged, [], [])] if judged else []
     for scores in splits:
         title = f"Split {scores.split}"
         tables = [
@@ -197,10 +212,11 @@ def _content(results: Results, baselines: Sequence[str], published: pd.DataFrame
         printed = [] if published is None else published_tables(published, ["single_cell"], "single cells")
         tables = cell_tables(results.single_cell, baselines)
         sections.append(_Section("single-cells", "Single cells", tables, figures, printed))
+    overview = overview_table(splits)
     return _Content(
         title=results.name,
         warnings=warnings_of(results, splits),
-        overview=overview_table(splits),
+        overview=replace(overview, rows=[*screen_overview(results.screens, baselines), *overview.rows]),
         sections=sections,
         cost=cost_table(results.folds),
         provenance=provenance_of(results),
@@ -208,7 +224,10 @@ def _content(results: Results, baselines: Sequence[str], published: pd.DataFrame
 
 
 def _tidy(results: Results) -> dict[str, str]:
-    tables = {"scores.csv": results.scores, "per_drug.csv": results.per_drug, "single_cell.csv": results.single_cell}
+    tables = {
+        "scores.csv": results.scores, "per_drug.csv": results.per_drug, "screens.csv": results.screens,
+        "single_cell.csv": results.single_cell,
+    }  # fmt: skip
     return {name: table.to_csv(index=False, lineterminator="\n") for name, table in tables.items() if len(table)}
 
 
@@ -220,7 +239,9 @@ def _markdown(content: _Content, *, link: bool) -> str:
     lines += ["## Scores", "", START, ""]
     if content.overview.rows:
         lines += [table_markdown(content.overview)]
-    lines += [table_markdown(table) for section in content.sections for table in (*section.tables, *section.published)]
+    for section in content.sections:
+        shown = [table_markdown(table) for table in (*section.tables, *section.published)]
+        lines += [f"<!-- {section.id} -->", "", *shown, f"<!-- end of {section.id} -->", ""]
     lines += [END, ""]
     if link:
         figures = [figure for section in content.sections for figure in section.figures]

@@ -95,7 +95,7 @@ def _with_cells(spec: ModelSpec, data: TransferData, cells: AnnData | None, opti
         raise ValueError(f"{spec.name!r} asks for `cells: {ASSAY}`, but the task has none to learn from.")
     known = inspect.signature(harmonize).parameters
     placed = harmonize(
-        _shell(cells, options.get("layer")), data.training, **{key: options[key] for key in options if key in known}
+        shell(cells, options.get("layer")), data.training, **{key: options[key] for key in options if key in known}
     )
     bare = type(placed)(placed.X, obs=placed.obs[[]], var=placed.var[[]])
     return replace(spec, params={**spec.params, "cells": bare, "cells_method": "none"})
@@ -157,10 +157,10 @@ def predict_cells(
     from ...tl._predict import predict_response
 
     wanted = list(drugs)
-    shell = _shell(cells, options.get("layer"))
+    placed = shell(cells, options.get("layer"))
     everything = len(wanted) == len(model.drugs)
-    predict_response(shell, model, drugs=None if everything else wanted, **options)
-    values = shell.obsm[KEYS.PREDICTED].loc[:, wanted].to_numpy(dtype=np.float32)
+    predict_response(placed, model, drugs=None if everything else wanted, **options)
+    values = placed.obsm[KEYS.PREDICTED].loc[:, wanted].to_numpy(dtype=np.float32)
     without = np.isnan(values).all(axis=1)
     if without.any() and not without.all():
         # a cell that shows nothing is judged like the others, by what is known of it: that it belongs to the cohort
@@ -204,8 +204,16 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
     return seeds
 
 
-def _shell(cells: AnnData, layer: str | None) -> AnnData:
-    """An object that shares the expression of `cells`, so that results have a place of their own without a copy."""
+def shell(cells: AnnData, layer: str | None) -> AnnData:
+    """An object that shares the expression of `cells`, so that results have a place of their own without a copy.
+
+    Parameters
+    ----------
+    cells
+        Cells × genes.
+    layer
+        Layer that is read; `X` if `None`.
+    """
     from anndata import AnnData as New
 
     if cells.isbacked:

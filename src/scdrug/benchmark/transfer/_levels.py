@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 
 #: What is scored; "bulk" is the upper bound.
 LEVELS = ("cell", "line mean", "cluster", "pseudobulk", "bulk")
-_CORRELATIONS = ("flat", "contrast")
+_CORRELATIONS = ("flat", "contrast", "per_drug")
+#: The response of the lines in another screen, as if it were a prediction; and the metric that sets a level beside each bound.
+SECOND_SCREEN = "second screen"
+_BOUNDS = {"bulk": "share", SECOND_SCREEN: "screen_share"}
 #: Defined for predictions in the unit of the response only.
 _ERRORS = ("rmse_z", "bias_z")
 _CONSTANT = "the prediction does not differ between lines"
 _ONE_LINE = "no drug was measured in two of the lines"
 _NOT_IN_UNIT = "predictions are not in the unit of the response"
 _NO_BOUND = "the upper bound is not positive"
+_FEW_LINES = "no drug was measured in three of the lines"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class LineAssay:
     cluster: np.ndarray | None
     #: Why clusters that are wanted could not be made.
     without_clusters: str = ""
+    #: Response of the same lines and drugs in another screen, as z scores of its other lines.
+    second: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Scored:
     units: dict[str, Units]
     truth: np.ndarray
     same_unit: bool
+    #: Truth of another screen, of the same lines and drugs; `None` without one.
+    second: np.ndarray | None = None
 
 
 def standard_truth(data: TransferData, lines: list[str]) -> pd.DataFrame:
@@ -79,6 +87,29 @@ def standard_truth(data: TransferData, lines: list[str]) -> pd.DataFrame:
             "or use a reference in which they were screened."
         )
     return truth.dropna(axis=1, how="all")
+
+
+def second_truth(data: TransferData, screen: pd.DataFrame, lines: Sequence[str], names: pd.Index) -> pd.DataFrame:
+    """Response of the lines in another screen as z scores of the lines that are trained on (lines × drugs of `data`).
+
+    Parameters
+    ----------
+    data
+        The reference, divided.
+    screen
+        Response in the other screen, low = sensitive, by lines and drugs of the reference.
+    lines
+        Lines of the assay.
+    names
+        Names in the reference of the rows of `data.bulk`.
+    """
+    drugs = data.drugs[data.drugs.isin(screen.columns)]
+    others = screen.loc[screen.index.isin(data.training.obs_names), drugs]
+    values = data.by_line(screen.reindex(index=names, columns=drugs).to_numpy(dtype=float), lines)
+    sd = others.std(ddof=0).to_numpy()
+    usable = (others.notna().sum().to_numpy() > 1) & (sd > 0)
+    scores = (values - others.mean().to_numpy())[:, usable] / sd[usable]
+    return pd.DataFrame(scores, index=list(lines), columns=drugs[usable])
 
 
 def find_clusters(cells: AnnData, cluster_key: str | None, options: Mapping[str, Any]) -> tuple[np.ndarray | None, str]:
@@ -118,7 +149,10 @@ def predict_levels(
     if "bulk" in levels:
         bulk = standard(predict_bulk(model, assay.data, drugs=drugs))
         units["bulk"] = Units.of_rows(assay.data.by_line(bulk, assay.lines))
-    return Scored(units, assay.truth[drugs].to_numpy(), standard.same_unit)
+    second = None if assay.second is None else assay.second[drugs].to_numpy()
+    if second is not None:
+        units[SECOND_SCREEN] = Units.of_rows(np.nan_to_num(second))
+    return Scored(units, assay.truth[drugs].to_numpy(), standard.same_unit, second)
 
 
 def _units(cells: np.ndarray, group: np.ndarray, n_groups: int, standard: Standard) -> Units:
@@ -155,44 +189,83 @@ def model_rows(scored: Scored, assay: LineAssay, name: str, seed: int, n_bootstr
 
 
 def _level_rows(scored: Scored, name: str, seed: int, n_bootstrap: int) -> list[Row]:
-    truth = scored.truth
-    weights = bootstrap_weights(*truth.shape, n_resamples=n_bootstrap, seed=0)
-    values = {level: score_units(units, truth) for level, units in scored.units.items()}
-    draws = {
-        level: np.array([score_units(units, truth, line_weight=w, drug_weight=d) for w, d in weights]).reshape(
-            -1, len(LineScore._fields)
-        )
-        for level, units in scored.units.items()
-    }
+    weights = bootstrap_weights(*scored.truth.shape, n_resamples=n_bootstrap, seed=0)
+    values, draws = _resampled(scored.units, scored.truth, weights)
     rows = []
     for level, score in values.items():
         rows.append(Row(name, seed, level, "n", int(scored.units[level].weight.sum())))
         for position, (metric, value) in enumerate(score._asdict().items()):
-            if metric in _ERRORS and not scored.same_unit:
+            if metric in _ERRORS and not scored.same_unit and level != SECOND_SCREEN:
                 rows.append(Row(name, seed, level, metric, math.nan, note=_NOT_IN_UNIT))
                 continue
             low, high = percentile_interval(draws[level][:, position])
-            note = "" if math.isfinite(value) else _reason(truth)
+            note = "" if math.isfinite(value) else _reason(scored.truth, metric)
             rows.append(Row(name, seed, level, metric, value, low, high, note))
-        if level != "bulk" and "bulk" in values:
-            rows += _share_rows(name, seed, level, score, values["bulk"], draws[level], draws["bulk"])
+        for bound, suffix in _BOUNDS.items():
+            if bound in values and level not in (bound, SECOND_SCREEN):
+                shares = score, values[bound], draws[level], draws[bound]
+                rows += _share_rows(name, seed, level, suffix, *shares)
+    if scored.second is not None:
+        rows += _across_rows(scored, values[SECOND_SCREEN], draws[SECOND_SCREEN], weights, name, seed)
+    return rows
+
+
+def _resampled(
+    units: Mapping[str, Units], truth: np.ndarray, weights: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[dict[str, LineScore], dict[str, np.ndarray]]:
+    """Scores of each level, and those on the resamples (resamples × metrics)."""
+    values = {level: score_units(part, truth) for level, part in units.items()}
+    draws = {
+        level: np.array([score_units(part, truth, line_weight=w, drug_weight=d) for w, d in weights]).reshape(
+            -1, len(LineScore._fields)
+        )
+        for level, part in units.items()
+    }
+    return values, draws
+
+
+def _across_rows(
+    scored: Scored,
+    bound: LineScore,
+    bound_draws: np.ndarray,
+    weights: Sequence[tuple[np.ndarray, np.ndarray]],
+    name: str,
+    seed: int,
+) -> list[Row]:
+    """Predictions against the other screen, beside the screen that was trained on, whose agreement with it is the same both ways."""
+    units = {level: part for level, part in scored.units.items() if level != SECOND_SCREEN}
+    values, draws = _resampled(units, np.where(np.isnan(scored.truth), np.nan, scored.second), weights)
+    rows = []
+    for level, score in values.items():
+        for position, metric in enumerate(_CORRELATIONS):
+            low, high = percentile_interval(draws[level][:, position])
+            note = "" if math.isfinite(score[position]) else _reason(scored.truth, metric)
+            rows.append(Row(name, seed, level, f"{metric}_across", score[position], low, high, note))
+        rows += _share_rows(name, seed, level, "across_share", score, bound, draws[level], bound_draws)
     return rows
 
 
 def _share_rows(
-    name: str, seed: int, level: str, score: LineScore, bound: LineScore, draws: np.ndarray, bound_draws: np.ndarray
+    name: str,
+    seed: int,
+    level: str,
+    suffix: str,
+    score: LineScore,
+    bound: LineScore,
+    draws: np.ndarray,
+    bound_draws: np.ndarray,
 ) -> list[Row]:
-    """Share of the upper bound, on the same resamples of lines and drugs."""
+    """Share of an upper bound, on the same resamples of lines and drugs."""
     rows = []
     for position, metric in enumerate(_CORRELATIONS):
         if not bound[position] > 0:
-            rows.append(Row(name, seed, level, f"{metric}_share", math.nan, note=_NO_BOUND))
+            rows.append(Row(name, seed, level, f"{metric}_{suffix}", math.nan, note=_NO_BOUND))
             continue
         positive = bound_draws[:, position] > 0
         ratio = np.full(len(draws), math.nan)
         ratio[positive] = draws[positive, position] / bound_draws[positive, position]
         low, high = percentile_interval(ratio)
-        rows.append(Row(name, seed, level, f"{metric}_share", score[position] / bound[position], low, high))
+        rows.append(Row(name, seed, level, f"{metric}_{suffix}", score[position] / bound[position], low, high))
     return rows
 
 
@@ -201,12 +274,14 @@ def _chance_rows(units: Units, truth: np.ndarray, name: str, seed: int) -> list[
     rows = []
     for metric in _CORRELATIONS:
         mean, low, high, p_value = (getattr(part, metric) for part in chance)
-        note = "" if math.isfinite(mean) else _reason(truth)
+        note = "" if math.isfinite(mean) else _reason(truth, metric)
         rows.append(Row(name, seed, "shuffled lines", metric, mean, low, high, note))
         rows.append(Row(name, seed, "shuffled lines", f"{metric}_p", p_value, note=note))
     return rows
 
 
-def _reason(truth: np.ndarray) -> str:
-    several = ((~np.isnan(truth)).sum(axis=0) > 1).any()
-    return _CONSTANT if several else _ONE_LINE
+def _reason(truth: np.ndarray, metric: str) -> str:
+    most = (~np.isnan(truth)).sum(axis=0).max(initial=0)
+    if metric == "per_drug" and most == 2:
+        return _FEW_LINES
+    return _CONSTANT if most > 1 else _ONE_LINE

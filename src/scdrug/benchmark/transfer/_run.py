@@ -25,6 +25,7 @@ KEYS = (
     "models",
     "release",
     "measure",
+    "screen",
     "genes",
     "seeds",
     "options",

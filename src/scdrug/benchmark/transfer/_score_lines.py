@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..._arguments import checked
-from ..._validate import check_choice
+from ..._validate import check_choice, examples
+from .._screens import join_screen
 from .._search import Search
 from ._cells import labelled_cells
 from ._data import Genes, divide_reference
@@ -20,6 +21,7 @@ from ._levels import (
     find_clusters,
     model_rows,
     predict_levels,
+    second_truth,
     standard_truth,
 )
 from ._lines import find_lines
@@ -41,6 +43,7 @@ def score_lines(
     cluster_key: str | None = None,
     names: Mapping[str, str] | None = None,
     exclude: Sequence[str] = (),
+    screen: AnnData | None = None,
     genes: Genes = "all",
     levels: Sequence[str] = LEVELS,
     seeds: int | Sequence[int] = (0,),
@@ -72,6 +75,10 @@ def score_lines(
         Name in the reference by name in the cells, where case, punctuation and the prefix NCI do not explain it.
     exclude
         Further lines that must not be trained on.
+    screen
+        Another screen with the same lines, which sets the scale: its response to a drug is what measuring the lines again would
+        tell. See :func:`score_screens` for how lines and drugs are joined. Everything is then scored on the pairs of a line and a
+        drug that both screens measured.
     genes
         ``"all"`` trains on all genes of the reference; ``"shared"`` on those that the cells measure.
     levels
@@ -97,11 +104,15 @@ def score_lines(
         ``"cluster"``: mean of a cluster against the line that most of its cells belong to; ``"pseudobulk"``: prediction
         for the summed cells of a line; ``"bulk"``: prediction for the line's own bulk profile, the upper bound;
         ``"shuffled lines"``: line means against the truth of other lines, value and interval over assignments, that is,
-        chance; ``"data"``: how much there was to score.
+        chance; ``"second screen"``: the response in `screen`, as if it were a prediction; ``"data"``: how much there was to
+        score.
     ``metric``
         ``flat``: Pearson correlation over all pairs; ``contrast``: the same after taking each drug's mean over the
         units out; ``rmse_z``: root mean squared error of the z scores; ``bias_z``: their mean error, positive = predicted
-        too resistant; ``flat_share``, ``contrast_share``: share of the upper bound; ``purity``: share of cells that belong to their cluster's line; ``flat_p``, ``contrast_p``: share of
+        too resistant; ``per_drug``: mean over drugs of the correlation over units, of drugs measured in three lines;
+        ``flat_share``, …: share of the upper bound; ``flat_screen_share``, …: share of what the second screen reaches; ``flat_across``,
+        …: the same predictions against the second screen; ``flat_across_share``, …: their share of what the screen that was trained
+        on reaches there; ``purity``: share of cells that belong to their cluster's line; ``flat_p``, ``contrast_p``: share of
         assignments of lines that score as high; ``n``: units.
     ``model``
         The name of the model, or ``"drug mean"``, the naive baseline: `flat` is zero by construction, and `contrast` not
@@ -140,16 +151,23 @@ def score_lines(
     cells, labels = labelled_cells(cells, line_key, argument="line_key")
     assayed = find_lines(reference, pd.unique(labels.astype(str)), names=names, exclude=exclude)
     data = divide_reference(reference, assayed, genes=genes, var_names=cells.var_names)
-    cluster, without = find_clusters(cells, cluster_key, options) if "cluster" in levels else (None, "")
     lines = sorted(assayed.rows.keys() & set(labels.astype(str)))
+    truth, second = standard_truth(data, lines), None
+    if screen is not None:
+        truth, second = _on_both(
+            truth,
+            second_truth(data, join_screen(screen, reference, "screen"), lines, reference.obs_names[assayed.held_out]),
+        )
+    cluster, without = find_clusters(cells, cluster_key, options) if "cluster" in levels else (None, "")
     assay = LineAssay(
         data=data,
         cells=cells,
         lines=lines,
         line=pd.Index(lines).get_indexer(labels.astype(str)),
-        truth=standard_truth(data, lines),
+        truth=truth,
         cluster=cluster,
         without_clusters=without,
+        second=second,
     )
     rows = baseline_rows(assay, seed=seeds[0], n_bootstrap=n_bootstrap)
     for seed in seeds:
@@ -158,3 +176,16 @@ def score_lines(
         rows += cell_rows(model, spec.name, seed)
         rows += model_rows(scored, assay, spec.name, seed, n_bootstrap)
     return to_table(rows, task)
+
+
+def _on_both(truth: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both truths on the pairs that both screens measured, of drugs with any."""
+    second = second.reindex(columns=truth.columns)
+    both = truth.notna() & second.notna()
+    drugs = both.columns[both.any(axis=0)]
+    if not len(drugs):
+        raise ValueError(
+            f"`screen` has no response of the lines of the assay, {examples(truth.index)}, to a drug of the reference. Use one in "
+            "which they were screened, or leave it out."
+        )
+    return truth.where(both)[drugs], second.where(both)[drugs]

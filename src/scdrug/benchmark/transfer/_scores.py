@@ -15,6 +15,8 @@ from ...metrics._bootstrap import percentile_interval
 _ROUNDING = 1e-5
 #: Permutations of lines that are all listed, instead of drawn.
 _ALL_PERMUTATIONS = 5040
+#: Lines that a correlation of one drug needs.
+_LEAST_LINES = 3
 
 
 class LineScore(NamedTuple):
@@ -24,6 +26,8 @@ class LineScore(NamedTuple):
     flat: float
     #: The same after taking each drug's mean over the units out: which line responds more.
     contrast: float
+    #: Mean over drugs of the correlation over units, of drugs that were measured in three lines.
+    per_drug: float
     #: Root mean squared error of the z scores.
     rmse_z: float
     #: Mean error of the z scores; positive = predicted to be more resistant than measured.
@@ -94,8 +98,8 @@ def score_units(
 
     Returns
     -------
-    The scores. `flat` is zero if all predictions are equal; `contrast` is NaN if no line is predicted to differ from
-    another, or no drug was measured in two lines.
+    The scores. `flat` is zero if all predictions are equal; `contrast` and `per_drug` are NaN if no line is predicted to differ
+    from another, or no drug was measured in two lines, or three.
     """
     lines = np.ones(len(truth)) if line_weight is None else line_weight
     drugs = np.ones(truth.shape[1]) if drug_weight is None else drug_weight
@@ -109,11 +113,13 @@ def score_units(
     rmse = math.sqrt((((guess - target) ** 2 + within) * weight).sum() / total) if total else math.nan
     bias = float(((guess - target) * weight).sum() / total) if total else math.nan
 
-    several = ((lines > 0)[:, None] & known).sum(axis=0) > 1
-    weight = weight * several
+    count = ((lines > 0)[:, None] & known).sum(axis=0)
+    weight = weight * (count > 1)
     per_drug = np.maximum(weight.sum(axis=0), 1e-300)
     guess, target = (values - (weight * values).sum(axis=0) / per_drug for values in (guess, target))
-    return LineScore(flat, _correlation(guess, within, target, weight, constant=math.nan), rmse, bias)
+    contrast = _correlation(guess, within, target, weight, constant=math.nan)
+    per_drug = math.nan if math.isnan(contrast) else _mean_correlation(guess, within, target, weight, count, drugs)
+    return LineScore(flat, contrast, per_drug, rmse, bias)
 
 
 def _correlation(
@@ -129,6 +135,19 @@ def _correlation(
         return constant
     spread = (weight * (guess**2 + within)).sum() * (weight * target**2).sum()
     return float(np.clip((weight * guess * target).sum() / math.sqrt(spread), -1.0, 1.0))
+
+
+def _mean_correlation(
+    guess: np.ndarray, within: np.ndarray, target: np.ndarray, weight: np.ndarray, count: np.ndarray, drugs: np.ndarray
+) -> float:
+    """Mean over drugs, each as often as it counts, of the correlation over units; values are centred within drugs."""
+    spread = (weight * (guess**2 + within)).sum(axis=0) * (weight * target**2).sum(axis=0)
+    used = (count >= _LEAST_LINES) & (drugs > 0) & ((weight * target**2).sum(axis=0) > 0)
+    if not used.any():
+        return math.nan
+    product = (weight * guess * target).sum(axis=0)
+    values = np.where(spread > 0, product / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
+    return float(np.average(values[used], weights=drugs[used]))
 
 
 def bootstrap_weights(

@@ -19,6 +19,7 @@ from ..._validate import check_choice, examples
 from .._search import Search
 from ._data import Genes
 from ._lines import find_lines
+from ._score_control import score_control
 from ._score_labels import score_labels
 from ._score_lines import score_lines
 from ._simulate import simulate_cells
@@ -68,6 +69,12 @@ def _breast_atlas(folder: Path | None, _: AnnData) -> AnnData:
     return cells[(cells.obs["reference_line"] != "").to_numpy()].copy()
 
 
+def _pbmc(folder: Path | None, _: AnnData) -> AnnData:
+    from ...datasets import pbmc
+
+    return pbmc(path=_inside(folder, "pbmc80"))
+
+
 def _simulated(_: Path | None, reference: AnnData) -> AnnData:
     return simulate_cells(reference, exclude=_present(reference, TEST_LINES))
 
@@ -97,6 +104,7 @@ TEST_LINES = (
 TASKS: Mapping[str, _Task] = {
     "sc_mixology": _Task(_sc_mixology, score_lines, {"line_key": "cell_line"}),
     "breast_atlas": _Task(_breast_atlas, score_lines, {"line_key": "reference_line"}),
+    "pbmc": _Task(_pbmc, score_control, {}),
     "simulated": _Task(_simulated, score_lines, {"line_key": "cell_line", "exclude": TEST_LINES}),
     "a375": _Task(
         _a375,
@@ -143,7 +151,7 @@ def _he2025(accession: str | None, exclude: Sequence[str] | None) -> _Task:
 def run_single_cell(
     specs: ModelSpec | Sequence[ModelSpec],
     *,
-    task: Literal["sc_mixology", "breast_atlas", "simulated", "a375", "he2025"] = "sc_mixology",
+    task: Literal["sc_mixology", "breast_atlas", "pbmc", "simulated", "a375", "he2025"] = "sc_mixology",
     accession: str | None = None,
     exclude: Sequence[str] | None = None,
     one_drug: bool = False,
@@ -151,6 +159,7 @@ def run_single_cell(
     reference: AnnData | None = None,
     release: Literal["GDSC1", "GDSC2"] = "GDSC2",
     measure: Literal["ln_IC50", "AUC"] = "ln_IC50",
+    screen: Literal["GDSC1", "GDSC2"] | None = None,
     genes: Genes | None = None,
     seeds: int | Sequence[int] = (0,),
     search: Search | None = None,
@@ -166,6 +175,7 @@ def run_single_cell(
     task
         ``"sc_mixology"``: five lung cancer lines, see :func:`scdrug.datasets.sc_mixology` and :func:`score_lines`.
         ``"breast_atlas"``: breast lines by Drop-seq, see :func:`scdrug.datasets.breast_atlas`, scored alike.
+        ``"pbmc"``: healthy blood cells, which should be refused, see :func:`scdrug.datasets.pbmc` and :func:`score_control`.
         ``"a375"``: melanoma cells, parental and resistant to PLX-4720, see :func:`scdrug.datasets.a375_plx4720` and
         :func:`score_labels`. ``"simulated"``: forty lines of the tissue that most lines have, cells drawn from their bulk
         profiles by :func:`simulate_cells`; the lines of the other tasks are neither drawn nor trained on, so that
@@ -179,12 +189,14 @@ def run_single_cell(
     one_drug
         Train on responses to the drug of the labels alone, as He et al. 2025 do; for tasks with labels.
     data
-        Folder with ``gdsc`` and ``sc/sc_mixology``, ``sc/bc_atlas``, ``sc/a375`` or ``sc/he2025``; by default data sets are fetched.
+        Folder with ``gdsc`` and ``sc/sc_mixology``, ``sc/bc_atlas``, ``sc/pbmc80``, ``sc/a375`` or ``sc/he2025``; by default data sets are fetched.
     reference
         Bulk reference to train on; by default GDSC. `release` and `measure` are then not used.
     release, measure
         Of GDSC, see :func:`scdrug.datasets.gdsc`. Measures differ in what they transfer, so that it is worth to try both, but
         the one with the better score on the cells was chosen with hindsight.
+    screen
+        The other release of GDSC, beside which models are set; for tasks with measured responses, see :func:`score_lines`.
     genes
         ``"all"``, or ``"shared"`` to train on the genes that the cells measure. By default ``"shared"`` for A375, of
         whose cells few genes are known, else ``"all"``.
@@ -219,12 +231,16 @@ def run_single_cell(
     chosen = _he2025(accession, exclude) if task == "he2025" else TASKS[task]
     if one_drug and chosen.score is not score_labels:
         raise ValueError(f"`one_drug` needs a task with labels of one drug; {task!r} has responses to many.")
+    if screen is not None and chosen.score is not score_lines:
+        raise ValueError(f"`screen` needs a task with measured responses of lines; {task!r} has none.")
     if reference is None:
         from ...datasets import gdsc
 
         reference = gdsc(release, measure=measure, path=None if folder is None else folder / "gdsc")
     cells = chosen.load(folder, reference)
     arguments = dict(chosen.arguments)
+    if screen is not None:
+        arguments["screen"] = _second_screen(screen, reference, measure, folder)
     if task == "simulated":  # nothing is missed if the reference lacks a line of another task
         arguments["exclude"] = _present(reference, arguments["exclude"])
     if task == "he2025":
@@ -251,6 +267,19 @@ def run_single_cell(
             )
         tables.append(table[table["model"] == spec.name] if tables else table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _second_screen(release: str, reference: AnnData, measure: str, folder: Path | None) -> AnnData:
+    """Another release of GDSC in the measure of the reference."""
+    from ...datasets import gdsc
+
+    if release == reference.uns.get(KEYS.DATASET, {}).get("release"):
+        raise ValueError(
+            f"`screen` must be another release than the one that is trained on; found {release!r} for both."
+        )
+    found = reference.uns[KEYS.RESPONSE].get("measure")
+    measure = found if found in ("ln_IC50", "AUC") else measure
+    return gdsc(release, measure=measure, path=None if folder is None else folder / "gdsc")
 
 
 def _with_one_drug(reference: AnnData, drug: str) -> AnnData:

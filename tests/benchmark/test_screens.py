@@ -19,7 +19,7 @@ from scdrug.benchmark import (
     score_screens,
     write_report,
 )
-from scdrug.benchmark._identity import same_drugs
+from scdrug.pp._drug_names import same_drugs
 
 MODELS = [ModelSpec("ridge", "KernelRidge"), ModelSpec("means", "AdditiveMean")]
 

@@ -14,8 +14,9 @@ from .._audit import LeakError
 from .._constants import KEYS
 from .._validate import check_key, examples
 from ..metrics import Interval, bootstrap_matrix_interval, pearson, per_drug_pearson, per_line_pearson_centered
+from ..pp._drug_names import same_drugs
 from ..pp._measures import lower_is_sensitive
-from ._identity import line_name, same_drugs
+from ._identity import line_name
 from ._splits import read_splits
 from ._store import SCREEN_COLUMNS, Store
 

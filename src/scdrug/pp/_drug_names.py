@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+import pandas as pd
+
 #: Columns of the bundled table beside names and ids.
 FACTS = ("targets", "pathway", "max_phase", "first_approval", "indications")
 #: What the name of a salt ends with.
@@ -98,3 +100,46 @@ def known_facts(name: object) -> dict[str, str]:
     """
     rows = find_compounds(name)
     return dict(drug_names().facts[rows[0]]) if len(rows) == 1 else {}
+
+
+def same_drugs(drugs: pd.DataFrame, others: pd.DataFrame) -> dict[str, list[str]]:
+    """Ids of drugs in another table that are the same compound.
+
+    Structures decide where both sides have one; else names, with the synonyms of the bundled table.
+
+    Parameters
+    ----------
+    drugs, others
+        Tables by drug id, with `smiles` and `name` where they are known.
+
+    Returns
+    -------
+    By id in `drugs`, those in `others`; without drugs that have none.
+    """
+    structures, names = _structures(drugs), _compounds(drugs)
+    by_structure: dict[str, list[str]] = {}
+    by_name: dict[object, list[tuple[str, str | None]]] = {}
+    for other, structure, name in zip(others.index, _structures(others), _compounds(others)):
+        if structure is not None:
+            by_structure.setdefault(structure, []).append(other)
+        by_name.setdefault(name, []).append((other, structure))
+    found = {}
+    for drug, structure, name in zip(drugs.index, structures, names):
+        named = [other for other, its in by_name.get(name, ()) if structure is None or its is None]
+        same = [*(by_structure.get(structure, ()) if structure is not None else ()), *named]
+        if same:
+            found[str(drug)] = [str(other) for other in dict.fromkeys(same)]
+    return found
+
+
+def _structures(drugs: pd.DataFrame) -> list[str | None]:
+    from ._molecules import canonical_smiles
+
+    return [canonical_smiles(text) for text in drugs["smiles"]] if "smiles" in drugs.columns else [None] * len(drugs)
+
+
+def _compounds(drugs: pd.DataFrame) -> list[object]:
+    """Row of the bundled table that each drug's name stands for, or else the name."""
+    names = drugs["name"] if "name" in drugs.columns else pd.Series(drugs.index, index=drugs.index)
+    rows = [find_compounds(name) for name in names]
+    return [row[0] if len(row) == 1 else simple_drug(name) for row, name in zip(rows, names)]

@@ -10,9 +10,8 @@ import pandas as pd
 from .._arguments import checked
 from .._constants import KEYS
 from .._validate import check_key, examples, unique_slugs
-from ._drug_names import simple_drug
+from ._drug_names import same_drugs
 from ._measures import read_description
-from ._molecules import canonical_smiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -91,7 +90,9 @@ def join_screens(main: AnnData, second: AnnData, *, names: tuple[str, str] = ("m
     tables = [
         pd.DataFrame(part.uns.get(KEYS.DRUGS, {})).reindex(part.obsm[KEYS.RESPONSE].columns) for part in (main, second)
     ]
-    twin = _same_drugs(*tables)
+    twin: dict[str, str] = {}
+    for drug, found in same_drugs(*tables).items():
+        twin.setdefault(found[0], drug)  # a second preparation of a drug stays a drug of its own
     both = other.loc[:, other.columns.isin(twin)].rename(columns=twin)
     alone = other.loc[:, ~other.columns.isin(twin)]
     ids = unique_slugs([*first.columns, *alone.columns])[len(first.columns) :]
@@ -126,24 +127,6 @@ def _bare(reference: AnnData) -> AnnData:
     import anndata as ad
 
     return ad.AnnData(reference.X.copy(), obs=reference.obs.copy(), var=pd.DataFrame(index=reference.var_names))
-
-
-def _same_drugs(main: pd.DataFrame, second: pd.DataFrame) -> dict[str, str]:
-    """Id in `main` of each drug of `second` that it has too."""
-    by_structure: dict[str, str] = {}
-    by_name: dict[str, str] = {}
-    for drug, row in main.iterrows():
-        structure = canonical_smiles(row.get("smiles"))
-        if structure:
-            by_structure.setdefault(structure, str(drug))
-        by_name.setdefault(simple_drug(row.get("name", drug)), str(drug))
-    twin: dict[str, str] = {}
-    for drug, row in second.iterrows():
-        structure = canonical_smiles(row.get("smiles"))
-        found = by_structure.get(structure or "") or by_name.get(simple_drug(row.get("name", drug)))
-        if found is not None and found not in twin.values():
-            twin[str(drug)] = found
-    return twin
 
 
 def _agreement(first: pd.DataFrame, both: pd.DataFrame) -> pd.DataFrame:

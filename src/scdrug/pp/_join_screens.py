@@ -104,7 +104,7 @@ def join_screens(main: AnnData, second: AnnData, *, names: tuple[str, str] = ("m
     for column in drugs.columns:
         drugs[column] = drugs[column].astype(object).where(drugs[column].notna(), "")
     drugs["screen"] = np.repeat(np.array(names, dtype=object), [first.shape[1], alone.shape[1]])
-    joined.uns[KEYS.DRUGS] = drugs.join(_agreement(first, both)).fillna({"n_shared": 0})
+    joined.uns[KEYS.DRUGS] = drugs.join(_agreement(first, both)).fillna({"n_shared": 0}).astype({"n_shared": int})
     for key in (KEYS.RESPONSE, KEYS.EXPRESSION, KEYS.DATASET):
         if key in main.uns:
             joined.uns[key] = dict(main.uns[key])

@@ -245,7 +245,8 @@ class KernelRidge(ClosedFormModel):
 
     @property
     def _takes_unseen_drugs(self) -> bool:
-        return bool(self._told) and not self._new_drugs
+        known = bool(self._told) if self.is_trained else self.drug_kernel is not None
+        return known and not self._new_drugs
 
     @property
     def _holds_lines(self) -> bool:  # type: ignore[override]

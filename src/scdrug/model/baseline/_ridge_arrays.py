@@ -157,7 +157,8 @@ def factorise(weights: np.ndarray, intercept: np.ndarray, expression: np.ndarray
     mean = expression.mean(axis=0, dtype=np.float64)
     predicted = (expression - mean) @ weights
     spread = np.maximum(predicted.std(axis=0), 1e-9)
-    directions = np.linalg.svd(predicted / spread, full_matrices=False)[2][:rank]
+    scaled = predicted / spread
+    directions = np.linalg.eigh(scaled.T @ scaled)[1].T[::-1][:rank]  # drugs are few, and lines many
     factors, mixing = weights / spread @ directions.T, directions * spread
     return {"factors": factors, "mixing": mixing, "intercept": intercept + mean @ weights - mean @ factors @ mixing}
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy.stats import rankdata
 
 from .._validate import examples, warn_caller
+from ._dividing import DIVIDING, RESTING, growth
 from ._profile import N_TYPICAL
 
 if TYPE_CHECKING:
@@ -24,19 +26,14 @@ _MIN_CELLS = 10
 #: which genes were filled with zeros hundreds.
 _UNSEEN_PER_SINGLETON = 5
 _MIN_ABSENT = 0.02
-#: Share of all transcripts from genes of the cell cycle below which cells do not divide, and from which on they divide as lines do:
-#: 42 to 206 per 10,000 in 20 lines on two platforms, 10 in healthy blood.
-_RESTING, _DIVIDING = 12e-4, 30e-4
-#: Genes of the cell cycle that must be measured to judge.
-_MIN_CYCLE_GENES = 20
-#: Genes of S phase, and of G2 and M (Tirosh et al. 2016, doi:10.1126/science.aad0501).
-CYCLE_GENES = (
-    "MCM5 PCNA TYMS FEN1 MCM2 MCM4 RRM1 UNG GINS2 MCM6 CDCA7 DTL PRIM1 UHRF1 CENPU HELLS RFC2 RPA2 NASP RAD51AP1 GMNN WDR76 "
-    "SLBP CCNE2 UBR7 POLD3 MSH2 ATAD2 RAD51 RRM2 CDC45 CDC6 EXO1 TIPIN DSCC1 BLM CASP8AP2 USP1 CLSPN POLA1 CHAF1B BRIP1 E2F8 "
-    "HMGB2 CDK1 NUSAP1 UBE2C BIRC5 TPX2 TOP2A NDC80 CKS2 NUF2 CKS1B MKI67 TMPO CENPF TACC3 PIMREG SMC4 CCNB2 CKAP2L CKAP2 AURKB "
-    "BUB1 KIF11 ANP32E TUBB4B GTSE1 KIF20B HJURP CDCA3 JPT1 CDC20 TTK CDC25C KIF2C RANGAP1 NCAPD2 DLGAP5 CDCA2 CDCA8 ECT2 "
-    "KIF23 HMMR AURKA PSRC1 ANLN LBR CKAP5 CENPE CTCF NEK2 G2E3 GAS2L3 CBX5 CENPA"
-).split()
+#: Genes that all lines express: this share of the highest, and of these this share of the steadiest.
+_HIGHEST, _STEADIEST = 0.1, 0.3
+_MIN_EXPRESSED = 50
+#: Share of such genes that a cohort shows less than its median gene: up to 0.04 in lines and blood, 0.07 in a glioma, 0.22 and more
+#: where half of the names are exchanged.
+_RIGHT_NAMES, _WRONG_NAMES = 0.12, 0.18
+#: A cohort in which more genes than this share the lowest value is too shallow to ask.
+_MAX_UNSEEN = 0.6
 _N_PERMUTATIONS = 4
 _N_STRATA = 40
 
@@ -139,6 +136,9 @@ class CohortEvidence:
     differences: float
     #: Spread of `differences` by chance.
     differences_error: float
+    #: Share of genes that all lines express strongly that the cohort expresses less than its median gene; NaN where it shows too
+    #: few genes to tell.
+    misplaced: float = np.nan
     #: Share of all transcripts that come from genes of the cell cycle; NaN where that cannot be told.
     dividing: float = np.nan
     #: The same of each group of `groupby`, by name; NaN where few of its cells were looked at. Empty without groups.
@@ -147,20 +147,20 @@ class CohortEvidence:
     @property
     def factor(self) -> float:
         """Share from 0 (no better than exchanged genes) to 1 that reliabilities of the cohort are multiplied by."""
-        return self._resemblance * _growth(self.dividing)
+        return self._resemblance * growth(self.dividing)
 
     def factor_of(self, groups: np.ndarray | None) -> float | np.ndarray:
         """The factor of each cell, given the number of its group (cells); groups are judged each by whether they divide."""
         if groups is None or not self.dividing_by_group:
             return self.factor
         shares = [share if np.isfinite(share) else self.dividing for share in self.dividing_by_group.values()]
-        return self._resemblance * np.array([_growth(share) for share in shares])[groups]
+        return self._resemblance * np.array([growth(share) for share in shares])[groups]
 
     @property
     def resting_groups(self) -> list[str]:
         """Groups that hardly divide, with their share."""
         named = self.dividing_by_group.items()
-        return [f"{name} ({1e4 * share:.0f} of 10,000)" for name, share in named if share <= _RESTING]
+        return [f"{name} ({1e4 * share:.0f} of 10,000)" for name, share in named if share <= RESTING]
 
     @property
     def _resemblance(self) -> float:
@@ -168,6 +168,8 @@ class CohortEvidence:
         if np.isfinite(self.level):
             low = max(0.1, 3 * self.level_error)
             factor *= float(np.clip((self.level - low) / max(0.1, low), 0, 1))
+        if np.isfinite(self.misplaced):
+            factor *= float(np.clip((_WRONG_NAMES - self.misplaced) / (_WRONG_NAMES - _RIGHT_NAMES), 0, 1))
         if np.isfinite(self.differences):
             low = 1 + max(0.1, 2 * self.differences_error)
             factor *= float(np.clip((self.differences - low) / max(0.1, 2 * self.differences_error), 0, 1))
@@ -183,7 +185,12 @@ class CohortEvidence:
                 f"their mean profile hardly correlates with that of the reference (r = {self.level:.2f}): the names of the "
                 "genes may be wrong, or the cells of another kind"
             )
-        if self.dividing < (_RESTING + _DIVIDING) / 2:
+        if self.misplaced > (_RIGHT_NAMES + _WRONG_NAMES) / 2:
+            return (
+                f"{self.misplaced:.0%} of the genes that every line expresses strongly are among their lower half, as if names of genes "
+                "were exchanged: sorted apart from the values, or mapped to other genes"
+            )
+        if self.dividing < (RESTING + DIVIDING) / 2:
             return (
                 f"they hardly divide: {1e4 * self.dividing:.0f} of 10,000 transcripts come from genes of the cell cycle, at least 42 "
                 "in every cell line looked at. The screen measured how drugs stop lines from growing, which says nothing of "
@@ -196,55 +203,13 @@ class CohortEvidence:
 
     def summary(self) -> dict[str, Any]:
         """Plain types for ``uns``."""
-        stated: dict[str, Any] = {"level": self.level, "differences": self.differences, "dividing": self.dividing}
+        stated: dict[str, Any] = {
+            "level": self.level, "misplaced": self.misplaced, "differences": self.differences, "dividing": self.dividing,
+        }  # fmt: skip
         if self.dividing_by_group:  # as two lists, since names may hold what keys of files may not
             stated["groups"] = list(self.dividing_by_group)
             stated["dividing_by_group"] = list(self.dividing_by_group.values())
         return {**stated, "factor": self.factor}
-
-
-def _growth(share: float) -> float:
-    """Factor for cells of which this share of transcripts is from genes of the cell cycle; 1 where it is not known."""
-    return float(np.clip((share - _RESTING) / (_DIVIDING - _RESTING), 0, 1)) if np.isfinite(share) else 1.0
-
-
-def share_dividing(
-    sample: sp.csr_matrix, columns: np.ndarray, codes: np.ndarray, n_groups: int, *, logarithms: bool
-) -> tuple[float, np.ndarray]:
-    """Share of all transcripts that come from genes of the cell cycle, in all cells and in each group.
-
-    Parameters
-    ----------
-    sample
-        Some cells, as they were passed (cells × genes).
-    columns
-        Those of :data:`CYCLE_GENES`.
-    codes
-        Group of each cell (cells).
-    n_groups
-        How many groups there are.
-    logarithms
-        Whether values are logarithms, of base e or 2: that under which cells have the more equal totals.
-
-    Returns
-    -------
-    The share over all cells together, and by group; NaN if too few of the genes are measured, nothing is expressed, or a group has
-    fewer than ten cells in the sample.
-    """
-    if len(columns) < _MIN_CYCLE_GENES:
-        return np.nan, np.full(n_groups, np.nan)
-    candidates = [sample]
-    if logarithms:
-        candidates = [sample._with_data(np.expm1(sample.data * unit)) for unit in (1.0, np.log(2.0))]
-    totals = [np.asarray(values.sum(axis=1), dtype=np.float64).ravel() for values in candidates]
-    best = int(np.argmin([total.std() / max(total.mean(), 1e-12) for total in totals]))
-    cycle = np.asarray(candidates[best][:, columns].sum(axis=1), dtype=np.float64).ravel()
-    total, of_group = totals[best], np.full(n_groups, np.nan)
-    for group in range(n_groups):
-        rows = codes == group
-        if rows.sum() >= _MIN_CELLS and total[rows].sum() > 0:
-            of_group[group] = cycle[rows].sum() / total[rows].sum()
-    return (float(cycle.sum() / total.sum()) if total.sum() > 0 else np.nan), of_group
 
 
 def judge_cohort(
@@ -266,17 +231,28 @@ def judge_cohort(
         Whether values still tell high genes from low ones, as centred ones do not.
     """
     n_genes = int(measured.sum())
-    level = np.nan
+    level = misplaced = np.nan
     if has_profile and n_genes > 2:
         pair = np.corrcoef(centre[measured], profile.mean[measured])
         level = float(np.nan_to_num(pair[0, 1]))
+        misplaced = _share_misplaced(centre[measured], profile.mean[measured], profile.sd[measured])
     differences = error = np.nan
     if len(rows) >= _MIN_CELLS:
         deviations = rows[:, measured].astype(np.float64)
         deviations -= deviations.mean(axis=0)
         weights = profile.score_weights(measured)[:, :N_TYPICAL] / profile.sd[measured, None]
         differences, error = _relative_spread(deviations, weights)
-    return CohortEvidence(level, 1 / max(n_genes, 1) ** 0.5, differences, error)
+    return CohortEvidence(level, 1 / max(n_genes, 1) ** 0.5, differences, error, misplaced)
+
+
+def _share_misplaced(centre: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
+    """Share of the genes that all lines express strongly which lie below the cohort's median gene."""
+    high = np.flatnonzero(mean > np.quantile(mean, 1 - _HIGHEST))
+    steady = high[sd[high] < np.quantile(sd[high], _STEADIEST)] if len(high) else high
+    rank = rankdata(centre)
+    if len(steady) < _MIN_EXPRESSED or (rank == rank.min()).mean() > _MAX_UNSEEN:
+        return np.nan
+    return float((rank[steady] < len(centre) / 2).mean())
 
 
 def _relative_spread(deviations: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -10,12 +10,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import check_choice, warn_caller
+from ._dividing import CYCLE_GENES, TotalsReader, share_dividing
 from ._evidence import (
-    CYCLE_GENES,
     grouping_columns,
     judge_cohort,
     share_absent,
-    share_dividing,
     shown_genes,
     warn_of_absent_groups,
 )
@@ -106,6 +105,7 @@ def fit_harmonization(
     evidence = judge_cohort(
         some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
     )
+    totals = None
     if placed.scale != "scaled":
         cycle = match_cells(adata, CYCLE_GENES, layer=layer, min_coverage=None, warn=False).columns
         share, by_group = share_dividing(
@@ -113,7 +113,8 @@ def fit_harmonization(
         )
         named = {} if groups is None else dict(zip(names, map(float, by_group), strict=True))
         evidence = replace(evidence, dividing=share, dividing_by_group=named)
-    return replace(placed, evidence=evidence, check_again=not all(f.canonical for f in facts))
+        totals = TotalsReader.of(sample, cycle[cycle >= 0], scale=placed.scale)
+    return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
 
 
 def _unfitted(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.stats import rankdata
 
 from .._validate import examples, warn_caller
 from ._dividing import DIVIDING, RESTING, growth
+from ._housekeeping import RIGHT_NAMES, WRONG_NAMES
 from ._profile import N_TYPICAL
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ _MIN_CELLS = 10
 #: which genes were filled with zeros hundreds.
 _UNSEEN_PER_SINGLETON = 5
 _MIN_ABSENT = 0.02
-#: Genes that all lines express: this share of the highest, and of these this share of the steadiest.
-_HIGHEST, _STEADIEST = 0.1, 0.3
-_MIN_EXPRESSED = 50
-#: Share of such genes that a cohort shows less than its median gene: up to 0.04 in lines and blood, 0.07 in a glioma, 0.22 and more
-#: where half of the names are exchanged.
-_RIGHT_NAMES, _WRONG_NAMES = 0.12, 0.18
-#: A cohort in which more genes than this share the lowest value is too shallow to ask.
-_MAX_UNSEEN = 0.6
 _N_PERMUTATIONS = 4
 _N_STRATA = 40
 
@@ -136,8 +128,7 @@ class CohortEvidence:
     differences: float
     #: Spread of `differences` by chance.
     differences_error: float
-    #: Share of genes that all lines express strongly that the cohort expresses less than its median gene; NaN where it shows too
-    #: few genes to tell.
+    #: Share of housekeeping genes that the cohort shows less than its median gene; NaN where that cannot be told.
     misplaced: float = np.nan
     #: Share of all transcripts that come from genes of the cell cycle; NaN where that cannot be told.
     dividing: float = np.nan
@@ -169,7 +160,7 @@ class CohortEvidence:
             low = max(0.1, 3 * self.level_error)
             factor *= float(np.clip((self.level - low) / max(0.1, low), 0, 1))
         if np.isfinite(self.misplaced):
-            factor *= float(np.clip((_WRONG_NAMES - self.misplaced) / (_WRONG_NAMES - _RIGHT_NAMES), 0, 1))
+            factor *= float(np.clip((WRONG_NAMES - self.misplaced) / (WRONG_NAMES - RIGHT_NAMES), 0, 1))
         if np.isfinite(self.differences):
             low = 1 + max(0.1, 2 * self.differences_error)
             factor *= float(np.clip((self.differences - low) / max(0.1, 2 * self.differences_error), 0, 1))
@@ -185,10 +176,10 @@ class CohortEvidence:
                 f"their mean profile hardly correlates with that of the reference (r = {self.level:.2f}): the names of the "
                 "genes may be wrong, or the cells of another kind"
             )
-        if self.misplaced > (_RIGHT_NAMES + _WRONG_NAMES) / 2:
+        if self.misplaced > (RIGHT_NAMES + WRONG_NAMES) / 2:
             return (
-                f"{self.misplaced:.0%} of the genes that every line expresses strongly are among their lower half, as if names of genes "
-                "were exchanged: sorted apart from the values, or mapped to other genes"
+                f"{self.misplaced:.0%} of the genes that every human cell expresses are below their median gene, as if names of genes were "
+                "exchanged: sorted apart from the values, or mapped to other genes"
             )
         if self.dividing < (RESTING + DIVIDING) / 2:
             return (
@@ -231,28 +222,17 @@ def judge_cohort(
         Whether values still tell high genes from low ones, as centred ones do not.
     """
     n_genes = int(measured.sum())
-    level = misplaced = np.nan
+    level = np.nan
     if has_profile and n_genes > 2:
         pair = np.corrcoef(centre[measured], profile.mean[measured])
         level = float(np.nan_to_num(pair[0, 1]))
-        misplaced = _share_misplaced(centre[measured], profile.mean[measured], profile.sd[measured])
     differences = error = np.nan
     if len(rows) >= _MIN_CELLS:
         deviations = rows[:, measured].astype(np.float64)
         deviations -= deviations.mean(axis=0)
         weights = profile.score_weights(measured)[:, :N_TYPICAL] / profile.sd[measured, None]
         differences, error = _relative_spread(deviations, weights)
-    return CohortEvidence(level, 1 / max(n_genes, 1) ** 0.5, differences, error, misplaced)
-
-
-def _share_misplaced(centre: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Share of the genes that all lines express strongly which lie below the cohort's median gene."""
-    high = np.flatnonzero(mean > np.quantile(mean, 1 - _HIGHEST))
-    steady = high[sd[high] < np.quantile(sd[high], _STEADIEST)] if len(high) else high
-    rank = rankdata(centre)
-    if len(steady) < _MIN_EXPRESSED or (rank == rank.min()).mean() > _MAX_UNSEEN:
-        return np.nan
-    return float((rank[steady] < len(centre) / 2).mean())
+    return CohortEvidence(level, 1 / max(n_genes, 1) ** 0.5, differences, error)
 
 
 def _relative_spread(deviations: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

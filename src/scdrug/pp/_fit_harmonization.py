@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from ._evidence import (
 )
 from ._genes import GeneMatch, check_coverage
 from ._harmonization import Harmonization, row_mode
+from ._housekeeping import HOUSEKEEPING_GENES, share_misplaced
 from ._match_cells import match_cells
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks, read_rows, sampled_rows
@@ -107,14 +109,19 @@ def fit_harmonization(
     )
     totals = None
     if placed.scale != "scaled":
-        cycle = match_cells(adata, CYCLE_GENES, layer=layer, min_coverage=None, warn=False).columns
-        share, by_group = share_dividing(
-            sample, cycle[cycle >= 0], codes[rows], len(names), logarithms=placed.scale == "log"
-        )
+        cycle = _columns(adata, CYCLE_GENES, layer)
+        share, by_group = share_dividing(sample, cycle, codes[rows], len(names), logarithms=placed.scale == "log")
         named = {} if groups is None else dict(zip(names, map(float, by_group), strict=True))
-        evidence = replace(evidence, dividing=share, dividing_by_group=named)
-        totals = TotalsReader.of(sample, cycle[cycle >= 0], scale=placed.scale)
+        misplaced = share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer))
+        evidence = replace(evidence, misplaced=misplaced, dividing=share, dividing_by_group=named)
+        totals = TotalsReader.of(sample, cycle, scale=placed.scale)
     return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
+
+
+def _columns(adata: AnnData, genes: Sequence[str], layer: str | None) -> np.ndarray:
+    """Columns of the genes that are measured."""
+    columns = match_cells(adata, genes, layer=layer, min_coverage=None, warn=False).columns
+    return columns[columns >= 0]
 
 
 def _unfitted(

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 #: Cells of a group from which on its share is believed.
-_MIN_CELLS = 10
+MIN_CELLS = 10
 #: Share of all transcripts from genes of the cell cycle below which cells do not divide, and from which on they divide as lines do:
 #: 42 to 206 per 10,000 in 20 lines on two platforms, 10 in healthy blood.
 RESTING, DIVIDING = 12e-4, 30e-4
@@ -116,38 +116,22 @@ class TotalsReader:
         return result
 
 
-def share_dividing(
-    sample: sp.csr_matrix, columns: np.ndarray, codes: np.ndarray, n_groups: int, *, logarithms: bool
-) -> tuple[float, np.ndarray]:
-    """Share of all transcripts that come from genes of the cell cycle, in all cells and in each group.
+def group_shares(totals: CellTotals, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """Share of transcripts from genes of the cell cycle in each group; NaN for groups of fewer than ten cells (groups).
 
     Parameters
     ----------
-    sample
-        Some cells, as they were passed (cells × genes).
-    columns
-        Those of :data:`CYCLE_GENES`.
+    totals
+        Depth and share of each cell; cells of which one is not known do not count.
     codes
-        Group of each cell (cells).
+        Group of each cell, −1 for none.
     n_groups
         How many groups there are.
-    logarithms
-        Whether values are logarithms, of base e or 2: that under which cells have the more equal totals.
-
-    Returns
-    -------
-    The share over all cells together, and by group; NaN if too few of the genes are measured, nothing is expressed, or a group has
-    fewer than ten cells in the sample.
     """
-    if len(columns) < _MIN_CYCLE_GENES:
-        return np.nan, np.full(n_groups, np.nan)
-    unit = log_unit(sample) if logarithms else 0.0
-    values = sample._with_data(np.expm1(sample.data * unit)) if logarithms else sample
-    totals = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
-    cycle = np.asarray(values[:, columns].sum(axis=1), dtype=np.float64).ravel()
-    total, of_group = totals, np.full(n_groups, np.nan)
-    for group in range(n_groups):
-        rows = codes == group
-        if rows.sum() >= _MIN_CELLS and total[rows].sum() > 0:
-            of_group[group] = cycle[rows].sum() / total[rows].sum()
-    return (float(cycle.sum() / total.sum()) if total.sum() > 0 else np.nan), of_group
+    known = np.isfinite(totals.dividing) & (totals.depth > 0) & (codes >= 0)
+    depth, at = totals.depth[known], codes[known]
+    n, total, cycle = (
+        np.bincount(at, weights=weights, minlength=n_groups)
+        for weights in (None, depth, totals.dividing[known] * depth)
+    )
+    return np.where(n >= MIN_CELLS, cycle / np.maximum(total, 1e-12), np.nan)

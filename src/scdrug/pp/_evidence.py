@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,29 +131,15 @@ class CohortEvidence:
     misplaced: float = np.nan
     #: Share of all transcripts that come from genes of the cell cycle; NaN where that cannot be told.
     dividing: float = np.nan
-    #: The same of each group of `groupby`, by name; NaN where few of its cells were looked at. Empty without groups.
-    dividing_by_group: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def factor(self) -> float:
         """Share from 0 (no better than exchanged genes) to 1 that reliabilities of the cohort are multiplied by."""
-        return self._resemblance * growth(self.dividing)
-
-    def factor_of(self, groups: np.ndarray | None) -> float | np.ndarray:
-        """The factor of each cell, given the number of its group (cells); groups are judged each by whether they divide."""
-        if groups is None or not self.dividing_by_group:
-            return self.factor
-        shares = [share if np.isfinite(share) else self.dividing for share in self.dividing_by_group.values()]
-        return self._resemblance * np.array([growth(share) for share in shares])[groups]
+        return self.resemblance * growth(self.dividing)
 
     @property
-    def resting_groups(self) -> list[str]:
-        """Groups that hardly divide, with their share."""
-        named = self.dividing_by_group.items()
-        return [f"{name} ({1e4 * share:.0f} of 10,000)" for name, share in named if share <= RESTING]
-
-    @property
-    def _resemblance(self) -> float:
+    def resemblance(self) -> float:
+        """The same, whether the cells divide left aside."""
         factor = 1.0
         if np.isfinite(self.level):
             low = max(0.1, 3 * self.level_error)
@@ -194,13 +179,10 @@ class CohortEvidence:
 
     def summary(self) -> dict[str, Any]:
         """Plain types for ``uns``."""
-        stated: dict[str, Any] = {
+        return {
             "level": self.level, "misplaced": self.misplaced, "differences": self.differences, "dividing": self.dividing,
+            "factor": self.factor,
         }  # fmt: skip
-        if self.dividing_by_group:  # as two lists, since names may hold what keys of files may not
-            stated["groups"] = list(self.dividing_by_group)
-            stated["dividing_by_group"] = list(self.dividing_by_group.values())
-        return {**stated, "factor": self.factor}
 
 
 def judge_cohort(

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import check_choice, warn_caller
-from ._dividing import CYCLE_GENES, TotalsReader, share_dividing
+from ._dividing import CYCLE_GENES, TotalsReader, group_shares
 from ._evidence import (
     grouping_columns,
     judge_cohort,
@@ -110,11 +110,12 @@ def fit_harmonization(
     totals = None
     if placed.scale != "scaled":
         cycle = _columns(adata, CYCLE_GENES, layer)
-        share, by_group = share_dividing(sample, cycle, codes[rows], len(names), logarithms=placed.scale == "log")
-        named = {} if groups is None else dict(zip(names, map(float, by_group), strict=True))
-        misplaced = share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer))
-        evidence = replace(evidence, misplaced=misplaced, dividing=share, dividing_by_group=named)
         totals = TotalsReader.of(sample, cycle, scale=placed.scale)
+        evidence = replace(
+            evidence,
+            misplaced=share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer)),
+            dividing=float(group_shares(totals(sample), np.zeros(len(rows), dtype=int), 1)[0]),
+        )
     return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
 
 

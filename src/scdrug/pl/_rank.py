@@ -115,11 +115,11 @@ def rank_drugs(
         figure, axes = _panels(len(wanted), max(map(len, shown.values())), figsize)
     else:
         figure, axes = ax.figure, np.array([ax])
+    intervals = intervals and str(params.get("use")) == "response"
     pathways = category_colors([name for part in shown.values() for name in part["pathway"].astype(str)])
     for panel, (group, part) in zip(axes, shown.items()):
-        _draw(panel, group, part, params, pathways if color == "pathway" else None)
-    if intervals and str(params.get("use")) == "response":
-        for panel, part in zip(axes, shown.values()):
+        _draw(panel, group, part, params, pathways if color == "pathway" else None, lifted=intervals)
+        if intervals:
             _draw_intervals(panel, part)
     _keep_zero_in_view(axes)
     if color == "pathway":
@@ -160,7 +160,10 @@ def _panels(n: int, n_drugs: int, figsize: tuple[float, float] | None) -> tuple[
     return figure, axes.ravel()[:n]
 
 
-def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[str, str] | None) -> None:
+def _draw(
+    ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[str, str] | None, *, lifted: bool
+) -> None:
+    """One group; stars are `lifted` above the lines of intervals."""
     y = np.arange(len(part))
     effect = part["effect"].to_numpy(dtype=float)
     ax.axvline(0, color=LINE, linewidth=0.8, zorder=1)
@@ -178,7 +181,7 @@ def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[
         ax.annotate(
             stars(fdr),
             (value, position),
-            (6 * outwards, -1.5),  # the glyph of a star stands high in its line
+            (6 * outwards, 3.0 if lifted else -1.5),  # the glyph of a star stands high in its line
             textcoords="offset points",
             ha="left" if outwards > 0 else "right",
             va="center",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -120,6 +120,9 @@ class Difficulty:
     missing: np.ndarray
     noise: CountNoise
 
+    #: Where it stands in the drug table.
+    COLUMNS: ClassVar = ("cohort_shift", "missing_variance", "noise_variance")
+
     @classmethod
     def of(cls, model: DrugResponseModel, placed: Placed, predictor: RowPredictor, drugs: np.ndarray) -> Difficulty:
         """Measure it for drugs by position."""
@@ -129,11 +132,8 @@ class Difficulty:
 
     def of_drugs(self) -> dict[str, np.ndarray]:
         """Columns of the drug table."""
-        return {
-            "cohort_shift": self.shift.astype(np.float32),
-            "missing_variance": self.missing.astype(np.float32),
-            "noise_variance": self.noise.variance.astype(np.float32),
-        }
+        values = self.shift, self.missing, self.noise.variance
+        return {name: value.astype(np.float32) for name, value in zip(self.COLUMNS, values, strict=True)}
 
     @classmethod
     def read(cls, predictions: Predictions) -> Difficulty:
@@ -143,7 +143,7 @@ class Difficulty:
             pd.to_numeric(drugs[name], errors="coerce").fillna(0).to_numpy(dtype=float)
             if name in drugs
             else np.zeros(len(drugs))
-            for name in ("cohort_shift", "missing_variance", "noise_variance")
+            for name in cls.COLUMNS
         )
         stored = predictions.provenance.get("difficulty", {})
         return cls(

@@ -41,10 +41,11 @@ def void(data: Path, seeds: int) -> Iterator[tuple[str, ad.AnnData]]:
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         yield "gene names shuffled", renamed(cells, rng.permutation(names))
-        half = rng.random(len(names)) < 0.5
-        mixed = names.copy()
-        mixed[half] = rng.permutation(names[half])
-        yield "half of the gene names shuffled", renamed(cells, mixed)
+        for share, name in ((1 / 2, "half"), (1 / 3, "a third")):
+            some = rng.random(len(names)) < share
+            mixed = names.copy()
+            mixed[some] = rng.permutation(names[some])
+            yield f"{name} of the gene names shuffled", renamed(cells, mixed)
     order = np.argsort(names)
     shifted = names.copy()
     shifted[order] = names[np.roll(order, 1)]

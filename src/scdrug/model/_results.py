@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
     from ._unseen import JoinedModel
 
+#: Of samples that are on the reference's scale.
+NO_DIFFICULTY = {"shift": 0.0, "missing": 0.0, "noise_depth": 1.0, "noise_power": 0.0}
 #: Whether something in ``uns`` describes predictions.
 is_provenance = holds("model_class", "scdrug_version")
 
@@ -53,6 +55,7 @@ class PredictedResponse:
         n_uninformative: int = 0,
         evidence: Mapping[str, np.ndarray] | None = None,
         of_drugs: Mapping[str, np.ndarray] | None = None,
+        difficulty: Mapping[str, float] = NO_DIFFICULTY,
         **stated: Any,
     ) -> PredictedResponse:
         """Complete predictions of a model by what it knows of its drugs.
@@ -73,6 +76,8 @@ class PredictedResponse:
             What reliability and width follow from, by name (samples).
         of_drugs
             Further columns of the drug table.
+        difficulty
+            What makes the samples as a whole harder to predict than lines, see `tl._width`.
         **stated
             Further provenance: at least `gene_coverage`, `harmonization` and `verdict`.
         """
@@ -92,6 +97,7 @@ class PredictedResponse:
                 half_width=half_width,
                 interval_level=calibration.level,
                 n_uninformative=n_uninformative,
+                difficulty=dict(difficulty),
                 **stated,
             ),
             evidence=evidence or {},

@@ -179,14 +179,17 @@ def show_lines(cells: AnnData, reference: AnnData, spec: Once, line_key: str) ->
             for column in ("response", "lower", "upper", "percentile")
         }
         inside = (part["lower"] <= observed) & (observed <= part["upper"])
-        cell = cells.obsm["predicted_response"].to_numpy()
         at = pd.Index(sorted(set(lines))).get_indexer(lines)
-        of_cells = np.abs(cell - observed[at]) <= scdrug.get.drugs_df(cells)["half_width"].to_numpy()
+        tidy = scdrug.get.response_df(cells, tidy=True)
+        low, high = (tidy[column].to_numpy().reshape(len(cells), -1) for column in ("lower", "upper"))
+        of_cells = (low <= observed[at]) & (observed[at] <= high)
+        fixed = np.abs(part["response"] - observed) <= scdrug.get.drugs_df(cells)["half_width"].to_numpy()
         print(
             f"{name:<20} rmse_z {np.sqrt((((part['response'] - observed) / sd)[known] ** 2).mean()):.3f}   percentile bias "
             f"{(part['percentile'] - true)[known].mean():+.3f}   inside the interval: lines {inside[known].mean():.3f} (worst line "
-            f"{min(row[ok].mean() for row, ok in zip(inside, known, strict=True)):.2f}), cells with that of a line "
-            f"{of_cells[known[at]].mean():.3f}; half-width {np.nanmedian((part['upper'] - part['lower']) / 2 / sd):.2f} SD of lines "
+            f"{min(row[ok].mean() for row, ok in zip(inside, known, strict=True)):.2f}, with that of bulk {fixed[known].mean():.3f}), cells "
+            f"{of_cells[known[at]].mean():.3f}; half-width of lines {np.nanmedian((part['upper'] - part['lower']) / 2 / sd):.2f}, of cells "
+            f"{np.nanmedian((high - low) / 2 / sd):.2f} SD of lines "
             f"(drug mean: {(np.abs(observed - np.nanmean(screened, axis=0)) <= 1.6449 * sd)[known].mean():.3f} within 1.64)   "
             f"median reliability {cells.obs['response_reliability'].median():.2f}",
             flush=True,

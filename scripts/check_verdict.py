@@ -41,10 +41,11 @@ def void(data: Path, seeds: int) -> Iterator[tuple[str, ad.AnnData]]:
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         yield "gene names shuffled", renamed(cells, rng.permutation(names))
-        half = rng.random(len(names)) < 0.5
-        mixed = names.copy()
-        mixed[half] = rng.permutation(names[half])
-        yield "half of the gene names shuffled", renamed(cells, mixed)
+        for share, name in ((1 / 2, "half"), (1 / 3, "a third")):
+            some = rng.random(len(names)) < share
+            mixed = names.copy()
+            mixed[some] = rng.permutation(names[some])
+            yield f"{name} of the gene names shuffled", renamed(cells, mixed)
     order = np.argsort(names)
     shifted = names.copy()
     shifted[order] = names[np.roll(order, 1)]
@@ -85,21 +86,20 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in arguments.model or ["gdsc2-ridge", "gdsc2-pathways-1"]:
         model = scdrug.model.load_pretrained(name)
-        print(f"\n{name:<42} cohorts     ok   reliability     level   differences   dividing")
-        found: dict[str, list[tuple[bool, float, float, float, float]]] = {}
+        print(f"\n{name:<42} cohorts     ok   reliability     level   misplaced   differences   dividing")
+        found: dict[str, list[tuple[bool, float, float, float, float, float]]] = {}
         for kind, cells in (*real(arguments.data), *void(arguments.data, arguments.seeds)):
             cells = cells.copy()
             scdrug.tl.predict_response(cells, model, drugs=list(model.drugs.index[:2]))
             stored = cells.uns["predicted_response"]
             evidence = stored["harmonization"]["evidence"]
             row = stored["verdict"] == "ok", cells.obs["response_reliability"].median()
-            found.setdefault(kind, []).append(
-                (*row, evidence["level"], evidence["differences"], 1e4 * evidence["dividing"])
-            )
+            stated = [evidence[name] for name in ("level", "misplaced", "differences")]
+            found.setdefault(kind, []).append((*row, *stated, 1e4 * evidence["dividing"]))
         for kind, rows in found.items():
             ok, *means = np.mean(rows, axis=0)
             print(
-                f"{kind:<42} {len(rows):>7} {round(ok * len(rows)):>6} {means[0]:>13.2f} {means[1]:>9.2f} {means[2]:>13.2f} {means[3]:>10.0f}"
+                f"{kind:<42} {len(rows):>7} {round(ok * len(rows)):>6} {means[0]:>13.2f} {means[1]:>9.2f} {means[2]:>11.2f} {means[3]:>13.2f} {means[4]:>10.0f}"
             )
     show_dividing(arguments.data)
 
@@ -111,8 +111,7 @@ def show_dividing(data: Path) -> None:
     print()
     for name, cells in (("lung", lung), ("breast", scdrug.datasets.breast_atlas(path=data / "sc" / "bc_atlas"))):
         scdrug.tl.predict_response(cells, drugs="gefitinib", groupby="cell_line")
-        evidence = cells.uns["predicted_response"]["harmonization"]["evidence"]
-        shares = 1e4 * np.array(evidence["dividing_by_group"])
+        shares = 1e4 * scdrug.get.group_reliability_df(cells, "cell_line")["dividing"].to_numpy()
         print(
             f"{len(shares)} {name} lines: {shares.min():.0f} to {shares.max():.0f} of 10,000 transcripts from the cell cycle"
         )

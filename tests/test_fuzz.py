@@ -478,7 +478,8 @@ def places(key: str) -> set[str]:
     percentile, reliability = (
         ("response_percentile", "response_reliability") if plain else (f"{key}_percentile", f"{key}_reliability")
     )
-    return {f"obsm/{key}", f"uns/{key}", f"obsm/{percentile}", f"obs/{reliability}"}
+    evidence = "response_evidence" if plain else f"{key}_evidence"
+    return {f"obsm/{key}", f"uns/{key}", f"obsm/{percentile}", f"obsm/{evidence}", f"obs/{reliability}"}
 
 
 def check_answer(adata: ad.AnnData, key: str) -> None:

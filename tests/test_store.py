@@ -52,11 +52,23 @@ def _quietly(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 CALLS: dict[str, tuple[Callable[..., Any], list[tuple[str, str]]]] = {
     "predict_response": (
         lambda a, t, c, **k: tl.predict_response(a, t, **k),
-        [("obsm", "run"), ("obsm", "run_percentile"), ("obs", "run_reliability"), ("uns", "run")],
+        [
+            ("obsm", "run"),
+            ("obsm", "run_percentile"),
+            ("obsm", "run_evidence"),
+            ("obs", "run_reliability"),
+            ("uns", "run"),
+        ],
     ),
     "predict_patients": (
         lambda a, t, c, **k: tl.predict_patients(a, t, cohort_key="sample", **k),
-        [("obsm", "run"), ("obsm", "run_percentile"), ("obs", "run_reliability"), ("uns", "run")],
+        [
+            ("obsm", "run"),
+            ("obsm", "run_percentile"),
+            ("obsm", "run_evidence"),
+            ("obs", "run_reliability"),
+            ("uns", "run"),
+        ],
     ),
     "rank_drugs": (lambda a, t, c, **k: tl.rank_drugs(a, "clone", **k), [("uns", "run")]),
     "attribute_genes": (

@@ -23,6 +23,7 @@ class _Keys(NamedTuple):
     PREDICTED: str = "predicted_response"  # obsm: DataFrame cells x drug ids; uns: provenance
     PERCENTILE: str = "response_percentile"  # obsm: DataFrame cells x drug ids, 0-1
     RELIABILITY: str = "response_reliability"  # obs: float, 0-1
+    EVIDENCE: str = "response_evidence"  # obsm: DataFrame cells x what reliability and width follow from
     HARMONIZED: str = "harmonization"  # uns: fitted parameters
     RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
     PATHWAY_IG: str = "pathway_ig"  # obsm: f"{key}_{drug}", DataFrame cells x pathways; uns: tables
@@ -38,6 +39,11 @@ def derived_keys(key: str) -> tuple[str, str]:
     if key == KEYS.PREDICTED:
         return KEYS.PERCENTILE, KEYS.RELIABILITY
     return f"{key}_percentile", f"{key}_reliability"
+
+
+def evidence_key(key: str) -> str:
+    """Return the key (`obsm`) of what reliability and width of the predictions stored under `key` follow from."""
+    return KEYS.EVIDENCE if key == KEYS.PREDICTED else f"{key}_evidence"
 
 
 #: Median reliability below which no ranking should be read.

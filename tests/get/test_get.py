@@ -31,7 +31,7 @@ def test_response_df_is_a_copy(ranked):
 
 def test_tidy_response_holds_each_pair_once(ranked):
     tidy = scdrug.get.response_df(ranked, drugs=["delta", "Beta/2"], tidy=True)
-    assert tidy.columns.tolist() == ["cell", "drug", "name", "value"]
+    assert tidy.columns.tolist() == ["cell", "drug", "name", "value", "lower", "upper"]
     wide = tidy.pivot(index="cell", columns="drug", values="value").loc[ranked.obs_names, ["delta", "beta-2"]]
     np.testing.assert_array_equal(wide.to_numpy(), ranked.obsm["predicted_response"][["delta", "beta-2"]].to_numpy())
     assert set(tidy.loc[tidy["drug"] == "beta-2", "name"]) == {"Beta/2"}

@@ -231,6 +231,59 @@ def test_heatmap_leaves_out_cells_without_label(ranked):
     assert set(labels(ax.get_yticklabels())) == {"T/B cells", "tumour"}
 
 
+def test_refused_groups_are_greyed_and_do_not_choose_drugs(ranked):
+    ranked.obs.loc[ranked.obs["group"] == "normal", "response_reliability"] = 0.01
+    ranked.obsm["response_percentile"].loc[ranked.obs["group"] == "normal", "delta"] = 1.0
+    ax = scdrug.pl.heatmap(ranked, "group", n_drugs=1)
+    assert labels(ax.get_yticklabels())[-1] == "normal"
+    assert labels(ax.get_xticklabels()) == ["Gamma C"], "delta differs in the refused group only"
+    assert np.ma.getmaskarray(ax.collections[0].get_array()).reshape(3, 1).ravel().tolist() == [False, False, True]
+    shown = scdrug.pl.heatmap(ranked, "group", n_drugs=1, include_refused=True)
+    assert not np.ma.getmaskarray(shown.collections[0].get_array()).any()
+    assert labels(shown.get_xticklabels()) == ["Delta"]
+    coloured = [len(part.get_offsets()) for part in scdrug.pl.response(ranked, "delta").collections]
+    assert coloured == [80, 160]
+    assert len(scdrug.pl.response(ranked, "delta", include_refused=True).collections) == 1
+    with pytest.warns(UserWarning, match="not to be believed"):
+        scdrug.tl.rank_drugs(ranked, "group", sample_key="donor", include_refused=True)
+    axes = scdrug.pl.rank_drugs(ranked)
+    said = {
+        ax.get_title(loc="left"): "not to be believed" in " ".join(text.get_text() for text in ax.texts) for ax in axes
+    }
+    assert said == {"normal": True, "tumour": False, "T/B cells": False}
+
+
+def test_rank_drugs_draws_the_interval_of_responses(ranked):
+    ranked.uns["predicted_response"]["interval_level"] = 0.9
+    scdrug.tl.rank_drugs(ranked, "group", sample_key="donor", use="response")
+    table = scdrug.get.rank_drugs_df(ranked, "tumour").set_index("drug")
+    own = scdrug.get.group_response_df(ranked, "group")
+    own = own[own["group"] == "tumour"].set_index("drug").loc[table.index]
+    np.testing.assert_allclose(table["half_width"], (own["upper"] - own["lower"]) / 2)
+    ax = scdrug.pl.rank_drugs(ranked, groups="tumour", n_drugs=3)
+    ends = [lines for lines in ax.collections if lines.get_label() == "interval"][0].get_paths()
+    expected = table["effect"].to_numpy()[:3, None] + np.outer(table["half_width"][:3], [-1, 1])
+    np.testing.assert_allclose([path.vertices[:, 0] for path in ends], expected)
+    assert ax.get_xlim()[0] < expected.min() and ax.get_xlim()[1] > expected.max()
+    bare = scdrug.pl.rank_drugs(ranked, groups="tumour", n_drugs=3, intervals=False)
+    assert not [lines for lines in bare.collections if lines.get_label() == "interval"]
+
+
+def test_heatmap_marks_intervals_that_exclude_the_median_line(ranked):
+    stored = ranked.uns["predicted_response"]
+    stored["interval_level"] = 0.9
+    stored["drugs"]["median_of_lines"] = np.where(stored["drugs"].index == "eta", 5.0, 0.0)
+    ax = scdrug.pl.heatmap(ranked, "group")
+    column = labels(ax.get_xticklabels()).index("Eta") + 0.5
+    marks = np.vstack([part.get_offsets() for part in ax.collections[1:] if len(part.get_offsets())])
+    table = scdrug.get.group_response_df(ranked, "group")
+    outside = (table["upper"] < stored["drugs"]["median_of_lines"].loc[table["drug"]].to_numpy()) | (
+        table["lower"] > stored["drugs"]["median_of_lines"].loc[table["drug"]].to_numpy()
+    )
+    assert len(marks) == outside.sum() >= 3
+    assert (marks[:, 0] == column).sum() == 3
+
+
 @pytest.mark.parametrize("plot", ["rank", "pathway", "response", "heatmap"])
 def test_labels_do_not_overlap(make_predicted, plot):
     adata = make_predicted(480, 40)

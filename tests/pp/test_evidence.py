@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scdrug import datasets, model, pp, tl
-from scdrug.pp._evidence import CYCLE_GENES, share_absent, share_dividing
+from scdrug import datasets, get, model, pp, tl
+from scdrug.pp._dividing import CYCLE_GENES, TotalsReader, group_shares
+from scdrug.pp._evidence import share_absent
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_samples_joined_with_zeros_are_named_when_predicted_and_when_ranked(trai
     for keys in ({"groupby": "batch"}, {"groupby": "clone_of", "sample_key": "batch"}):
         found.obs["clone_of"] = ["x", "x", "y", "y"] * 30
         with pytest.warns(UserWarning, match=r"zero in every cell.*obs\['batch'\]"):
-            tl.rank_drugs(found, **keys, min_cells=2)
+            tl.rank_drugs(found, **keys, min_cells=2, include_refused=True)
 
 
 def test_whole_samples_raise_no_alarm(trained, cells: ad.AnnData) -> None:
@@ -155,15 +156,20 @@ def test_nothing_but_empty_cells_is_refused(trained, cells: ad.AnnData) -> None:
 
 
 @pytest.mark.parametrize("name", ["gdsc2-ridge", "gdsc2-pathways-1"])
-@pytest.mark.parametrize("damage", ["shuffled", "shifted", "turned round", "ambient"])
+@pytest.mark.parametrize("damage", ["shuffled", "half shuffled", "shifted", "turned round", "ambient"])
 def test_cells_that_say_nothing_are_refused(name: str, damage: str, shared_data) -> None:
     trained = model.load_pretrained(name)
     adata = ad.read_h5ad(shared_data / "sc" / "bc_atlas" / "bc_atlas_14_lines.h5ad")[::3].copy()
     rng = np.random.default_rng(1)
-    for seed in range(6 if damage == "shuffled" else 1):
+    for seed in range(6 if "shuffled" in damage else 1):
         other = ad.AnnData(sp.csr_matrix(adata.X), var=adata.var[[]])
         if damage == "shuffled":
             other.var_names = np.random.default_rng(seed).permutation(adata.var_names)
+        elif damage == "half shuffled":
+            moved = np.random.default_rng(seed).choice(adata.n_vars, adata.n_vars // 2, replace=False)
+            names = np.array(adata.var_names)
+            names[moved] = names[np.random.default_rng(seed + 1).permutation(moved)]
+            other.var_names = names
         elif damage == "shifted":
             other = other[:, np.argsort(adata.var_names)].copy()
             other.var_names = np.roll(other.var_names, 1)
@@ -244,20 +250,46 @@ def test_references_that_say_nothing_are_refused(lines: np.ndarray, message: str
 # ---------------------------------------------------------------------- cells that do not divide
 
 
+def scaled(counts: sp.csr_matrix) -> dict[str, tuple[sp.csr_matrix, str]]:
+    """The same cells as counts, per ten thousand, and as logarithms of base e and 2, with the name of the scale."""
+    cpm = sp.csr_matrix(counts.multiply(1e4 / np.maximum(np.asarray(counts.sum(axis=1)), 1)), dtype=np.float32)
+    return {
+        "counts": (counts, "counts"), "cpm": (cpm, "linear"), "ln": (cpm.log1p(), "log"),
+        "log2": (sp.csr_matrix(cpm.log1p() / np.log(2), dtype=np.float32), "log"),
+    }  # fmt: skip
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(20, 60))
-def test_the_share_of_the_cell_cycle_does_not_depend_on_scale_or_base(seed: int, n_cycle: int) -> None:
-    counts = sp.csr_matrix(np.random.default_rng(seed).poisson(0.5, size=(8, 200)).astype(np.float32))
-    totals = np.maximum(np.asarray(counts.sum(axis=1)), 1)
-    cpm = sp.csr_matrix(counts.multiply(1e4 / totals))
-    columns = np.arange(n_cycle)
-    expected = cpm.toarray()[:, :n_cycle].sum() / cpm.sum()
-    for values, logarithms in (
-        (cpm, False), (cpm.log1p(), True), (cpm.log1p() / np.log(2), True),
-    ):  # fmt: skip
-        share, _ = share_dividing(sp.csr_matrix(values), columns, np.zeros(8, int), 1, logarithms=logarithms)
-        assert share == pytest.approx(expected, rel=1e-3)
-    assert np.isnan(share_dividing(counts, columns[:19], np.zeros(8, int), 1, logarithms=False)[0]), "too few genes"
+def test_depth_and_share_of_the_cell_cycle_do_not_depend_on_scale_or_base(seed: int, n_cycle: int) -> None:
+    counts = sp.csr_matrix(np.random.default_rng(seed).poisson(0.5, size=(24, 200)).astype(np.float32))
+    codes, columns = np.arange(24) % 2, np.arange(n_cycle)
+    expected = [counts[codes == g][:, :n_cycle].sum() / counts[codes == g].sum() for g in (0, 1)]
+    for values, scale in scaled(counts).values():
+        totals = TotalsReader.of(values, columns, scale=scale)(values)
+        np.testing.assert_allclose(totals.depth, np.asarray(counts.sum(axis=1)).ravel(), rtol=1e-3)
+        np.testing.assert_allclose(group_shares(totals, codes, 3)[:2], expected, rtol=1e-3)
+        assert np.isnan(group_shares(totals, codes, 3)[2])
+    few = TotalsReader.of(counts, columns[:19], scale="counts")(counts)
+    assert np.isnan(few.dividing).all(), "too few genes"
+    small = TotalsReader.of(counts, columns, scale="counts")(counts[:9])
+    assert np.isnan(group_shares(small, np.zeros(9, int), 1)).all(), "too few cells"
+
+
+def test_thinning_halves_counts_on_any_scale_and_leaves_what_holds_none() -> None:
+    rng = np.random.default_rng(0)
+    counts = sp.csr_matrix(rng.poisson(3.0, size=(20, 400)).astype(np.float32))
+    for values, scale in scaled(counts).values():
+        reader = TotalsReader.of(values, np.arange(20), scale=scale)
+        thinned = reader.thin(values, np.random.default_rng(1))
+        depth = TotalsReader.of(values, np.arange(20), scale=scale)(values).depth.sum()
+        linear = np.expm1(thinned.data * reader.unit) if reader.unit else thinned.data
+        whole = np.expm1(values.data * reader.unit) if reader.unit else values.data
+        kept = linear.sum() / whole.sum() * (1 if scale == "counts" else 0.5)  # normalised values keep their total
+        assert kept == pytest.approx(0.5, abs=5 / np.sqrt(depth))
+        assert thinned.nnz < values.nnz and thinned.shape == values.shape
+    tpm = sp.csr_matrix(rng.gamma(2.0, size=(20, 400)).astype(np.float32))
+    assert TotalsReader.of(tpm, np.arange(20), scale="linear").thin(tpm, rng) is None
 
 
 def test_resting_cells_are_refused_whatever_they_resemble(shared_data) -> None:
@@ -282,14 +314,23 @@ def test_normal_cells_among_tumour_cells_are_refused_by_group(shared_data, tmp_p
     by_group, said = predict(mixed, "gdsc2-ridge", groupby="kind")
     reliability = by_group.obs["response_reliability"].groupby(by_group.obs["kind"], observed=True).median()
     assert reliability["blood"] == 0 and reliability["solid/tumour"] > 0.2
-    assert by_group.uns["predicted_response"]["verdict"] == "ok" and "blood (10 of 10,000)" in said
-    stored = by_group.uns["predicted_response"]["harmonization"]["evidence"]
-    shares = dict(zip(stored["groups"], stored["dividing_by_group"], strict=True))
-    assert shares["blood"] < 0.0012 < 0.003 < shares["solid/tumour"]
+    assert by_group.uns["predicted_response"]["verdict"] == "ok" and "blood (they hardly divide: 10 of 10,000" in said
     by_group.write_h5ad(tmp_path / "cells.h5ad")
-    again = ad.read_h5ad(tmp_path / "cells.h5ad").uns["predicted_response"]["harmonization"]["evidence"]
-    assert list(again["groups"]) == list(stored["groups"])
-    assert alone.obs["response_reliability"].max() > 0, "without groups nothing tells them apart"
+    stored = ad.read_h5ad(tmp_path / "cells.h5ad").uns["predicted_response"]["groups"].set_index("group")
+    assert stored["dividing"]["blood"] < 0.0012 < 0.003 < stored["dividing"]["solid/tumour"]
+    assert alone.obs["response_reliability"].max() > 0, (
+        "without groups nothing tells cells apart when they are predicted"
+    )
+    # but whoever groups them afterwards is told
+    table = get.group_reliability_df(alone, "kind").set_index("group")
+    assert table["refused"].to_dict() == {"blood": True, "solid/tumour": False}
+    assert table["reason"]["blood"].startswith("Refused: they hardly divide")
+    assert table["reliability"]["solid/tumour"] > 0.2
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        tl.rank_drugs(alone, "kind")
+    assert any("Left out 1 groups" in str(w.message) for w in seen)
+    assert set(alone.uns["rank_drugs"]["table"]["group"]) == {"solid/tumour"}
 
 
 def test_lines_divide_at_any_depth_and_panels_without_the_cell_cycle_are_not_judged(shared_data) -> None:

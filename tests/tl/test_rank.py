@@ -251,11 +251,25 @@ def test_group_of_one_cell_is_left_out_with_a_warning(make_predicted):
         scdrug.tl.rank_drugs(adata, "group", groups="lonely")
 
 
-def test_unreliable_predictions_are_announced(make_predicted):
+def test_groups_that_are_not_to_be_believed_are_left_out_unless_asked_for(make_predicted):
     adata = make_predicted()
     adata.obs.loc[adata.obs["group"] == "normal", "response_reliability"] = 0.01
-    with pytest.warns(UserWarning, match="unreliable.*'normal'"):
+    with pytest.warns(UserWarning, match=r"Left out 1 groups.*normal.*include_refused"):
         scdrug.tl.rank_drugs(adata, "group", sample_key="donor")
+    kept = adata.uns["rank_drugs"]["table"]
+    assert set(kept["group"]) == {"T/B cells", "tumour"}
+    with pytest.warns(UserWarning, match="normal.*do not read"):
+        scdrug.tl.rank_drugs(adata, "group", sample_key="donor", include_refused=True)
+    every = adata.uns["rank_drugs"]["table"]
+    assert set(every["group"]) == {"T/B cells", "tumour", "normal"}
+    same = every[every["group"].isin(["T/B cells", "tumour"])].reset_index(drop=True)
+    pd.testing.assert_series_equal(same["score"], kept["score"])
+    refused = adata.uns["rank_drugs"]["reliability"].set_index("group")["refused"]
+    assert refused.to_dict() == {"T/B cells": False, "normal": True, "tumour": False}
+    with pytest.warns(UserWarning, match="reference 'normal' are not to be believed"):
+        scdrug.tl.rank_drugs(adata, "group", reference="normal", sample_key="donor")
+    with pytest.raises(ValueError, match="No group .* can be ranked.*include_refused=True"):
+        scdrug.tl.rank_drugs(adata, "group", groups="normal", sample_key="donor")
     adata.uns["predicted_response"]["verdict"] = "No drug can be ranked for these cells: too few genes."
     with pytest.warns(UserWarning, match="No drug can be ranked"):
         scdrug.tl.rank_drugs(adata, "group", sample_key="donor")

@@ -96,7 +96,7 @@ def test_a_verdict_that_a_join_lost_is_read_from_reliability(make_predicted) -> 
     del adata.uns["predicted_response"]["verdict"]
     adata.obs["response_reliability"] = 0.01
     with pytest.warns(UserWarning, match="No drug can be ranked"):
-        tl.rank_drugs(adata, "group")
+        tl.rank_drugs(adata, "group", include_refused=True)
 
 
 RANKINGS = {

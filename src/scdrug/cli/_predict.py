@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,9 @@ from ._files import check_distinct, check_output, check_space
 from ._formats import identify, unreadable
 from ._store import endings, present_keys, result_keys, space_needed, write_cells
 from ._tables import ranking_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REPORTS = (".html", ".htm")
 
@@ -66,7 +70,8 @@ def run_predict(
         f"median reliability {adata.obs[KEYS.RELIABILITY].median():.2f}",
         highlight=False,
     )
-    if groupby is not None:
+    ranked = groupby is not None and _may_rank(get.group_reliability_df(adata, groupby), reference, console)
+    if ranked:
         with console.status("Ranking drugs"):
             tl.rank_drugs(adata, groupby, reference=reference, sample_key=sample_key)
         table = get.rank_drugs_df(adata)
@@ -74,7 +79,7 @@ def run_predict(
             best = table[table["group"].astype(str) == group].head(5)
             console.print(ranking_table(best, f"{escape(group)}: more sensitive than {escape(reference)}"))
     with console.status("Writing"):
-        keys = result_keys(adata, before, ranked=groupby is not None)
+        keys = result_keys(adata, before, ranked=ranked)
         write_cells(adata, file, output, keys, modality=modality)
         if report is not None:
             from ._report import write_report
@@ -86,3 +91,12 @@ def run_predict(
                 raise
     written = [output] if report is None else [output, report]
     console.print("Written: " + ", ".join(escape(str(path)) for path in written), soft_wrap=True, highlight=False)
+
+
+def _may_rank(judged: pd.DataFrame, reference: str, console: Console) -> bool:
+    """Whether predictions of some group are to be believed; says of each other group why not."""
+    refused = judged[judged["refused"]]
+    for group, reason in refused[["group", "reason"]].to_numpy():
+        console.print(escape(f"{group}: {reason}"), highlight=False)
+    others = judged["group"] != reference
+    return bool((~judged["refused"][others]).any())

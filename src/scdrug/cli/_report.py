@@ -110,11 +110,16 @@ def _row(row: pd.Series) -> dict[str, str]:
     }
 
 
-def _by_group(adata: AnnData, groupby: str | None) -> list[tuple[str, str, str]]:
+def _by_group(adata: AnnData, groupby: str | None) -> list[dict[str, Any]]:
+    from ..get import group_reliability_df
+
     if groupby is None:
         return []
-    groups = adata.obs.groupby(adata.obs[groupby].astype(str), observed=True)[KEYS.RELIABILITY]
-    return [(str(name), f"{len(part):,}", f"{part.median():.2f}") for name, part in groups]
+    table = group_reliability_df(adata, groupby)
+    return [
+        {**row, "n_cells": f"{row['n_cells']:,}", "reliability": f"{row['reliability']:.2f}"}
+        for row in table.to_dict("records")
+    ]
 
 
 def _embedding(adata: AnnData, rankings: list[dict[str, Any]]) -> list[tuple[str, bytes]]:

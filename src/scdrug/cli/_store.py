@@ -22,7 +22,7 @@ _COPY = {"h5ad": ".h5ad", "h5mu": ".h5mu", "zarr": ".zarr"}
 _SLOTS = ("obs", "obsm", "uns")
 _OURS = {
     "obs": (KEYS.RELIABILITY,),
-    "obsm": (KEYS.PREDICTED, KEYS.PERCENTILE),
+    "obsm": (KEYS.PREDICTED, KEYS.PERCENTILE, KEYS.EVIDENCE),
     "uns": (KEYS.PREDICTED, KEYS.RANKED),
 }
 #: Room for what is small: the drugs, their ranking, metadata of HDF5.

@@ -7,12 +7,14 @@ from ._drugs import drugs_df
 from ._missing import missing_pairs_df
 from ._perturbed import expression_df, perturbation_df
 from ._rank import rank_drugs_df
+from ._reliability import group_reliability_df
 from ._response import group_response_df, response_df
 
 __all__ = [
     "attribution_df",
     "drugs_df",
     "expression_df",
+    "group_reliability_df",
     "group_response_df",
     "importance_df",
     "missing_pairs_df",

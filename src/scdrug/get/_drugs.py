@@ -28,8 +28,9 @@ def drugs_df(adata: AnnData, *, key: str = KEYS.PREDICTED) -> pd.DataFrame:
     Returns
     -------
     A copy, by drug id in the order of the predictions: `name`, `targets`, `pathway`, what else the model knows of its
-    drugs (`smiles`, `pubchem_cid`), and `half_width`: half the width of the prediction interval of a new line, in the
-    unit of the response (NaN if the model states none).
+    drugs (`smiles`, `pubchem_cid`), and, in the unit of the response, `half_width`, half the width of the prediction interval of a new
+    line (NaN if the model states none), and `median_of_lines`, the median prediction over lines. Of cells, also what makes intervals
+    wider: `cohort_shift`, `missing_variance` and `noise_variance` of one cell, see :func:`group_response_df`.
 
     Raises
     ------

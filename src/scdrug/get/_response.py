@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
 from ..pp._drugs import resolve_drugs
+from ..tl._group_response import summarise_groups
 from ..tl._stored import check_use, read_predictions
+from ..tl._width import cell_half_width
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,13 +41,14 @@ def response_df(
         ``"response"`` in the unit of the reference (lower ln IC50 = more sensitive), or ``"percentile"`` (0-1,
         share of reference lines that are less sensitive; 1 = more sensitive than all).
     tidy
-        Return one row per cell and drug instead of one column per drug.
+        Return one row per cell and drug instead of one column per drug, with the interval of each response.
     key
         Where :func:`scdrug.tl.predict_response` stored its results.
 
     Returns
     -------
-    A copy: cells × drug ids; or, if `tidy`, with the columns `cell`, `drug` (id), `name` and `value`.
+    A copy: cells × drug ids; or, if `tidy`, with the columns `cell`, `drug` (id), `name`, `value` and, for responses, `lower` and
+    `upper` (NaN where the model states no interval, see :func:`group_response_df`).
 
     Raises
     ------
@@ -76,7 +78,7 @@ def response_df(
     if not tidy:
         return values
     names = predictions.drugs.loc[ids, "name"].to_numpy()
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "cell": np.repeat(values.index.to_numpy(), len(ids)),
             "drug": np.tile(np.asarray(ids, dtype=object), len(values)),
@@ -84,6 +86,10 @@ def response_df(
             "value": values.to_numpy().ravel(),
         }
     )
+    if use == "percentile":
+        return rows
+    half_width = cell_half_width(predictions, predictions.response.columns.get_indexer(ids)).ravel()
+    return rows.assign(lower=rows["value"] - half_width, upper=rows["value"] + half_width)
 
 
 @checked
@@ -111,7 +117,8 @@ def group_response_df(
     -------
     A row for each group and drug, in the order of the groups: `group`, `drug` (id), `name`, `n_cells`, `response` (mean over the
     cells, in the unit of the reference; lower ln IC50 = more sensitive), `lower` and `upper` (NaN where the model states no
-    interval, or no group has two cells), `percentile` (mean, 0-1; 1 = more sensitive than all reference lines) and `reliability` (median over the cells, 0-1).
+    interval, or no group has two cells), `percentile` (mean, 0-1; 1 = more sensitive than all reference lines) and `reliability`
+    (0-1, see :func:`group_reliability_df`).
 
     Raises
     ------
@@ -122,9 +129,12 @@ def group_response_df(
 
     Notes
     -----
-    A group is to the model what a line is: many cells of one kind do not make a drug more predictable. The interval is therefore that of a
-    new line (split conformal, at the level in ``uns[key]["interval_level"]``), widened by the standard error of the mean over cells;
-    the spread within groups, by counting noise and by biology, is taken over all of them.
+    A group is to the model what a line is: many cells of one kind do not make a drug more predictable, so that the line is the unit that
+    intervals are made for (Dunn, Wasserman and Ramdas 2018; Lee, Barber and Willett 2023). The interval is that of a new line (split
+    conformal, at the level in ``uns[key]["interval_level"]``), scaled by how hard the group is: by the flatness of its profiles, which
+    depth makes; by how far the cohort lies from the average line; by what unmeasured genes hold of the prediction; and by the
+    standard error of the mean over cells, of which the spread within groups is taken over all of them. For a single cell, the last
+    is the noise of its own counts, found by thinning the counts of some cells.
 
     Examples
     --------
@@ -141,35 +151,8 @@ def group_response_df(
     predictions = read_predictions(adata, key)
     ids = list(predictions.response.columns) if drugs is None else resolve_drugs(drugs, predictions.drugs)
     labels = group_labels(adata, groupby)
-    codes = np.where(predictions.predicted, labels.codes, -1)
-    if (codes < 0).all():
+    if not (predictions.predicted & (labels.codes >= 0)).any():
         raise ValueError(
             f"No cell with a prediction has a label in `adata.obs[{groupby!r}]`. Choose another column, or name the groups."
         )
-    columns = predictions.response.columns.get_indexer(ids)
-    known = np.flatnonzero(codes >= 0)
-    grouped = predictions.response.iloc[known, columns].astype(float).groupby(codes[known])
-    n_cells, mean = grouped.size().to_numpy(), grouped.mean()
-    # the spread within groups is taken over all of them: a few cells do not tell their own
-    freedom = len(known) - len(n_cells)
-    squares = np.nan_to_num(grouped.var().to_numpy() * (n_cells[:, None] - 1)).sum(axis=0)
-    variance = squares / freedom if freedom else np.full(len(ids), np.nan)
-    level = float(predictions.provenance.get("interval_level", np.nan))
-    error = norm.ppf((1 + level) / 2) * np.sqrt(variance / n_cells[:, None])
-    half_width = np.hypot(predictions.half_width[columns], error)
-    percentile = predictions.percentile.iloc[known, columns].astype(float).groupby(codes[known]).mean()
-    reliability = pd.Series(predictions.reliability[known]).groupby(codes[known]).median()
-    n_drugs = len(ids)
-    return pd.DataFrame(
-        {
-            "group": np.repeat(np.asarray(labels.categories, dtype=object)[mean.index], n_drugs),
-            "drug": np.tile(np.asarray(ids, dtype=object), len(n_cells)),
-            "name": np.tile(predictions.drugs.loc[ids, "name"].to_numpy(), len(n_cells)),
-            "n_cells": np.repeat(n_cells, n_drugs),
-            "response": mean.to_numpy().ravel(),
-            "lower": (mean - half_width).to_numpy().ravel(),
-            "upper": (mean + half_width).to_numpy().ravel(),
-            "percentile": percentile.to_numpy().ravel(),
-            "reliability": np.repeat(reliability, n_drugs),
-        }
-    )
+    return summarise_groups(predictions, labels, ids)

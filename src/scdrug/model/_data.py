@@ -183,6 +183,12 @@ class Calibration:
                     half_width[drug] = residual[rank - 1]
         return cls(quantiles.astype(np.float32), half_width.astype(np.float32), float(level), held_out)
 
+    @property
+    def spread(self) -> np.ndarray:
+        """Half the distance between the 16th and the 84th percentile of predictions over lines (drugs)."""
+        low, high = self.quantiles[[16, 84]].astype(np.float64)
+        return (high - low) / 2
+
     def percentile(self, predicted: np.ndarray, columns: np.ndarray, *, lower_is_sensitive: bool) -> np.ndarray:
         """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32); NaN stays NaN."""
         quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from .. import __version__
-from .._constants import MIN_RELIABILITY, derived_keys
+from .._constants import MIN_RELIABILITY, derived_keys, evidence_key
 from .._store import Place, holds, reserve, store
 from .._validate import plain
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
     from ._unseen import JoinedModel
 
+#: Of samples that are on the reference's scale.
+NO_DIFFICULTY = {"shift": 0.0, "missing": 0.0, "noise_depth": 1.0, "noise_power": 0.0}
 #: Whether something in ``uns`` describes predictions.
 is_provenance = holds("model_class", "scdrug_version")
 
@@ -38,6 +40,8 @@ class PredictedResponse:
     reliability: np.ndarray
     #: Model, unit, direction, drugs, half widths and verdict, in plain types.
     provenance: dict[str, Any]
+    #: Numbers of each sample that reliability and width follow from, by name (samples); empty where none are known.
+    evidence: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -49,6 +53,9 @@ class PredictedResponse:
         reliability: np.ndarray,
         *,
         n_uninformative: int = 0,
+        evidence: Mapping[str, np.ndarray] | None = None,
+        of_drugs: Mapping[str, np.ndarray] | None = None,
+        difficulty: Mapping[str, float] = NO_DIFFICULTY,
         **stated: Any,
     ) -> PredictedResponse:
         """Complete predictions of a model by what it knows of its drugs.
@@ -65,6 +72,12 @@ class PredictedResponse:
             Samples, 0-1.
         n_uninformative
             Samples that showed too few genes to be predicted.
+        evidence
+            What reliability and width follow from, by name (samples).
+        of_drugs
+            Further columns of the drug table.
+        difficulty
+            What makes the samples as a whole harder to predict than lines, see `tl._width`.
         **stated
             Further provenance: at least `gene_coverage`, `harmonization` and `verdict`.
         """
@@ -78,12 +91,16 @@ class PredictedResponse:
             percentile=percentile,
             reliability=np.asarray(reliability, dtype=np.float32),
             provenance=model.provenance(
-                drugs=_drug_table(model, ids).assign(half_width=half_width),
+                drugs=_drug_table(model, ids).assign(
+                    half_width=half_width, median_of_lines=calibration.quantiles[50, columns], **(of_drugs or {})
+                ),
                 half_width=half_width,
                 interval_level=calibration.level,
                 n_uninformative=n_uninformative,
+                difficulty=dict(difficulty),
                 **stated,
             ),
+            evidence=evidence or {},
         )
 
     def table(self, names: pd.Index) -> pd.DataFrame:
@@ -93,13 +110,16 @@ class PredictedResponse:
     def store(self, adata: AnnData, key: str, *, copy: bool = False) -> AnnData:
         """Write everything to `adata`, or to a copy of it, or nothing; returns what was written to."""
         percentile_key, reliability_key = derived_keys(key)
+        evidence = pd.DataFrame(dict(self.evidence), index=adata.obs_names, dtype=np.float32)
         values: dict[Place, Any] = {
             ("obsm", key): self.table(adata.obs_names),
             ("obsm", percentile_key): pd.DataFrame(self.percentile, index=adata.obs_names, columns=pd.Index(self.ids)),
             ("obs", reliability_key): self.reliability,
             ("uns", key): self.provenance,
         }
-        return store(adata, values, report=key, copy=copy)
+        place = ("obsm", evidence_key(key))
+        values |= {place: evidence} if len(self.evidence) else {}
+        return store(adata, values, report=key, drop=[place], copy=copy)
 
 
 def provenance(self: DrugResponseModel, **extra: Any) -> dict[str, Any]:
@@ -118,7 +138,7 @@ def provenance(self: DrugResponseModel, **extra: Any) -> dict[str, Any]:
 def prediction_places(key: str) -> tuple[Place, ...]:
     """Where :meth:`PredictedResponse.store` writes to."""
     percentile_key, reliability_key = derived_keys(key)
-    return ("obsm", key), ("obsm", percentile_key), ("obs", reliability_key), ("uns", key)
+    return ("obsm", key), ("obsm", percentile_key), ("obsm", evidence_key(key)), ("obs", reliability_key), ("uns", key)
 
 
 def reserve_predictions(adata: AnnData, key: Any, *, argument: str = "key_added") -> None:

@@ -13,9 +13,11 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
 from ..pp._drugs import resolve_drugs
+from ..tl._group_reliability import judge_groups
+from ..tl._group_response import summarise_groups
 from ..tl._rank_stats import class_sums
 from ..tl._stored import Predictions, check_use, read_predictions
-from ._style import FONT, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
+from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,6 +34,7 @@ def heatmap(
     use: str = "percentile",
     cluster: bool = True,
     annotate: bool = True,
+    include_refused: bool = False,
     key: str = KEYS.PREDICTED,
     figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
@@ -58,7 +61,11 @@ def heatmap(
         Order groups and drugs by average linkage of their Euclidean distances; otherwise groups keep the order of
         their categories and drugs that of `drugs`.
     annotate
-        Write number of cells and median reliability beside each group.
+        Write number of cells and reliability beside each group, and put a dot where the interval of a group
+        excludes the median line.
+    include_refused
+        Colour also groups whose predictions are not to be believed (see :func:`scdrug.get.group_reliability_df`). By default they are
+        hatched in grey, come last, and take no part in choosing, centring and ordering drugs.
     key
         Where :func:`scdrug.tl.predict_response` stored its results.
     figsize
@@ -97,22 +104,29 @@ def heatmap(
     labels = group_labels(adata, groupby)
     labels = pd.Categorical.from_codes(np.where(predictions.predicted, labels.codes, -1), categories=labels.categories)
     means = _group_means(predictions.table(use), labels, groupby)
-    info = _group_info(predictions, labels)
+    info = judge_groups(predictions, labels).set_index("group").loc[means.index]
+    greyed = info["refused"].to_numpy(dtype=bool) & (not include_refused)
 
-    ids = named if named is not None else _most_different(means, n_drugs)
+    ids = named if named is not None else _most_different(means if greyed.all() else means[~greyed], n_drugs)
     means = means[ids]
     if use == "response":
-        means = means - means.mean(axis=0)
+        means = means - (means if greyed.all() else means[~greyed]).mean(axis=0)
     if cluster:
-        means = means.iloc[_leaf_order(means.to_numpy()), _leaf_order(means.to_numpy().T)]
+        shown, last = np.flatnonzero(~greyed), np.flatnonzero(greyed)
+        values = means.to_numpy()
+        columns = _leaf_order((values if greyed.all() else values[shown]).T)
+        means = means.iloc[[*shown[_leaf_order(values[shown])], *last], columns]
     names = drug_labels(predictions.drugs.loc[list(means.columns)])
 
     if figsize is None:
         figsize = (0.24 * len(means.columns) + 3.2, 0.27 * len(means) + 0.075 * max(map(len, names)) + 1.5)
     ax = new_axes(ax, figsize)
-    mesh = _draw(ax, means, names, use, high_is_sensitive=predictions.sign(use) > 0)
+    info = info.loc[means.index]
+    greyed = info["refused"].to_numpy(dtype=bool) & (not include_refused)
+    mesh = _draw(ax, means, names, use, greyed, high_is_sensitive=predictions.sign(use) > 0)
     if annotate:
-        _annotate(ax, info.loc[means.index])
+        _annotate(ax, info, greyed)
+        _mark(ax, predictions, labels, means, greyed)
     _color_bar(ax, mesh, predictions, use)
     return ax
 
@@ -137,12 +151,6 @@ def _group_means(table: pd.DataFrame, labels: pd.Categorical, groupby: str) -> p
     return pd.DataFrame(sums[present] / counts[present, None], index=names, columns=list(table.columns))
 
 
-def _group_info(predictions: Predictions, labels: pd.Categorical) -> pd.DataFrame:
-    cells = pd.DataFrame({"group": labels, "reliability": predictions.reliability})
-    grouped = cells.groupby("group", observed=True)["reliability"]
-    return pd.DataFrame({"cells": grouped.size(), "reliability": grouped.median()})
-
-
 def _most_different(means: pd.DataFrame, n_drugs: int) -> list[str]:
     spread = (means.max() - means.min()).sort_values(ascending=False, kind="stable")
     return list(spread.index[:n_drugs])
@@ -157,11 +165,14 @@ def _leaf_order(values: np.ndarray) -> np.ndarray:
     return leaves_list(linkage(values, method="average", optimal_ordering=True))
 
 
-def _draw(ax: Axes, means: pd.DataFrame, names: list[str], use: str, *, high_is_sensitive: bool) -> Any:
-    largest = float(np.abs(means.to_numpy()).max()) or 1.0
+def _draw(
+    ax: Axes, means: pd.DataFrame, names: list[str], use: str, greyed: np.ndarray, *, high_is_sensitive: bool
+) -> Any:
+    values = np.ma.masked_array(means.to_numpy(), mask=np.repeat(greyed[:, None], means.shape[1], axis=1))
+    largest = float(np.ma.filled(np.abs(values).max(), 0.0)) or 1.0
     low, high = (0.0, 1.0) if use == "percentile" else (-largest, largest)
     mesh = ax.pcolormesh(
-        means.to_numpy(),
+        values,
         cmap=diverging(high_is_sensitive=high_is_sensitive),
         vmin=low,
         vmax=high,
@@ -170,15 +181,18 @@ def _draw(ax: Axes, means: pd.DataFrame, names: list[str], use: str, *, high_is_
     )
     ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90, fontsize=SMALL)
     ax.set_yticks(np.arange(len(means)) + 0.5, [shorten(str(name), 34) for name in means.index], fontsize=FONT)
+    for row in np.flatnonzero(greyed):
+        ax.axhspan(row + 0.06, row + 0.94, facecolor="none", edgecolor=OTHER, hatch="//////", linewidth=0)
+        ax.get_yticklabels()[row].set_color(OTHER)
     ax.set_ylim(len(means), 0)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return mesh
 
 
-def _annotate(ax: Axes, info: pd.DataFrame) -> None:
-    """Two columns of numbers to the right of the groups."""
-    columns = {"cells": (34, [f"{int(n):,}" for n in info["cells"]])}
+def _annotate(ax: Axes, info: pd.DataFrame, greyed: np.ndarray) -> None:
+    """Two columns of numbers to the right of the groups, and a line on groups that are greyed."""
+    columns = {"cells": (34, [f"{int(n):,}" for n in info["n_cells"]])}
     if info["reliability"].notna().any():
         columns["reliability"] = (84, [f"{value:.2f}" for value in info["reliability"]])
     for title, (offset, texts) in columns.items():
@@ -186,12 +200,31 @@ def _annotate(ax: Axes, info: pd.DataFrame) -> None:
             "textcoords": "offset points",
             "ha": "right",
             "fontsize": SMALL,
-            "color": TEXT,
             "annotation_clip": False,
         }
-        ax.annotate(title, (1, 1), (offset, 3), xycoords="axes fraction", va="bottom", **style)
+        ax.annotate(title, (1, 1), (offset, 3), xycoords="axes fraction", va="bottom", color=TEXT, **style)
         for row, text in enumerate(texts):
-            ax.annotate(text, (1, row + 0.5), (offset, 0), xycoords=ax.get_yaxis_transform(), va="center", **style)
+            ax.annotate(
+                text, (1, row + 0.5), (offset, 0), xycoords=ax.get_yaxis_transform(), va="center",
+                color=OTHER if greyed[row] else TEXT, **style,
+            )  # fmt: skip
+
+
+def _mark(ax: Axes, predictions: Predictions, labels: pd.Categorical, means: pd.DataFrame, greyed: np.ndarray) -> None:
+    """A dot where the interval of a group excludes the median line."""
+    if "median_of_lines" not in predictions.drugs:
+        return
+    table = summarise_groups(predictions, labels, list(means.columns))
+    median = predictions.drugs["median_of_lines"].loc[table["drug"]].to_numpy(dtype=float)
+    table["outside"] = (table["lower"] > median) | (table["upper"] < median)
+    outside = (
+        table.pivot(index="group", columns="drug", values="outside")
+        .loc[means.index, means.columns]
+        .to_numpy(dtype=bool)
+    )
+    rows, columns = np.nonzero(outside & ~greyed[:, None])
+    if len(rows):
+        ax.scatter(columns + 0.5, rows + 0.5, s=5, color=TEXT, linewidths=0, zorder=3)
 
 
 def _color_bar(ax: Axes, mesh: Any, predictions: Predictions, use: str) -> None:

@@ -12,6 +12,7 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label, select_groups
 from .._validate import check_choice
+from ..tl._keys import MIN_RELIABILITY
 from ..tl._stored import groups_of, read_ranking
 from ._style import (
     FONT,
@@ -46,6 +47,7 @@ def rank_drugs(
     n_drugs: int = 10,
     direction: str = "sensitive",
     color: str = "percentile",
+    intervals: bool = True,
     key: str = KEYS.RANKED,
     figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
@@ -65,6 +67,9 @@ def rank_drugs(
     color
         ``"percentile"``: mean percentile of the group, which tells whether its cells are sensitive at all and not only
         more than the reference; or ``"pathway"`` that the drug targets.
+    intervals
+        Draw the prediction interval of the group's own response around each dot, of rankings by response; those of percentiles
+        span most of their scale.
     key
         Where :func:`scdrug.tl.rank_drugs` stored its results.
     figsize
@@ -74,7 +79,8 @@ def rank_drugs(
 
     Returns
     -------
-    The Axes, or an array of them (one per group) for several groups. Stars mark the false discovery rate.
+    The Axes, or an array of them (one per group) for several groups. Stars mark the false discovery rate. Groups whose
+    predictions are not to be believed, if they were ranked all the same, are grey.
 
     Raises
     ------
@@ -109,9 +115,12 @@ def rank_drugs(
         figure, axes = _panels(len(wanted), max(map(len, shown.values())), figsize)
     else:
         figure, axes = ax.figure, np.array([ax])
+    intervals = intervals and str(params.get("use")) == "response"
     pathways = category_colors([name for part in shown.values() for name in part["pathway"].astype(str)])
     for panel, (group, part) in zip(axes, shown.items()):
-        _draw(panel, group, part, params, pathways if color == "pathway" else None)
+        _draw(panel, group, part, params, pathways if color == "pathway" else None, lifted=intervals)
+        if intervals:
+            _draw_intervals(panel, part)
     _keep_zero_in_view(axes)
     if color == "pathway":
         _pathway_legend(axes[min(len(axes), _PANELS_A_ROW) - 1], pathways, shown)
@@ -151,12 +160,18 @@ def _panels(n: int, n_drugs: int, figsize: tuple[float, float] | None) -> tuple[
     return figure, axes.ravel()[:n]
 
 
-def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[str, str] | None) -> None:
+def _draw(
+    ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[str, str] | None, *, lifted: bool
+) -> None:
+    """One group; stars are `lifted` above the lines of intervals."""
     y = np.arange(len(part))
     effect = part["effect"].to_numpy(dtype=float)
     ax.axvline(0, color=LINE, linewidth=0.8, zorder=1)
     ax.hlines(y, 0, effect, color=LINE, linewidth=1.4, zorder=2)
-    if pathways is None:
+    refused = _is_refused(part)
+    if refused:
+        colors = {"c": OTHER}
+    elif pathways is None:
         colors = {"c": part["percentile"], "cmap": diverging(), "vmin": 0, "vmax": 1}
     else:
         colors = {"c": [pathways.get(name, OTHER) for name in part["pathway"].astype(str)]}
@@ -166,7 +181,7 @@ def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[
         ax.annotate(
             stars(fdr),
             (value, position),
-            (6 * outwards, -1.5),  # the glyph of a star stands high in its line
+            (6 * outwards, 3.0 if lifted else -1.5),  # the glyph of a star stands high in its line
             textcoords="offset points",
             ha="left" if outwards > 0 else "right",
             va="center",
@@ -179,9 +194,9 @@ def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[
     ax.tick_params(axis="x", labelsize=SMALL)
     first = part.iloc[0]
     replicates = f", {first['n_samples']} samples" if first["n_samples"] else ""
-    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17)
+    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17, color=OTHER if refused else "black")
     ax.annotate(
-        f"{first['n_cells']:,} cells{replicates}",
+        f"{first['n_cells']:,} cells{replicates}" + (", not to be believed" if refused else ""),
         (0, 1),
         (0, 4),
         xycoords="axes fraction",
@@ -196,18 +211,52 @@ def _draw(ax: Axes, group: str, part: pd.DataFrame, params: Any, pathways: dict[
     despine(ax)
 
 
+def _is_refused(part: pd.DataFrame) -> bool:
+    """Whether the predictions of a group are not to be believed."""
+    return "reliability" in part and bool(part["reliability"].iloc[0] < MIN_RELIABILITY)
+
+
+def _draw_intervals(ax: Axes, part: pd.DataFrame) -> None:
+    """A thin line through each dot, as wide as the interval of the group's response."""
+    if "half_width" not in part or part["half_width"].isna().all():
+        return
+    effect, half_width = part["effect"].to_numpy(dtype=float), part["half_width"].to_numpy(dtype=float)
+    y = np.arange(len(part))
+    ax.hlines(y, effect - half_width, effect + half_width, color=TEXT, linewidth=0.7, zorder=2, label="interval")
+
+
 def _keep_zero_in_view(axes: np.ndarray) -> None:
-    """Widen the shared x axis so that no dot is cut and zero is shown."""
-    values = np.concatenate([ax.collections[-1].get_offsets()[:, 0] for ax in axes] + [[0.0]])
+    """Widen the shared x axis so that no dot or interval is cut and zero is shown."""
+    dots = [_dots(ax).get_offsets()[:, 0] for ax in axes]
+    ends = [
+        np.concatenate([path.vertices[:, 0] for path in lines.get_paths()])
+        for ax in axes for lines in ax.collections if lines.get_label() == "interval"
+    ]  # fmt: skip
+    values = np.concatenate([*dots, *ends, [0.0]])
+    values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
     span = (high - low) or 1.0
     # room for stars where there are dots
     axes[0].set_xlim(low - span * (0.18 if low < 0 else 0.05), high + span * (0.18 if high > 0 else 0.05))
 
 
+def _dots(ax: Axes) -> Any:
+    """The dots of a panel."""
+    from matplotlib.collections import PathCollection
+
+    return next(part for part in ax.collections if isinstance(part, PathCollection))
+
+
 def _percentile_bar(figure: Figure, axes: np.ndarray) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     bar = figure.colorbar(
-        axes[0].collections[-1], ax=list(axes), shrink=1.0 if len(axes) <= _PANELS_A_ROW else 0.7, aspect=22, pad=0.03
+        ScalarMappable(Normalize(0, 1), diverging()),
+        ax=list(axes),
+        shrink=1.0 if len(axes) <= _PANELS_A_ROW else 0.7,
+        aspect=22,
+        pad=0.03,
     )
     bar.set_label(f"mean response percentile of the group\n{arrows(True)}", fontsize=SMALL)
     bar.set_ticks([0, 0.25, 0.5, 0.75, 1])

@@ -10,8 +10,9 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
+from ..tl._keys import MIN_RELIABILITY
 from ..tl._stored import check_use, read_predictions
-from ._style import FONT, MIDDLE, SMALL, TEXT, arrows, diverging, new_axes, sequential, shorten
+from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, new_axes, sequential, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,6 +27,7 @@ def response(
     basis: str = "umap",
     use: str = "percentile",
     size: float | None = None,
+    include_refused: bool = False,
     key: str = KEYS.PREDICTED,
     figsize: tuple[float, float] = (4.6, 3.8),
     ax: Axes | None = None,
@@ -50,6 +52,8 @@ def response(
         ``"percentile"``, or ``"response"`` in the unit of the reference.
     size
         Area of a dot in points²; by default it shrinks with the number of cells.
+    include_refused
+        Colour also cells whose reliability is below 0.05; by default they are grey circles, unless all are.
     key
         Where :func:`scdrug.tl.predict_response` stored its results.
     figsize
@@ -95,10 +99,16 @@ def response(
     predicted = np.isfinite(values)
     if not predicted.any():
         raise ValueError(f"No cell has a prediction of {ids[0]!r}: {predictions.verdict}")
+    believed = predicted & ~(predictions.reliability < MIN_RELIABILITY)
+    if believed.any() and not include_refused:
+        values = np.where(believed, values, np.nan)
+        predicted = believed
     low, high = (0.0, 1.0) if use == "percentile" else _limits(values)
     dot_size = size if size is not None else float(np.clip(30_000 / max(len(values), 1), 1.0, 28.0))
     if not predicted.all():
-        ax.scatter(*points[~predicted].T, color=MIDDLE, s=dot_size, linewidths=0, rasterized=True)
+        ax.scatter(
+            *points[~predicted].T, facecolors="none", edgecolors=OTHER, s=dot_size, linewidths=0.4, rasterized=True
+        )
     order = order[predicted[order]]
     dots = ax.scatter(
         *points[order].T,

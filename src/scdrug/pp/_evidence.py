@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import examples, warn_caller
+from ._dividing import DIVIDING, RESTING, growth
+from ._housekeeping import RIGHT_NAMES, WRONG_NAMES
 from ._profile import N_TYPICAL
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ _MIN_CELLS = 10
 #: which genes were filled with zeros hundreds.
 _UNSEEN_PER_SINGLETON = 5
 _MIN_ABSENT = 0.02
-#: Share of all transcripts from genes of the cell cycle below which cells do not divide, and from which on they divide as lines do:
-#: 42 to 206 per 10,000 in 20 lines on two platforms, 10 in healthy blood.
-_RESTING, _DIVIDING = 12e-4, 30e-4
-#: Genes of the cell cycle that must be measured to judge.
-_MIN_CYCLE_GENES = 20
-#: Genes of S phase, and of G2 and M (Tirosh et al. 2016, doi:10.1126/science.aad0501).
-CYCLE_GENES = (
-    "MCM5 PCNA TYMS FEN1 MCM2 MCM4 RRM1 UNG GINS2 MCM6 CDCA7 DTL PRIM1 UHRF1 CENPU HELLS RFC2 RPA2 NASP RAD51AP1 GMNN WDR76 "
-    "SLBP CCNE2 UBR7 POLD3 MSH2 ATAD2 RAD51 RRM2 CDC45 CDC6 EXO1 TIPIN DSCC1 BLM CASP8AP2 USP1 CLSPN POLA1 CHAF1B BRIP1 E2F8 "
-    "HMGB2 CDK1 NUSAP1 UBE2C BIRC5 TPX2 TOP2A NDC80 CKS2 NUF2 CKS1B MKI67 TMPO CENPF TACC3 PIMREG SMC4 CCNB2 CKAP2L CKAP2 AURKB "
-    "BUB1 KIF11 ANP32E TUBB4B GTSE1 KIF20B HJURP CDCA3 JPT1 CDC20 TTK CDC25C KIF2C RANGAP1 NCAPD2 DLGAP5 CDCA2 CDCA8 ECT2 "
-    "KIF23 HMMR AURKA PSRC1 ANLN LBR CKAP5 CENPE CTCF NEK2 G2E3 GAS2L3 CBX5 CENPA"
-).split()
 _N_PERMUTATIONS = 4
 _N_STRATA = 40
 
@@ -139,35 +127,25 @@ class CohortEvidence:
     differences: float
     #: Spread of `differences` by chance.
     differences_error: float
+    #: Share of housekeeping genes that the cohort shows less than its median gene; NaN where that cannot be told.
+    misplaced: float = np.nan
     #: Share of all transcripts that come from genes of the cell cycle; NaN where that cannot be told.
     dividing: float = np.nan
-    #: The same of each group of `groupby`, by name; NaN where few of its cells were looked at. Empty without groups.
-    dividing_by_group: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def factor(self) -> float:
         """Share from 0 (no better than exchanged genes) to 1 that reliabilities of the cohort are multiplied by."""
-        return self._resemblance * _growth(self.dividing)
-
-    def factor_of(self, groups: np.ndarray | None) -> float | np.ndarray:
-        """The factor of each cell, given the number of its group (cells); groups are judged each by whether they divide."""
-        if groups is None or not self.dividing_by_group:
-            return self.factor
-        shares = [share if np.isfinite(share) else self.dividing for share in self.dividing_by_group.values()]
-        return self._resemblance * np.array([_growth(share) for share in shares])[groups]
+        return self.resemblance * growth(self.dividing)
 
     @property
-    def resting_groups(self) -> list[str]:
-        """Groups that hardly divide, with their share."""
-        named = self.dividing_by_group.items()
-        return [f"{name} ({1e4 * share:.0f} of 10,000)" for name, share in named if share <= _RESTING]
-
-    @property
-    def _resemblance(self) -> float:
+    def resemblance(self) -> float:
+        """The same, whether the cells divide left aside."""
         factor = 1.0
         if np.isfinite(self.level):
             low = max(0.1, 3 * self.level_error)
             factor *= float(np.clip((self.level - low) / max(0.1, low), 0, 1))
+        if np.isfinite(self.misplaced):
+            factor *= float(np.clip((WRONG_NAMES - self.misplaced) / (WRONG_NAMES - RIGHT_NAMES), 0, 1))
         if np.isfinite(self.differences):
             low = 1 + max(0.1, 2 * self.differences_error)
             factor *= float(np.clip((self.differences - low) / max(0.1, 2 * self.differences_error), 0, 1))
@@ -183,7 +161,12 @@ class CohortEvidence:
                 f"their mean profile hardly correlates with that of the reference (r = {self.level:.2f}): the names of the "
                 "genes may be wrong, or the cells of another kind"
             )
-        if self.dividing < (_RESTING + _DIVIDING) / 2:
+        if self.misplaced > (RIGHT_NAMES + WRONG_NAMES) / 2:
+            return (
+                f"{self.misplaced:.0%} of the genes that every human cell expresses are below their median gene, as if names of genes were "
+                "exchanged: sorted apart from the values, or mapped to other genes"
+            )
+        if self.dividing < (RESTING + DIVIDING) / 2:
             return (
                 f"they hardly divide: {1e4 * self.dividing:.0f} of 10,000 transcripts come from genes of the cell cycle, at least 42 "
                 "in every cell line looked at. The screen measured how drugs stop lines from growing, which says nothing of "
@@ -196,55 +179,10 @@ class CohortEvidence:
 
     def summary(self) -> dict[str, Any]:
         """Plain types for ``uns``."""
-        stated: dict[str, Any] = {"level": self.level, "differences": self.differences, "dividing": self.dividing}
-        if self.dividing_by_group:  # as two lists, since names may hold what keys of files may not
-            stated["groups"] = list(self.dividing_by_group)
-            stated["dividing_by_group"] = list(self.dividing_by_group.values())
-        return {**stated, "factor": self.factor}
-
-
-def _growth(share: float) -> float:
-    """Factor for cells of which this share of transcripts is from genes of the cell cycle; 1 where it is not known."""
-    return float(np.clip((share - _RESTING) / (_DIVIDING - _RESTING), 0, 1)) if np.isfinite(share) else 1.0
-
-
-def share_dividing(
-    sample: sp.csr_matrix, columns: np.ndarray, codes: np.ndarray, n_groups: int, *, logarithms: bool
-) -> tuple[float, np.ndarray]:
-    """Share of all transcripts that come from genes of the cell cycle, in all cells and in each group.
-
-    Parameters
-    ----------
-    sample
-        Some cells, as they were passed (cells × genes).
-    columns
-        Those of :data:`CYCLE_GENES`.
-    codes
-        Group of each cell (cells).
-    n_groups
-        How many groups there are.
-    logarithms
-        Whether values are logarithms, of base e or 2: that under which cells have the more equal totals.
-
-    Returns
-    -------
-    The share over all cells together, and by group; NaN if too few of the genes are measured, nothing is expressed, or a group has
-    fewer than ten cells in the sample.
-    """
-    if len(columns) < _MIN_CYCLE_GENES:
-        return np.nan, np.full(n_groups, np.nan)
-    candidates = [sample]
-    if logarithms:
-        candidates = [sample._with_data(np.expm1(sample.data * unit)) for unit in (1.0, np.log(2.0))]
-    totals = [np.asarray(values.sum(axis=1), dtype=np.float64).ravel() for values in candidates]
-    best = int(np.argmin([total.std() / max(total.mean(), 1e-12) for total in totals]))
-    cycle = np.asarray(candidates[best][:, columns].sum(axis=1), dtype=np.float64).ravel()
-    total, of_group = totals[best], np.full(n_groups, np.nan)
-    for group in range(n_groups):
-        rows = codes == group
-        if rows.sum() >= _MIN_CELLS and total[rows].sum() > 0:
-            of_group[group] = cycle[rows].sum() / total[rows].sum()
-    return (float(cycle.sum() / total.sum()) if total.sum() > 0 else np.nan), of_group
+        return {
+            "level": self.level, "misplaced": self.misplaced, "differences": self.differences, "dividing": self.dividing,
+            "factor": self.factor,
+        }  # fmt: skip
 
 
 def judge_cohort(

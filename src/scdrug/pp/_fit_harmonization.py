@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,17 +11,17 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._validate import check_choice, warn_caller
+from ._dividing import CYCLE_GENES, TotalsReader, group_shares
 from ._evidence import (
-    CYCLE_GENES,
     grouping_columns,
     judge_cohort,
     share_absent,
-    share_dividing,
     shown_genes,
     warn_of_absent_groups,
 )
 from ._genes import GeneMatch, check_coverage
 from ._harmonization import Harmonization, row_mode
+from ._housekeeping import HOUSEKEEPING_GENES, share_misplaced
 from ._match_cells import match_cells
 from ._profile import ReferenceProfile
 from ._rows import iter_row_blocks, read_rows, sampled_rows
@@ -106,14 +107,22 @@ def fit_harmonization(
     evidence = judge_cohort(
         some[0][np.isfinite(some[1])], centre, profile, ~placed.unmeasured, has_profile=found.name != "scaled"
     )
+    totals = None
     if placed.scale != "scaled":
-        cycle = match_cells(adata, CYCLE_GENES, layer=layer, min_coverage=None, warn=False).columns
-        share, by_group = share_dividing(
-            sample, cycle[cycle >= 0], codes[rows], len(names), logarithms=placed.scale == "log"
+        cycle = _columns(adata, CYCLE_GENES, layer)
+        totals = TotalsReader.of(sample, cycle, scale=placed.scale)
+        evidence = replace(
+            evidence,
+            misplaced=share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer)),
+            dividing=float(group_shares(totals(sample), np.zeros(len(rows), dtype=int), 1)[0]),
         )
-        named = {} if groups is None else dict(zip(names, map(float, by_group), strict=True))
-        evidence = replace(evidence, dividing=share, dividing_by_group=named)
-    return replace(placed, evidence=evidence, check_again=not all(f.canonical for f in facts))
+    return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
+
+
+def _columns(adata: AnnData, genes: Sequence[str], layer: str | None) -> np.ndarray:
+    """Columns of the genes that are measured."""
+    columns = match_cells(adata, genes, layer=layer, min_coverage=None, warn=False).columns
+    return columns[columns >= 0]
 
 
 def _unfitted(

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._validate import plain
+from ._dividing import TotalsReader
 from ._evidence import CohortEvidence
 from ._profile import N_TYPICAL, ReferenceProfile
 from ._transform import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, target_cumulated, transform_rows
@@ -60,6 +61,8 @@ class Harmonization:
     check_again: bool = True
     #: How far the cohort resembles the reference; `None` if nothing was fitted.
     evidence: CohortEvidence | None = None
+    #: Reads depth and share of the cell cycle of each cell; `None` for values that hold neither.
+    totals: TotalsReader | None = None
 
     @property
     def coverage(self) -> float:
@@ -134,14 +137,17 @@ class Harmonization:
             Array to write into, to spare fresh memory for each block.
         """
         values, similarity = self.place(block, group, out=out)
+        return HarmonizedRows(values, similarity, self.profile.typicality(self.fill(values)))
+
+    def fill(self, values: np.ndarray) -> np.ndarray:
+        """Fill the unmeasured genes of placed rows (rows × panel) with what is expected of them, in place; return scores."""
         weights, offset = self._score_map
-        if self.unmeasured.any():
-            scores = values[:, ~self.unmeasured] @ weights - offset
-            loadings = self.profile.loadings[:, self.unmeasured] * self.profile.sd[self.unmeasured]
-            values[:, self.unmeasured] = scores @ loadings + self.profile.mean[self.unmeasured]
-        else:
-            scores = values @ weights[:, :N_TYPICAL] - offset[:N_TYPICAL]
-        return HarmonizedRows(values, similarity, self.profile.typicality(scores))
+        if not self.unmeasured.any():
+            return values @ weights[:, :N_TYPICAL] - offset[:N_TYPICAL]
+        scores = values[:, ~self.unmeasured] @ weights - offset
+        loadings = self.profile.loadings[:, self.unmeasured] * self.profile.sd[self.unmeasured]
+        values[:, self.unmeasured] = scores @ loadings + self.profile.mean[self.unmeasured]
+        return scores
 
     def place(
         self, block: sp.csr_matrix, group: np.ndarray | None = None, *, out: np.ndarray | None = None

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .._constants import MIN_RELIABILITY, derived_keys
+from .._constants import MIN_RELIABILITY, derived_keys, evidence_key
 
-__all__ = ["MIN_RELIABILITY", "derived_keys"]
+__all__ = ["MIN_RELIABILITY", "derived_keys", "evidence_key"]

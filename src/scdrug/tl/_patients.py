@@ -20,6 +20,7 @@ from ..model._results import PredictedResponse, prediction_places, reserve_predi
 from ..pp._drugs import resolve_drugs
 from ._predict import predict_response, resolve_model
 from ._stored import read_response
+from ._width import Difficulty
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -139,7 +140,9 @@ def _join(parts: list[AnnData], rows: list[np.ndarray], cohorts: list[str]) -> P
     first = parts[0].uns[KEYS.PREDICTED]
     verdicts = {name: part.uns[KEYS.PREDICTED]["verdict"] for name, part in zip(cohorts, parts, strict=True)}
     bad = [f"{name}: {text}" for name, text in verdicts.items() if text != "ok"]
-    own = ("harmonization", "gene_coverage", "verdict", STORED_IN)
+    own = ("harmonization", "gene_coverage", "verdict", "difficulty", "drugs", STORED_IN)
+    known = all(KEYS.EVIDENCE in part.obsm for part in parts)
+    evidence = pd.concat([part.obsm[KEYS.EVIDENCE] for part in parts]).iloc[order] if known else pd.DataFrame()
     return PredictedResponse(
         ids=list(parts[0].obsm[KEYS.PREDICTED].columns),
         response=np.vstack([part.obsm[KEYS.PREDICTED].to_numpy() for part in parts])[order],
@@ -147,11 +150,14 @@ def _join(parts: list[AnnData], rows: list[np.ndarray], cohorts: list[str]) -> P
         reliability=np.concatenate([part.obs[KEYS.RELIABILITY].to_numpy() for part in parts])[order],
         provenance={name: value for name, value in first.items() if name not in own}
         | {
+            # what makes one cohort difficult says nothing of the others
+            "drugs": first["drugs"].drop(columns=list(Difficulty.COLUMNS), errors="ignore"),
             "gene_coverage": min(part.uns[KEYS.PREDICTED]["gene_coverage"] for part in parts),
             "cohorts": [str(name) for name in cohorts],
             "verdict": " ".join(bad) if len(bad) == len(parts) else "ok",
             "verdicts": plain(verdicts),
         },
+        evidence={name: evidence[name].to_numpy() for name in evidence},
     )
 
 

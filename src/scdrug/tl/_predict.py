@@ -12,12 +12,18 @@ import numpy as np
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._labels import group_labels
 from ..model._results import PredictedResponse, reserve_predictions
 from ..pp._checks import check_cells
+from ..pp._dividing import CellTotals
 from ..pp._harmonization import Harmonization
 from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
+from ._cell_evidence import CellEvidence
+from ._group_reliability import judge_groups
 from ._keys import MIN_RELIABILITY
+from ._stored import read_predictions
+from ._width import Difficulty, relative_difficulty
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,9 +32,6 @@ if TYPE_CHECKING:
     from ..model._predictor import RowPredictor
 
 logger = logging.getLogger(__name__)
-
-#: Single cells of good depth correlate half as well with the reference as its own lines do.
-_FULL_SIMILARITY = 0.5
 
 
 @checked
@@ -100,9 +103,13 @@ def predict_response(
         Share of reference lines predicted to be less sensitive to the drug, 0-1: free of the drug's potency, so
         comparable between drugs. 1 = more sensitive than every line.
     ``adata.obs["response_reliability"]`` : float, 0-1
-        Gene coverage × similarity to the reference × typicality × resemblance of the cohort, see *Notes*.
+        How much of what a line measured in bulk would tell is left, see *Notes*.
+    ``adata.obsm["response_evidence"]`` : DataFrame
+        What reliability and width follow from, cell by cell: `resemblance` (reliability without the question whether cells
+        divide), `sharpness` of the profile (0-1), `depth` (counts) and `dividing` (share of transcripts).
     ``adata.uns["predicted_response" | key_added]`` : dict
-        Model, version, unit, direction, harmonization, drugs, interval half-width per drug, verdict.
+        Model, version, unit, direction, harmonization, drugs, interval half-width per drug, verdict; with `groupby`, `groups`, the
+        table of :func:`scdrug.get.group_reliability_df`.
 
     Raises
     ------
@@ -120,15 +127,17 @@ def predict_response(
 
     Notes
     -----
-    Reliability is a product of four shares: genes of the model that are measured; correlation of the cell's profile with
-    the reference's mean before any shift, relative to half of what reference lines reach (deep single cells do); reference
-    lines at least as far from the average line as the cell; and one number for the cohort, which asks whether its mean profile
-    correlates with the reference's, whether its cells differ along the reference's directions more than noise would, and whether
-    they divide, as the screened lines do; with `groupby`, each group is asked the last by itself.
+    Reliability says how much of what a line measured in bulk would tell is left: it falls by a factor *e* for each further squared error
+    as large as the variance of predictions over lines. Error is added by flat profiles, as shallow cells have them (correlation
+    with the reference's mean before any shift, relative to that of lines), by a cohort that lies far from the average line, and by what
+    unmeasured genes hold of the predictions. Cells that are atypical of the reference lose the share of lines that are less so. All of it
+    is multiplied by what the cohort shows of itself: whether its mean profile correlates with the reference's, whether genes that
+    every cell expresses are high, whether its cells differ along the reference's directions more than noise would, and whether they
+    divide, as the screened lines do; with `groupby`, each group is asked the last by itself.
 
-    Reliability falls with sequencing depth and vanishes for data that do not resemble human expression, and for resting cells.
-    Scaled values hold no profile to compare, so that for ``scale="scaled"`` similarity and the first and the last question to the
-    cohort are left out. Reliability does not know whether a drug's mechanism is visible in expression: see the model's card for that.
+    Reliability vanishes for data that do not resemble human expression, and for resting cells.
+    Scaled values hold no profile to compare, so that for ``scale="scaled"`` flatness and most questions to the cohort are left
+    out. Reliability does not know whether a drug's mechanism is visible in expression: see the model's card for that.
 
     Genes that are zero in every cell count as not measured where a program rather than sequencing made them so. Cells that
     show fewer than a hundredth of the measured genes (50 at most) are not predicted: their values are NaN.
@@ -164,13 +173,15 @@ def predict_response(
     )
     from ..model._predictor import RowPredictor  # loads torch
 
-    fitted = placed.harmonization
-    values, similarity, typicality = _predict_blocks(placed, RowPredictor(predictor_model, fitted, columns), len(ids))
-    informative = np.isfinite(similarity)
-    reliability = _reliability(fitted, similarity, typicality, trained.profile.similarity, placed.groups)
-    resting = [] if fitted.evidence is None else fitted.evidence.resting_groups
+    fitted, predictor = placed.harmonization, RowPredictor(predictor_model, placed.harmonization, columns)
+    values, cells = _predict_blocks(placed, predictor, len(ids))
+    difficulty = Difficulty.of(predictor_model, placed, predictor, columns)
+    shift, missing = relative_difficulty(trained, placed)
+    resemblance = cells.resemblance(fitted, trained.profile.similarity, shift=shift, missing=missing)
+    growing = cells.growing(placed.groups, np.nan if fitted.evidence is None else fitted.evidence.dividing)
+    informative, reliability = cells.informative, resemblance * growing
     # where some groups divide, the others are refused by themselves
-    judged = informative & (reliability > 0) if resting and (reliability > 0).any() else informative
+    judged = informative & (growing > 0) if (growing > 0).any() else informative
     verdict = _verdict(reliability[judged], fitted)
     if not informative.all():
         # a value would pull along every mean that is taken over cells
@@ -193,22 +204,47 @@ def predict_response(
         harmonization=fitted.summary(),
         n_uninformative=int((~informative).sum()),
         verdict=verdict,
+        difficulty={
+            "shift": shift,
+            "missing": missing,
+            "noise_depth": difficulty.noise.depth,
+            "noise_power": difficulty.noise.power,
+        },
+        evidence={
+            "resemblance": resemblance,
+            "sharpness": cells.sharpness(fitted, trained.profile.similarity),
+            "depth": cells.totals.depth,
+            "dividing": cells.totals.dividing,
+        },
+        of_drugs=difficulty.of_drugs(),
         network_share=predictor_model._network_share(None, adata.n_obs, columns),
     )
     if key_added in adata.obsm:
         warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
     if verdict != "ok":
         warnings.warn(verdict, UserWarning, stacklevel=2)
-    elif resting:
-        warnings.warn(
-            f"These groups of `adata.obs[{groupby!r}]` hardly divide, by the share of transcripts from genes of the cell cycle: "
-            f"{', '.join(resting)}, where lines have 42 or more. The screen says nothing of resting cells, so that their "
-            "reliability is 0: do not rank drugs for them.",
-            UserWarning,
-            stacklevel=2,
-        )
     adata = results.store(adata, key_added, copy=copy)
+    if groupby is not None:
+        _judge(adata, key_added, groupby, warn=verdict == "ok")
     return adata if copy else None
+
+
+def _judge(adata: AnnData, key: str, groupby: str, *, warn: bool) -> None:
+    """Store what is to be thought of each group, and say which are refused."""
+    table = judge_groups(read_predictions(adata, key), group_labels(adata, groupby))
+    adata.uns[key]["groups"] = table
+    refused = table[table["refused"]]
+    if warn and len(refused):
+        named = [
+            f"{group} ({reason.partition(': ')[2].rstrip('.')})"
+            for group, reason in refused[["group", "reason"]].to_numpy()
+        ]
+        warnings.warn(
+            f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. Rankings leave them out, and "
+            "plots grey them.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:
@@ -226,41 +262,23 @@ def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResp
     return model
 
 
-def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    adata = placed.adata
+def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tuple[np.ndarray, CellEvidence]:
+    adata, totals = placed.adata, placed.harmonization.totals
     values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
-    similarity, typicality = np.empty((2, adata.n_obs))
+    similarity, typicality, depth, dividing = np.full((4, adata.n_obs), np.nan)
     inputs = predictor.sample_inputs(adata)
     for rows, block, groups in placed.raw_blocks():
         values[rows], similarity[rows], typicality[rows] = predictor(
             block, groups, None if inputs is None else inputs[rows]
         )
+        if totals is not None:
+            depth[rows], dividing[rows] = totals(block)
     if not np.isfinite(values.sum(dtype=np.float64)):  # one sum instead of a mask as large as a quarter of the values
         raise RuntimeError(
             "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "
             "name and, if possible, a few of the cells."
         )
-    return values, similarity, typicality
-
-
-def _reliability(
-    fitted: Harmonization,
-    similarity: np.ndarray,
-    typicality: np.ndarray,
-    of_lines: float,
-    groups: np.ndarray | None,
-) -> np.ndarray:
-    """Product of coverage, similarity relative to the reference's own lines, typicality, and the cohort's (cells, 0-1).
-
-    Cells that show too few genes have none.
-    """
-    informative = np.isfinite(similarity)
-    if fitted.scale == "scaled" and fitted.method != "none":
-        relative = informative.astype(float)  # centred values hold no profile that could be compared
-    else:
-        relative = np.clip(np.where(informative, similarity, 0) / max(_FULL_SIMILARITY * of_lines, 1e-6), 0, 1)
-    cohort = 1.0 if fitted.evidence is None else fitted.evidence.factor_of(groups)
-    return (fitted.coverage * cohort * relative * np.clip(typicality, 0, 1)).astype(np.float32)
+    return values, CellEvidence(similarity, typicality, CellTotals(depth, dividing))
 
 
 def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:

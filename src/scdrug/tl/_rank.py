@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +19,11 @@ from ..pp._evidence import shown_genes, warn_of_absent_groups
 from ..pp._match_cells import match_cells
 from ..pp._reference import MIN_LINES
 from ..pp._rows import read_rows
-from ._keys import MIN_RELIABILITY
+from ._group_reliability import judge_groups
+from ._group_response import summarise_groups
 from ._rank_compare import NOTES, compare, ranked_table, warn_of_replicates
 from ._rank_design import Design, read_design
+from ._rank_stats import REST
 from ._stored import USES, Predictions, check_use, is_drug_ranking, read_predictions
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def rank_drugs(
     method: str = "auto",
     min_cells: int = 10,
     min_lines: int = MIN_LINES,
+    include_refused: bool = False,
     key_added: str = KEYS.RANKED,
     copy: bool = False,
 ) -> AnnData | None:
@@ -80,6 +83,9 @@ def rank_drugs(
     min_lines
         Least number of cell lines that a drug was trained on, where the model knows it; drugs with fewer are left out of the ranking
         and named in a warning. 1 keeps all.
+    include_refused
+        Rank drugs also for groups whose predictions are not to be believed, by :func:`scdrug.get.group_reliability_df`. They stay
+        among the other cells that groups are compared with.
     key_added
         Key of `uns` for the result.
     copy
@@ -102,8 +108,11 @@ def rank_drugs(
           samples, U minus its expectation or W+ minus W-), both with the sign of `score`;
         - `p_value` (two-sided), `fdr` (Benjamini-Hochberg over the drugs of a group);
         - `percentile`, `percentile_reference`, `response`, `response_reference`: means of the two sides;
+        - `half_width` of the interval of the group's response, see :func:`scdrug.get.group_response_df`;
         - `n_cells`, `n_cells_reference`, `n_samples`, `n_samples_reference` (0 without `sample_key`);
-        - `reliability`: median over the group's cells; `test`: what was computed; `targets`, `pathway`.
+        - `reliability` of the group, see :func:`scdrug.get.group_reliability_df`; `test`: what was computed; `targets`, `pathway`.
+    ``adata.uns["rank_drugs" | key_added]["reliability"]`` : DataFrame
+        Reliability of all groups with the reason, see :func:`scdrug.get.group_reliability_df`.
     ``adata.uns["rank_drugs" | key_added]["params"]`` : dict
         Arguments, unit, direction, and what the p-values mean.
 
@@ -112,12 +121,12 @@ def rank_drugs(
     KeyError
         If there are no predictions, or a column or group does not exist; the nearest one is offered.
     ValueError
-        If there is only one group, or too few cells, or no drug was trained on `min_lines` lines.
+        If there is only one group, or too few cells, or no drug was trained on `min_lines` lines, or all groups are refused.
 
     Warns
     -----
     UserWarning
-        If p-values are over cells or cannot be computed, groups, cells or drugs are left out, or predictions are unreliable.
+        If p-values are over cells or cannot be computed, groups, cells or drugs are left out, or the reference is refused.
 
     See Also
     --------
@@ -154,12 +163,18 @@ def rank_drugs(
     design = _leave_out_unpredicted(design, predictions).leave_out_small(min_cells)
     for column in dict.fromkeys([groupby] if sample_key is None else [groupby, sample_key]):
         _check_measured(adata, predictions, column)
+    if predictions.verdict != "ok":
+        warnings.warn(predictions.verdict, UserWarning, stacklevel=2)
+    labels = group_labels(adata, groupby)
+    judged = judge_groups(predictions, labels)
+    design = _leave_out_refused(design, judged, include_refused)
     method = {"auto": "wilcoxon" if sample_key is None else "t-test"}.get(method, method)
 
     tables = {name: predictions.table(name) for name in USES}
     sides = compare(tables, design, tested=use, method=method, min_cells=min_cells, rerun="scdrug.tl.predict_response")
-    table = ranked_table(sides, predictions, design, use)
-    _warn(table, predictions)
+    table = ranked_table(
+        sides, predictions, design, use, summarise_groups(predictions, labels, list(predictions.drugs.index))
+    )
     warn_of_replicates(table, design)
 
     params = {
@@ -174,12 +189,13 @@ def rank_drugs(
         "method": method,
         "min_cells": int(min_cells),
         "min_lines": int(min_lines),
+        "include_refused": include_refused,
         "left_out_few_lines": few_lines,
         "replicates": "cells" if sample_key is None else "samples",
         "score": _SCORE,
         "note": NOTES["cells" if sample_key is None else "samples"],
     }
-    report = {"params": plain(params), "table": table}
+    report = {"params": plain(params), "table": table, "reliability": judged}
     adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None
 
@@ -243,7 +259,7 @@ def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Pred
         UserWarning,
         stacklevel=3,
     )
-    kept = replace(
+    kept = dataclasses.replace(
         predictions,
         response=predictions.response.loc[:, ~few],
         percentile=predictions.percentile.loc[:, ~few],
@@ -252,18 +268,39 @@ def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Pred
     return kept, [str(drug) for drug in predictions.drugs.index[few]]
 
 
-def _warn(table: pd.DataFrame, predictions: Predictions) -> None:
-    """Say what the reader of the table must not overlook."""
-    by_group = table.groupby("group", observed=True)
-    if predictions.verdict != "ok":
-        warnings.warn(predictions.verdict, UserWarning, stacklevel=3)
-    else:
-        unreliable = by_group["reliability"].first()
-        unreliable = unreliable.index[unreliable < MIN_RELIABILITY]
-        if len(unreliable):
-            warnings.warn(
-                f"Predictions are unreliable (median below {MIN_RELIABILITY}) in {examples(unreliable)}: do not read "
-                "these groups' rankings.",
-                UserWarning,
-                stacklevel=3,
-            )
+def _leave_out_refused(design: Design, judged: pd.DataFrame, include: bool) -> Design:
+    """Groups whose predictions may be read, or all of them; what is not to be believed is said in either case."""
+    refused = judged[judged["refused"]].set_index("group")["reason"]
+    lacking = [code for code in design.groups if design.names[code] in refused.index]
+    listed = [
+        f"{design.names[code]} ({refused[design.names[code]].partition(': ')[2].rstrip('.')})" for code in lacking
+    ]
+    if design.reference != REST and design.reference_name in refused.index:
+        warnings.warn(
+            f"The predictions of the reference {design.reference_name!r} are not to be believed, and differences to it say little. "
+            f"{refused[design.reference_name]}",
+            UserWarning,
+            stacklevel=3,
+        )
+    if not lacking:
+        return design
+    kept = [code for code in design.groups if code not in lacking]
+    if include:
+        warnings.warn(
+            f"Predictions are not to be believed in {'; '.join(listed[:5])}: do not read the rankings of these groups.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return design
+    if not kept:
+        raise ValueError(
+            f"No group of `adata.obs[{design.groupby!r}]` can be ranked, since predictions are not to be believed: "
+            f"{'; '.join(listed[:5])}. `include_refused=True` ranks them all the same."
+        )
+    warnings.warn(
+        f"Left out {len(lacking)} groups, whose predictions are not to be believed: {'; '.join(listed[:5])}. "
+        "`include_refused=True` ranks them all the same.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return dataclasses.replace(design, groups=kept)

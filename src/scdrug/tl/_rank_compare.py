@@ -158,12 +158,16 @@ def warn_of_replicates(table: pd.DataFrame, design: Design) -> None:
         )
 
 
-def ranked_table(sides: list[Sides], predictions: Predictions, design: Design, use: str) -> pd.DataFrame:
+def ranked_table(
+    sides: list[Sides], predictions: Predictions, design: Design, use: str, summary: pd.DataFrame
+) -> pd.DataFrame:
+    """Drugs of each group, best first; `summary` holds interval and reliability by group and drug."""
+    summary = summary.set_index("group")
     sign = predictions.sign(use)
     drugs = predictions.drugs
-    reliability = predictions.reliability[design.rows]
     parts = []
     for one in sides:
+        own = summary.loc[design.names[one.group]].set_index("drug").loc[drugs.index]
         effect = one.means[use][0] - one.means[use][1]
         score = sign * effect + 0.0  # no negative zero
         part = pd.DataFrame(
@@ -180,8 +184,9 @@ def ranked_table(sides: list[Sides], predictions: Predictions, design: Design, u
                 "percentile_reference": one.means["percentile"][1],
                 "response": one.means["response"][0],
                 "response_reference": one.means["response"][1],
+                "half_width": ((own["upper"] - own["lower"]) / 2).to_numpy(),
                 **one.sizes(),
-                "reliability": _median(reliability[design.codes == one.group]),
+                "reliability": own["reliability"].to_numpy(),
                 "test": one.comparison.test,
                 "targets": drugs["targets"].to_numpy(),
                 "pathway": drugs["pathway"].to_numpy(),
@@ -195,7 +200,3 @@ def ranked_table(sides: list[Sides], predictions: Predictions, design: Design, u
     table["direction"] = pd.Categorical(table["direction"], categories=["sensitive", "resistant", "none"])
     table["test"] = pd.Categorical(table["test"])
     return table
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else float("nan")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .._labels import Label, select_groups
 from .._validate import check_choice, check_key, examples
-from ._keys import MIN_RELIABILITY, derived_keys
+from ._keys import MIN_RELIABILITY, derived_keys, evidence_key
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,6 +45,8 @@ class Predictions:
     verdict: str
     #: Everything in ``uns``.
     provenance: Mapping[str, Any]
+    #: Numbers of each cell that reliability and width follow from; `None` where they were not stored (cells × numbers).
+    evidence: pd.DataFrame | None = None
 
     @property
     def predicted(self) -> np.ndarray:
@@ -99,6 +101,9 @@ def read_predictions(adata: AnnData, key: str) -> Predictions:
         direction=str(stored["direction"]),
         verdict=_verdict(stored, reliability),
         provenance=stored,
+        evidence=None
+        if evidence_key(key) not in adata.obsm
+        else _as_frame(adata.obsm[evidence_key(key)], evidence_key(key)),
     )
 
 

@@ -161,7 +161,7 @@ def suggest_combinations(
     (2017), in which each clone has the benefit of its best drug only. The lower bound of a combination takes that of all its drugs at once.
 
     All combinations are looked at up to 300,000, as all pairs of 414 drugs; beyond that the best pairs are extended, and drugs exchanged as long
-    as that helps. ``"cover"`` is the hitting set of MadHitter (Ahmadi et al. 2021) by integer programming, of 200 cells of each side
+    as that helps. ``"cover"`` is the hitting set of MadHitter (Ahmadi et al. 2022) by integer programming, of 200 cells of each side
     spread evenly over the groups; shares are of all cells. Predicted IC50 beyond the doses that were tested are extrapolations; kills
     at a tested dose stay below one half for them.
 

@@ -120,7 +120,7 @@ def therapeutic_window(
 
     Each donor's group is to the model what a new line is, so that its percentile has the bounds of the interval of
     :func:`scdrug.get.group_response_df`, placed among the lines. The interval of a difference of two percentiles follows from theirs by the
-    recovery of variance estimates (Zou and Donner 2008, eq. 4); errors of donors count as independent. The interval
+    recovery of variance estimates (Zou and Donner 2008); errors of donors count as independent. The interval
     of the mean adds in squares Student's interval over donors. Errors that all normal cells share are not in it.
 
     Examples

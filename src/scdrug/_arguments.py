@@ -58,7 +58,7 @@ _NAMES_BY_RANGE = {
     _at_least(2): "n_bins",
     _POSITIVE: "C depth dose drug_ridge figsize hill learning_rate lr resolution ridge size target_depth time",
     _NOT_ZERO: "n_jobs",
-    _SHARE: "alpha fdr_max max_jaccard max_normal max_treated_share min_coverage min_covered validation",
+    _SHARE: "alpha fdr_max max_jaccard max_normal max_treated_share min_coverage min_covered min_percentile validation",
     _INNER_SHARE: "fraction level test_fraction",
     _SHARE_ABOVE_0: "depths",
     _SHARE_BELOW_1: "dropout edge_dropout node_dropout",

@@ -25,7 +25,7 @@ def _close_figures():
 def decided(make_predicted) -> ad.AnnData:
     adata = make_predicted()
     scdrug.tl.therapeutic_window(adata, "tumour", "normal", groupby="group", sample_key="donor")
-    scdrug.tl.suggest_combinations(adata, "group", normal="normal", k=3, distinct=())
+    scdrug.tl.suggest_combinations(adata, "group", normal="normal", k=3, distinct=(), min_percentile=0.0)
     return adata
 
 

@@ -25,7 +25,9 @@ def tumour(make_predicted) -> ad.AnnData:
 
 
 def suggest(adata: ad.AnnData, **kwargs) -> pd.DataFrame:
-    scdrug.tl.suggest_combinations(adata, "group", **({"normal": "normal", "distinct": ()} | kwargs))
+    scdrug.tl.suggest_combinations(
+        adata, "group", **({"normal": "normal", "distinct": (), "min_percentile": 0.0} | kwargs)
+    )
     return scdrug.get.combinations_df(adata)
 
 
@@ -128,6 +130,21 @@ def test_normal_cells_are_spared_where_asked(tumour):
     assert set(spared["drugs"]) == set(every.loc[every["normal"] <= limit, "drugs"])
 
 
+def test_a_line_in_the_middle_of_the_screen_stands_beside_the_clones(tumour):
+    np.testing.assert_allclose(suggest(tumour)["median_line"], 0.75, rtol=1e-5)
+    doses = dict.fromkeys(tumour.obsm["predicted_response"], 3.0)
+    np.testing.assert_allclose(suggest(tumour, concentrations=doses)["median_line"], 1 - 0.25**2, rtol=1e-5)
+
+
+def test_at_the_median_of_the_screen_a_drug_must_act_on_a_clone(tumour):
+    for drug in ("alpha-1", "eta"):
+        tumour.obsm["response_percentile"].loc[tumour.obs["group"] == "T/B cells", drug] = 0.8
+    found = suggest(tumour, min_percentile=None, n_combinations=28)
+    assert set(found["drugs"]) == {"alpha-1 + gamma-c", "alpha-1 + eta", "gamma-c + eta"}
+    doses = dict.fromkeys(tumour.obsm["predicted_response"], 1.0)
+    assert len(suggest(tumour, min_percentile=None, n_combinations=28, concentrations=doses)) == 28
+
+
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_what_is_stored_survives_a_file(tumour, tmp_path, suffix):
     del tumour.obsm["X_umap"]
@@ -183,6 +200,11 @@ def test_cover_takes_the_fewest_drugs(tumour):
             {"k": 3, "exclude": ["alpha-1", "Beta/2", "gamma-c", "delta", "epsilon", "eta"]},
             ValueError,
             "`k=3`, but 2 drugs are left",
+        ),
+        (
+            {"min_percentile": None},
+            ValueError,
+            r"1 drugs are left to combine \(8 .*; 7 more reach `min_percentile` in no clone",
         ),
         ({"exclude": "nothing"}, KeyError, "nothing"),
         ({"concentrations": {"delta": -1.0, "eta": 1.0}}, ValueError, "positive numbers by drug; found 'delta: -1.0'"),

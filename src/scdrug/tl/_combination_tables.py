@@ -18,7 +18,12 @@ def _joint(single: np.ndarray) -> np.ndarray:
 
 
 def combination_table(
-    sets: list[np.ndarray], kills: Kills, clones: Clones, predictions: Predictions, hits: np.ndarray | None
+    sets: list[np.ndarray],
+    kills: Kills,
+    clones: Clones,
+    predictions: Predictions,
+    of_line: np.ndarray,
+    hits: np.ndarray | None,
 ) -> pd.DataFrame:
     ids, names = predictions.drugs.index.to_numpy(dtype=str), predictions.drugs["name"].to_numpy(dtype=str)
     malignant, normal = clones.malignant, clones.normal
@@ -38,6 +43,7 @@ def combination_table(
             "worst": estimate[malignant[worst]],
             "worst_lower": bound[worst],
             "mean": clones.weights(malignant) @ estimate[malignant],
+            "median_line": 1 - np.prod(1 - of_line[drugs]),
             "null_lower": by_drug.max(axis=1).min(),
             "best_single": ids[drugs[best]],
             "best_single_lower": by_drug[:, best].min(),

@@ -21,7 +21,7 @@ from ._clones import Clones, read_clones
 from ._combination_tables import combination_table, dose_table, kill_table
 from ._combine import Problem, best_sets, fewest_drugs
 from ._group_intervals import interval_level
-from ._kill import Doses, Kills, dose_of, kills_of_groups, read_doses
+from ._kill import Doses, Kills, dose_of, kills_of_groups, median_line, read_doses
 from ._rank import _leave_out_few_lines
 from ._stored import Predictions, read_predictions
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _LARGEST_K = 4
+#: Percentile that a drug must reach in some clone where every drug kills half of an ordinary line.
+_MIN_PERCENTILE = 0.75
 #: Cells of each side that are looked at for a cover: integer programs of more take minutes.
 _CELLS_LOOKED_AT = 200
 NOTE = (
@@ -54,6 +56,7 @@ def suggest_combinations(
     concentration_unit: str = "µM",
     max_dose: Mapping[str, float] | pd.Series | pd.DataFrame | None = None,
     hill: float | Mapping[str, float] | pd.Series = 1.0,
+    min_percentile: float | None = None,
     min_covered: float = 0.8,
     max_normal: float | None = None,
     n_combinations: int = 20,
@@ -94,6 +97,9 @@ def suggest_combinations(
         lowered to it.
     hill
         Slope of the dose-response curve, one for all or by drug; drugs that are not named have 1.
+    min_percentile
+        Percentile that a drug must reach in at least one clone, 0-1, to be combined at all. If omitted, 0.75 at the median IC50 of the screen,
+        where any drug kills half of an ordinary line, and 0 at `concentrations` of yours.
     min_covered, max_normal
         Least share of malignant, greatest of normal cells that is hit, 0-1, for ``"cover"`` (0.1 if `max_normal` is omitted). With
         ``"worst"``, combinations that kill more than `max_normal` of the normal cells are left out.
@@ -119,6 +125,8 @@ def suggest_combinations(
 
         - `worst_group`, `worst`, `worst_lower`: the clone that is killed least at the lower bound, its kill, 0-1, and the kill at that bound;
         - `mean`: kill of all malignant cells, clones weighted by size;
+        - `median_line`: kill of a line in the middle of the screen for every drug, to compare with `worst`: a clone that is killed no more
+          is an ordinary one (NaN where predictions do not tell);
         - `null_lower`: what is expected without any joint effect, **each clone being killed by its best single drug of the combination**;
           the worst clone, at the lower bound; `gain_over_null` = `worst_lower` - `null_lower`;
         - `best_single`, `best_single_lower`: the drug of the combination whose worst clone is killed most, and that kill;
@@ -160,6 +168,9 @@ def suggest_combinations(
     drugs kill 1 - (1 - a)(1 - b). **This is independence, not synergy**; the null beside it is the independent action of Palmer and Sorger
     (2017), in which each clone has the benefit of its best drug only. The lower bound of a combination takes that of all its drugs at once.
 
+    At the median IC50 of the screen, the lower bound favours drugs whose response varies little between lines: what they kill is certain,
+    and ordinary. Concentrations that are reached say more; without them compare `worst` with `median_line`.
+
     All combinations are looked at up to 300,000, as all pairs of 414 drugs; beyond that the best pairs are extended, and drugs exchanged as long
     as that helps. ``"cover"`` is the hitting set of MadHitter (Ahmadi et al. 2022) by integer programming, of 200 cells of each side
     spread evenly over the groups; shares are of all cells. Predicted IC50 beyond the doses that were tested are extrapolations; kills
@@ -199,7 +210,10 @@ def suggest_combinations(
     dose_of(predictions)
     clones = read_clones(adata, predictions, groupby, groups, normal, min_cells)
     doses = read_doses(predictions, concentrations, unit=concentration_unit, max_dose=max_dose, hill=hill)
-    pool = _pool(predictions, doses, exclude, k)
+    if min_percentile is None:
+        min_percentile = _MIN_PERCENTILE if concentrations is None else 0.0
+    acts = clones.response.percentile[clones.malignant].max(axis=0) >= min_percentile
+    pool = _pool(predictions, doses, exclude, acts, k)
     kills = kills_of_groups(clones.response, predictions, doses)
     families = _families(predictions.drugs.iloc[pool], distinct)
     if objective == "worst":
@@ -211,7 +225,7 @@ def suggest_combinations(
         sets = _cover(hits, clones, pool, families, k=k, min_covered=min_covered, max_normal=ceiling)
         search = "integer program"
 
-    table = combination_table(sets, kills, clones, predictions, hits)
+    table = combination_table(sets, kills, clones, predictions, median_line(predictions, doses), hits)
     params = {
         "groupby": groupby,
         "groups": [clones.names[i] for i in clones.malignant],
@@ -222,6 +236,7 @@ def suggest_combinations(
         "exclude": [exclude] if isinstance(exclude, str) else list(exclude),
         "concentrations": doses.source,
         "tested_doses": "known" if np.isfinite(doses.ln_highest).any() else "not known",
+        "min_percentile": min_percentile,
         "min_covered": min_covered,
         "max_normal": max_normal,
         "search": search,
@@ -241,8 +256,8 @@ def suggest_combinations(
     return adata if copy else None
 
 
-def _pool(predictions: Predictions, doses: Doses, exclude: str | Sequence[str], k: int) -> np.ndarray:
-    """Positions of the drugs that may be combined."""
+def _pool(predictions: Predictions, doses: Doses, exclude: str | Sequence[str], acts: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the drugs that may be combined; `acts` tells which do enough in a clone."""
     drugs = predictions.drugs
     keep = np.isfinite(doses.ln_concentration)
     if not keep.all() and doses.source == "given":
@@ -265,11 +280,12 @@ def _pool(predictions: Predictions, doses: Doses, exclude: str | Sequence[str], 
         keep &= stated
     if len(exclude):
         keep &= ~drugs.index.isin(resolve_drugs(exclude, drugs))
-    pool = np.flatnonzero(keep)
+    pool = np.flatnonzero(keep & acts)
     if len(pool) < k:
+        idle = f"; {int((keep & ~acts).sum())} more reach `min_percentile` in no clone" if (keep & ~acts).any() else ""
         raise ValueError(
-            f"`k={k}`, but {len(pool)} drugs are left to combine ({len(drugs)} were predicted). Lower `k`, name more drugs in "
-            "`concentrations`, or exclude fewer."
+            f"`k={k}`, but {len(pool)} drugs are left to combine ({len(drugs)} were predicted{idle}). Lower `k` or `min_percentile`, name "
+            "more drugs in `concentrations`, or exclude fewer."
         )
     return pool
 

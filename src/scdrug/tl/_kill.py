@@ -71,17 +71,14 @@ def read_doses(
     UserWarning
         If concentrations are lowered to the highest dose tested.
     """
-    to_ln = dose_of(predictions)
     if concentrations is None:
-        known = line_quantiles(predictions)
-        if known is None:
+        median = _median_of_lines(predictions)
+        if median is None:
             raise ValueError(
                 "The predictions do not say what the median IC50 of the screen is, as those of older versions. Pass "
                 "`concentrations`, or run scdrug.tl.predict_response(adata) again."
             )
-        probabilities, quantiles = known
-        ln_concentration = to_ln(quantiles[:, np.argmin(np.abs(probabilities - 0.5))])
-        source = "median of the predicted IC50 over the lines of the screen"
+        ln_concentration, source = median, "median of the predicted IC50 over the lines of the screen"
     else:
         ln_concentration, source = by_drug(predictions, concentrations, "concentrations", unit=unit), "given"
     if max_dose is not None:
@@ -166,6 +163,23 @@ def _as_series(given: Concentrations, argument: str) -> pd.Series:
     if len(twice):
         raise ValueError(f"`{argument}` names drugs twice: {examples(twice)}.")
     return values
+
+
+def median_line(predictions: Predictions, doses: Doses) -> np.ndarray:
+    """Kill of a line that is in the middle of the screen for every drug (drugs); NaN where predictions do not tell."""
+    ln_ic50 = _median_of_lines(predictions)
+    if ln_ic50 is None:
+        return np.full(len(doses.hill), np.nan)
+    return kill(ln_ic50, doses.ln_concentration, doses.hill)
+
+
+def _median_of_lines(predictions: Predictions) -> np.ndarray | None:
+    """ln(µM) of the median predicted IC50 over the lines of the screen (drugs), if it is known."""
+    known = line_quantiles(predictions)
+    if known is None:
+        return None
+    probabilities, quantiles = known
+    return dose_of(predictions)(quantiles[:, np.argmin(np.abs(probabilities - 0.5))])
 
 
 @dataclass(frozen=True)

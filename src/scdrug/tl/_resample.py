@@ -6,7 +6,7 @@ its cells. So cells are transformed once for each depth, and every resample cost
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,11 +55,19 @@ def draw_plan(
     return Plan(taken, np.arange(n_resamples) % len(depths), tuple(float(depth) for depth in depths))
 
 
-def thin(block: sp.csr_matrix, depth: float, rng: np.random.Generator) -> sp.csr_matrix:
-    """Counts as a shallower sequencing would give them: each molecule is kept with the probability `depth`."""
+def thin(
+    block: sp.csr_matrix, depth: float, rng: np.random.Generator, wanted: np.ndarray | None = None
+) -> sp.csr_matrix:
+    """Counts as a shallower sequencing would give them: each molecule is kept with the probability `depth`.
+
+    Columns that are not `wanted` are left as they are: draws take more time than all else.
+    """
     if depth >= 1:
         return block
-    return block._with_data(rng.binomial(block.data.astype(np.int64), depth).astype(block.data.dtype))
+    drawn = slice(None) if wanted is None else wanted[block.indices]
+    data = block.data.copy()
+    data[drawn] = rng.binomial(data[drawn].astype(np.int64), depth)
+    return block._with_data(data)
 
 
 def resampled_means(
@@ -121,9 +129,12 @@ def resampled_means(
     return means, counts
 
 
-def _blocks(placed: Placed, depth: float, rng: np.random.Generator):
+def _blocks(
+    placed: Placed, depth: float, rng: np.random.Generator
+) -> Iterator[tuple[slice, sp.csr_matrix, np.ndarray | None]]:
+    panel = placed.harmonization.position >= 0
     for rows, block, groups in placed.raw_blocks():
-        yield rows, thin(block, depth, rng), groups
+        yield rows, thin(block, depth, rng, panel), groups
 
 
 def _full_pass(

@@ -123,10 +123,12 @@ def test_concentrations_beyond_what_was_tested_are_capped_and_said(tumour):
     assert (found.loc[~with_capped, "n_beyond"] == 0).all()
 
 
-def test_normal_cells_are_spared_where_asked(tumour):
-    every = suggest(tumour, n_combinations=28)
+@pytest.mark.parametrize("normal", ["normal", ["normal", "T/B cells"]])
+def test_normal_cells_are_spared_where_asked(tumour, normal):
+    tumour = tumour[(tumour.obs["group"] != "normal") | (np.arange(tumour.n_obs) % 2 == 0)].copy()
+    every = suggest(tumour, n_combinations=28, normal=normal)
     limit = float(every["normal"].median())
-    spared = suggest(tumour, n_combinations=28, max_normal=limit)
+    spared = suggest(tumour, n_combinations=28, normal=normal, max_normal=limit)
     assert set(spared["drugs"]) == set(every.loc[every["normal"] <= limit, "drugs"])
 
 

@@ -317,15 +317,13 @@ def _worst(
     for family in families:
         allowed[np.ix_(family, family)] = False
     lower = np.where(np.isfinite(kills.lower), kills.lower, kills.estimate)[:, pool]
-    normal = None
-    if max_normal is not None:
-        normal = clones.weights(clones.normal) @ np.log1p(-kills.estimate[clones.normal][:, pool])
     problem = Problem(
         survival=np.log1p(-lower[clones.malignant]),
         allowed=allowed,
         weights=clones.weights(clones.malignant),
-        normal=normal,
-        least_normal=-np.inf if max_normal is None else float(np.log(max(1 - max_normal, 1e-300))),
+        normal=None if max_normal is None else np.log1p(-kills.estimate[clones.normal][:, pool]),
+        normal_weights=None if max_normal is None else clones.weights(clones.normal),
+        least_normal=0.0 if max_normal is None else 1 - max_normal,
     )
     sets, is_exact = best_sets(problem, k, n)
     if not len(sets):

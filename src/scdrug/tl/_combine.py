@@ -27,9 +27,11 @@ class Problem:
     allowed: np.ndarray
     #: Weights of the clones, which add up to 1; among sets with an equal worst clone the weighted kill decides (clones).
     weights: np.ndarray
-    #: ln(1 − kill) of normal cells, and the least that a set may leave of them; `None` if nothing is asked.
+    #: ln(1 − kill) of groups of normal cells (groups × drugs), their weights, which add up to 1, and the least share of normal cells that a
+    #: set may leave; `None` if nothing is asked.
     normal: np.ndarray | None = None
-    least_normal: float = -np.inf
+    normal_weights: np.ndarray | None = None
+    least_normal: float = 0.0
 
     def scores(self, sets: np.ndarray) -> np.ndarray:
         """Kill of the worst clone, with a hundred-thousandth of the mean kill; −1 for sets that are not allowed (sets)."""
@@ -48,7 +50,7 @@ class Problem:
         for one, other in combinations(range(sets.shape[1]), 2):
             ok &= self.allowed[sets[:, one], sets[:, other]]
         if self.normal is not None:
-            ok &= self.normal[sets].sum(axis=1) >= self.least_normal
+            ok &= self.normal_weights @ np.exp(self.normal[:, sets].sum(axis=2)) >= self.least_normal
         return ok
 
 

@@ -42,6 +42,7 @@ _POSITIVE = _span("positive", lambda value: value > 0)
 _NOT_ZERO = _span("other than 0", lambda value: value != 0)
 _SHARE = _span("a share between 0 and 1", lambda value: 0 <= value <= 1)
 _INNER_SHARE = _span("between 0 and 1, both excluded", lambda value: 0 < value < 1)
+_SHARE_ABOVE_0 = _span("above 0 and at most 1", lambda value: 0 < value <= 1)
 _SHARE_BELOW_1 = _span("at least 0 and less than 1", lambda value: 0 <= value < 1)
 _SEED = _span("between 0 and 2**32 - 1", lambda value: 0 <= value < 2**32)
 
@@ -50,15 +51,16 @@ _SEED = _span("between 0 and 2**32 - 1", lambda value: 0 <= value < 2**32)
 _NAMES_BY_RANGE = {
     _at_least(0): """calibration_folds denoise dispersion kernel_share n n_bootstrap n_free n_labels n_top_genes noise
         platform_sd radius rank shrinkage w_align w_dense w_diff w_sparse""",
-    _at_least(1): """batch_size chunk_size hidden max_epochs max_genes max_length min_cells min_count min_drugs min_genes min_lines
+    _at_least(1): """batch_size chunk_size hidden k max_epochs max_genes max_length min_cells min_count min_drugs min_genes min_lines
         min_patients n_bits n_cells n_components n_drugs n_estimators n_folds n_genes n_head n_heads n_hidden n_latent n_lines
         n_neighbors n_pairs n_pathways n_permutations n_pool n_profiles n_repeats n_resamples n_samples n_sets n_steps
-        n_trials patience width""",
+        n_combinations n_trials patience top width""",
     _at_least(2): "n_bins",
-    _POSITIVE: "C depth dose drug_ridge figsize learning_rate lr resolution ridge size target_depth time",
+    _POSITIVE: "C depth dose drug_ridge figsize hill learning_rate lr resolution ridge size target_depth time",
     _NOT_ZERO: "n_jobs",
-    _SHARE: "alpha fdr_max max_jaccard max_treated_share min_coverage validation",
+    _SHARE: "alpha fdr_max max_jaccard max_normal max_treated_share min_coverage min_covered min_percentile validation",
     _INNER_SHARE: "fraction level test_fraction",
+    _SHARE_ABOVE_0: "depths",
     _SHARE_BELOW_1: "dropout edge_dropout node_dropout",
     _SEED: "seed seeds",
     _ANY: "cell_layers devices drug_layers fill_value linear_ridge max_normal_score threshold",

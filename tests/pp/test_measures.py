@@ -8,7 +8,7 @@ import pytest
 
 import scdrug
 from scdrug.pp import build_reference
-from scdrug.pp._measures import find_measure, read_direction
+from scdrug.pp._measures import find_measure, read_direction, to_ln_micromolar
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +199,21 @@ def test_labels_follow_the_direction_of_the_measure():
     scdrug.pp.binarize_response(turned, key_added="turned")
     one, other = reference.obsm["response_binary"], turned.obsm["turned"]
     assert (one.fillna(-1) == other.fillna(-1)).to_numpy().mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("measure", "unit", "value"),
+    [
+        ("ln_IC50", "ln(µM)", np.log(2.0)), ("IC50", "nM", 2000.0), ("log10_EC50", "log10(M)", np.log10(2e-6)), ("pIC50", "-log10(M)", 6 - np.log10(2)),
+        ("-pIC50", "-log10(M)", np.log10(2) - 6), ("log2_GI50", "log2(µM)", 1.0), ("IC50", "µM", 2.0),
+    ],
+)  # fmt: skip
+def test_concentrations_of_half_an_effect_become_ln_micromolar(measure: str, unit: str, value: float) -> None:
+    assert float(to_ln_micromolar(measure, unit)(value)) == pytest.approx(np.log(2.0))
+
+
+@pytest.mark.parametrize(
+    ("measure", "unit"), [("AUC", "fraction"), ("TGI", "µM"), ("IC90", "µM"), ("mine", ""), ("IC50", "")]
+)
+def test_measures_without_a_dose_of_half_an_effect_have_no_concentration(measure: str, unit: str) -> None:
+    assert to_ln_micromolar(measure, unit) is None

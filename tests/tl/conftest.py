@@ -36,6 +36,12 @@ def store_predictions(adata: ad.AnnData, response: np.ndarray, key: str = "predi
         "direction": "lower is more sensitive",
         "drugs": drugs,
         "half_width": np.linspace(0.5, 1, n_drugs, dtype=np.float32),
+        "interval_level": 0.9,
+        "line_quantiles": pd.DataFrame(
+            np.tile(stats.norm.ppf(np.linspace(0, 1, 21).clip(1e-4, 1 - 1e-4)).astype(np.float32), (n_drugs, 1)),
+            index=ids,
+            columns=[f"{p:.2f}" for p in np.linspace(0, 1, 21)],
+        ),
         "verdict": "ok",
     }
     return adata

@@ -154,3 +154,70 @@ def test_results_of_version_0_1_are_read_and_replaced(patients, ridge) -> None:
     tl.compare_responders(patients)
     assert set(patients.uns["responders"]) == {"table", "params", "stored_in"}
     assert "responders_params" not in patients.uns
+
+
+@pytest.fixture
+def tumours() -> ad.AnnData:
+    return datasets.toy_cells(n_cells=240)
+
+
+CLONES = ["clone-a", "clone-b"]
+
+
+def test_a_patient_is_the_weighted_mean_of_the_clones_beside_the_least_sensitive_one(tumours, ridge) -> None:
+    tumours = tumours[(tumours.obs["clone"] != "clone-b") | (np.arange(240) % 2 == 0)].copy()
+    tl.predict_patients(tumours, ridge, sample_key="sample", groupby="clone", groups=CLONES, min_cells=3)
+    table = get.patients_df(tumours)
+    assert len(table) == 3 * len(ridge.drugs)
+    cells = tumours.obs.assign(
+        response=tumours.obsm["predicted_response"]["trametinib"].astype(float),
+        percentile=tumours.obsm["response_percentile"]["trametinib"].astype(float),
+    )
+    cells = cells[cells["clone"].isin(CLONES)]
+    for patient, part in cells.groupby(cells["sample"].astype(str)):
+        row = table[(table["patient"] == patient) & (table["drug"] == "trametinib")].iloc[0]
+        clones = part.groupby(part["clone"].astype(str))[["response", "percentile"]].mean()
+        assert row["response"] == pytest.approx(part["response"].mean(), rel=1e-5)
+        assert row["percentile"] == pytest.approx(part["percentile"].mean(), rel=1e-5)
+        assert row["percentile_worst"] == pytest.approx(clones["percentile"].min(), rel=1e-5)
+        assert row["worst_clone"] == clones["percentile"].idxmin() == "clone-b"
+        assert row["response_worst"] == pytest.approx(clones.loc["clone-b", "response"], rel=1e-5)
+        assert row["share_worst"] == pytest.approx((part["clone"] == "clone-b").mean())
+        assert (row["n_clones"], row["n_cells"]) == (2, len(part))
+
+
+def test_cells_of_patients_are_predicted_as_one_cohort(tumours, ridge) -> None:
+    expected = tl.predict_response(tumours, ridge, copy=True).obsm["predicted_response"]
+    tl.predict_patients(tumours, ridge, sample_key="sample", groupby="clone", groups=CLONES, key_added="mine")
+    pd.testing.assert_frame_equal(tumours.obsm["mine"], expected, rtol=1e-5)
+    assert len(get.patients_df(tumours, key="mine_patients")) == 3 * len(ridge.drugs)
+
+
+def test_patients_without_clones_and_clones_of_few_cells_are_said(tumours, ridge) -> None:
+    with pytest.warns(UserWarning, match="the worst clone is the mean"):
+        tl.predict_patients(tumours, ridge, sample_key="sample")
+    table = get.patients_df(tumours)
+    np.testing.assert_allclose(table["percentile"], table["percentile_worst"])
+    rare = (tumours.obs["clone"] == "clone-a") & (tumours.obs["sample"] == "patient-1")
+    fewer = tumours[~rare | (rare.cumsum() <= 4)].copy()
+    with pytest.warns(UserWarning, match=r"Left out 1 clones .* 4 cells in all: 'clone-a of patient-1 \(4\)'"):
+        tl.predict_patients(fewer, ridge, sample_key="sample", groupby="clone", groups=CLONES)
+    table = get.patients_df(fewer)
+    assert set(table.loc[table["patient"] == "patient-1", "worst_clone"]) == {"clone-b"}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "match"),
+    [
+        ({"groupby": "clone"}, ValueError, "name the column of patients as `sample_key`"),
+        ({"sample_key": "sample", "groupby": "sample"}, ValueError, "not a clone of itself"),
+        ({"sample_key": "sample", "groupby": "clone", "min_cells": 900}, ValueError, "No clone has 900 cells"),
+        ({"sample_key": "sample", "groupby": "clone", "groups": "clone-x"}, KeyError, "no group 'clone-x'"),
+        ({}, KeyError, "cohort"),
+    ],
+)
+def test_patients_that_cannot_be_scored_are_said_and_nothing_is_stored(tumours, ridge, kwargs, error, match) -> None:
+    with pytest.raises(error, match=match):
+        tl.predict_patients(tumours, ridge, **kwargs)
+    assert "predicted_response" not in tumours.obsm
+    assert not {"predicted_response", "patient_response"} & set(tumours.uns)

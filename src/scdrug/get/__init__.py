@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._attribution import attribution_df, importance_df, rank_pathways_df
+from ._decision import combinations_df, patients_df, rank_stability_df, therapeutic_window_df
 from ._drugs import drugs_df
 from ._missing import missing_pairs_df
 from ._perturbed import expression_df, perturbation_df
@@ -12,14 +13,18 @@ from ._response import group_response_df, response_df
 
 __all__ = [
     "attribution_df",
+    "combinations_df",
     "drugs_df",
     "expression_df",
     "group_reliability_df",
     "group_response_df",
     "importance_df",
     "missing_pairs_df",
+    "patients_df",
     "perturbation_df",
     "rank_drugs_df",
     "rank_pathways_df",
+    "rank_stability_df",
     "response_df",
+    "therapeutic_window_df",
 ]

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ._base import DrugResponseModel
+    from ._data import Calibration
     from ._unseen import JoinedModel
 
 #: Of samples that are on the reference's scale.
 NO_DIFFICULTY = {"shift": 0.0, "missing": 0.0, "noise_depth": 1.0, "noise_power": 0.0}
+#: Steps of the distribution over lines that predictions carry along: enough to place an interval's bounds among the lines.
+N_LINE_QUANTILES = 20
 #: Whether something in ``uns`` describes predictions.
 is_provenance = holds("model_class", "scdrug_version")
 
@@ -96,6 +99,7 @@ class PredictedResponse:
                 ),
                 half_width=half_width,
                 interval_level=calibration.level,
+                line_quantiles=_line_quantiles(calibration, ids, columns),
                 n_uninformative=n_uninformative,
                 difficulty=dict(difficulty),
                 **stated,
@@ -170,6 +174,13 @@ def verdict_on_lines(reliability: np.ndarray, coverage: float) -> str:
         else "the samples lie farther from the reference's mean than its own lines do"
     )
     return f"No drug can be ranked for these samples: median reliability is {median:.2f}, since {reason}."
+
+
+def _line_quantiles(calibration: Calibration, ids: list[str], columns: np.ndarray) -> pd.DataFrame:
+    """Every twentieth of the distribution of predictions over the reference's lines (drug ids × probabilities as text)."""
+    step = (len(calibration.quantiles) - 1) // N_LINE_QUANTILES
+    names = [f"{number / N_LINE_QUANTILES:.2f}" for number in range(N_LINE_QUANTILES + 1)]
+    return pd.DataFrame(calibration.quantiles[::step][:, columns].T, index=pd.Index(ids), columns=names)
 
 
 def _drug_table(model: DrugResponseModel | JoinedModel, ids: list[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@ from ._benchmark import benchmark_scores as benchmark_scores
 from ._benchmark import benchmark_skill as benchmark_skill
 from ._benchmark_calibration import benchmark_calibration as benchmark_calibration
 from ._benchmark_cells import benchmark_single_cell as benchmark_single_cell
+from ._combinations import combinations as combinations
 from ._domains import domains_umap as domains_umap
 from ._evaluation import compare_training as compare_training
 from ._evaluation import correlation_by_group as correlation_by_group
@@ -21,5 +22,7 @@ from ._rank import rank_drugs as rank_drugs
 from ._rank_pathways import rank_pathways as rank_pathways
 from ._responders import compare_responders as compare_responders
 from ._response import response as response
+from ._stability import rank_stability as rank_stability
 from ._training import similarity as similarity
 from ._training import training_curves as training_curves
+from ._window import therapeutic_window as therapeutic_window

@@ -125,6 +125,28 @@ def _columns(adata: AnnData, genes: Sequence[str], layer: str | None) -> np.ndar
     return columns[columns >= 0]
 
 
+def refit(fitted: Harmonization, counts: np.ndarray, sums: np.ndarray) -> Harmonization:
+    """Place another sample of the same cells, from sums that are known already.
+
+    Parameters
+    ----------
+    fitted
+        Map of all cells, of a method that leaves the spread of genes as it is (``"quantile"``, ``"zscore"``), with one shift.
+    counts
+        Cells of the sample, by group that the shift is estimated in (groups).
+    sums
+        Their sums of transformed values, before any shift (groups × panel).
+
+    Returns
+    -------
+    The map that :func:`fit_harmonization` would fit to the sample.
+    """
+    if fitted.anchor == "none":
+        return fitted
+    moments = Moments(counts, sums, np.zeros_like(sums))
+    return _place(fitted, moments, ("all",), shift_by_group=False, lines=None, n_lines=0)
+
+
 def _unfitted(
     profile: ReferenceProfile,
     match: GeneMatch,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -313,3 +313,39 @@ def describe_response(
             f"measures are {known_measures()}."
         )
     return Measure(str(measure), unit or "", lower)
+
+
+def to_ln_micromolar(measure: str, unit: str) -> Callable[[np.ndarray], np.ndarray] | None:
+    """How values of a measure become the natural logarithm of the concentration of half an effect, in µM.
+
+    Parameters
+    ----------
+    measure, unit
+        As a reference states them.
+
+    Returns
+    -------
+    A function of values, or `None` if the measure is no concentration of half an effect, such as an area or a total inhibition.
+
+    Examples
+    --------
+    >>> from scdrug.pp._measures import to_ln_micromolar
+    >>> float(to_ln_micromolar("pIC50", "-log10(M)")(6.0)), to_ln_micromolar("AUC", "fraction")
+    (0.0, None)
+    """
+    text = str(measure).strip()
+    negated = text[:1] in ("-", "−")
+    try:
+        known = find_measure(text[1:] if negated else text, unit or None)
+    except ValueError:
+        return None
+    match = None if known is None else _CONCENTRATION_NAME.fullmatch(_simple(known.name))
+    if known is None or match is None or not match["what"].endswith("50"):
+        return None
+    power, form = _read_unit(known.unit)
+    shift = (POWERS["µM"] - POWERS[power]) * np.log(10.0) if power else 0.0
+    factor = {"ln": 1.0, "log10": np.log(10.0), "log2": np.log(2.0), "-log10": -np.log(10.0)}.get(form)
+    sign = -1.0 if negated else 1.0
+    if factor is None:
+        return lambda values: np.log(np.maximum(sign * np.asarray(values, dtype=float), 1e-300)) + shift
+    return lambda values: factor * sign * np.asarray(values, dtype=float) + shift

@@ -207,11 +207,22 @@ class ReferenceProfile:
         # rounding errors have a direction too, but no cohort is so close to the mean of all lines
         if variance < _MIN_DEVIATION**2:
             return self.mean.copy()
-        loadings = self.loadings[:, measured] * (self.sd[measured] / unit)
+        loadings, gram = self._anchor_loadings(measured, unit)
         noise = _ANCHOR_NOISE * variance
-        precision = loadings @ loadings.T / noise + np.eye(len(loadings))
+        precision = gram / noise + np.eye(len(loadings))
         scores = np.linalg.solve(precision, loadings @ deviation / noise)
         return (self.mean + _ANCHOR_SHARE * (scores @ self.loadings) * self.sd).astype(np.float32)
+
+    def _anchor_loadings(self, measured: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Loadings of the measured genes in the units of :meth:`anchor` (K × measured), and their products (K × K)."""
+        # resamples of one cohort ask for the same genes a hundred times; the last answer is kept
+        key = np.asarray(measured).tobytes()
+        kept: tuple[bytes, tuple[np.ndarray, np.ndarray]] | None = self.__dict__.get("_anchor_products")
+        if kept is None or kept[0] != key:
+            loadings = self.loadings[:, measured] * (self.sd[measured] / unit)
+            kept = key, (loadings, loadings @ loadings.T)
+            self.__dict__["_anchor_products"] = kept
+        return kept[1]
 
 
 def _principal_loadings(z: np.ndarray, n_components: int) -> np.ndarray:

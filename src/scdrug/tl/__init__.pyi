@@ -1,13 +1,16 @@
 from ._attribute import attribute_pathways as attribute_pathways
 from ._attribute_genes import attribute_genes as attribute_genes
+from ._combinations import suggest_combinations as suggest_combinations
 from ._distance import perturbation_distance as perturbation_distance
 from ._enrichment import enrich_interactions as enrich_interactions
 from ._expression import predict_expression as predict_expression
 from ._interactions import gene_interactions as gene_interactions
 from ._mechanism import mechanism_similarity as mechanism_similarity
-from ._patients import compare_responders as compare_responders
 from ._patients import predict_patients as predict_patients
 from ._perturbed_markers import perturbed_markers as perturbed_markers
 from ._predict import predict_response as predict_response
 from ._rank import rank_drugs as rank_drugs
 from ._rank_pathways import rank_pathways as rank_pathways
+from ._rank_stability import rank_stability as rank_stability
+from ._responders import compare_responders as compare_responders
+from ._window import therapeutic_window as therapeutic_window

@@ -1,25 +1,23 @@
-"""From lines to patients: predictions cohort by cohort, and a test whether responders are predicted to be sensitive."""
+"""From lines to patients: predictions cohort by cohort, and one score per patient from single cells."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .._arguments import checked
 from .._constants import KEYS
-from .._labels import group_labels
+from .._labels import Label, group_labels, select_groups
 from .._store import STORED_IN, holds_table, reserve, store
-from .._validate import check_choice, check_key, examples, plain
+from .._validate import check_choice, examples, plain
 from ..model._results import PredictedResponse, prediction_places, reserve_predictions
-from ..pp._drugs import resolve_drugs
+from ._patient_scores import patient_scores
 from ._predict import predict_response, resolve_model
-from ._stored import read_response
 from ._width import Difficulty
 
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
 
     from ..model import DrugResponseModel
 
+#: Key of `uns` of the scores of patients from single cells.
+PATIENT_RESPONSE = "patient_response"
 #: Patients that a cohort needs for an estimate of its own.
 _MIN_PATIENTS = 3
 
@@ -36,7 +36,11 @@ def predict_patients(
     adata: AnnData,
     model: str | os.PathLike[str] | DrugResponseModel = "default",
     *,
-    cohort_key: str = "cohort",
+    cohort_key: str | None = None,
+    sample_key: str | None = None,
+    groupby: str | None = None,
+    groups: Label | Sequence[Label] = "all",
+    min_cells: int = 10,
     harmonize: str = "cohort",
     reference: AnnData | None = None,
     drugs: str | Sequence[str] | Mapping[str, Any] | None = None,
@@ -51,11 +55,20 @@ def predict_patients(
     Parameters
     ----------
     adata
-        Tumours × genes, bulk expression; see :func:`scdrug.datasets.read_patients`.
+        Tumours × genes, bulk expression; see :func:`scdrug.datasets.read_patients`. With `sample_key`, single cells × genes.
     model
         Name of a bundled model, folder of a saved one, or a trained model.
     cohort_key
-        Column of `obs` with the cohort, such as the type of cancer.
+        Column of `obs` with the cohort, such as the type of cancer; ``"cohort"`` if omitted. Single cells are one cohort if it is
+        omitted.
+    sample_key
+        Column of `obs` with the patient of each cell, for single cells: each patient gets one score per drug.
+    groupby
+        Column of `obs` with the clones of single cells; all cells of a patient count as one clone if it is omitted.
+    groups
+        The malignant clones of `groupby`, all by default: name them where it holds normal cells, too.
+    min_cells
+        Cells of a patient that a clone needs.
     harmonize
         ``"cohort"``: each cohort by :func:`scdrug.pp.harmonize`, which never changes the reference nor looks at another cohort.
         ``"combat"``: joint ComBat of the reference and each cohort, as Bang et al. 2024 do, after which reference and cohort
@@ -79,15 +92,36 @@ def predict_patients(
     -------
     `None`, or a copy of `adata`, with what :func:`scdrug.tl.predict_response` stores: ``adata.obsm["predicted_response" |
     key_added]``, patients × drugs in the unit of the model's reference (lower ln IC50 = more sensitive), percentiles,
-    reliability, and ``adata.uns[key_added]``, which also holds the `cohorts` and how they were harmonized (`harmonize`).
+    reliability, and ``adata.uns[key_added]``, which also holds the `cohorts` and how they were harmonized (`harmonize`). With `sample_key` also
+
+    ``adata.uns["patient_response"]["table"]`` : DataFrame
+        (``f"{key_added}_patients"`` with another key.) One row per patient and drug: `patient`, `drug` (id), `name`; `response` and
+        `percentile`, means of the clones weighted by size; `response_worst` and `percentile_worst`, those of the clone that is least
+        sensitive, `worst_clone`, and its share of the cells, `share_worst`; `n_clones`, `n_cells`, `reliability` (medians of the clones,
+        weighted). Lower ln IC50, and higher percentile, are more sensitive.
 
     Raises
     ------
     KeyError
-        If a column or drug is missing.
+        If a column, group or drug is missing.
     ValueError
+        If no clone of any patient has `min_cells` cells; for bulk expression,
         If a cohort has fewer than three patients, patients have no cohort, ``"combat"`` lacks the reference, or `key_added` is
         taken by something that scdrug did not store.
+
+    Warns
+    -----
+    UserWarning
+        If clones or patients are left out, or there are no clones to tell apart.
+
+    See Also
+    --------
+    scdrug.get.patients_df : scores of patients from single cells.
+
+    Notes
+    -----
+    A tumour responds as its least sensitive clone does: the rule of PERCEPTION (Sinha et al. 2024). The mean over clones stands beside it, since
+    the least of several uncertain numbers is too low, and the lower the more clones there are.
 
     Examples
     --------
@@ -99,11 +133,28 @@ def predict_patients(
     >>> scdrug.tl.predict_patients(patients, model, cohort_key="sample")
     >>> patients.obsm["predicted_response"].shape
     (60, 12)
+
+    Single cells of three patients:
+
+    >>> cells = scdrug.datasets.toy_cells()
+    >>> clones = ["clone-a", "clone-b", "clone-c"]
+    >>> scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone", groups=clones)
+    >>> table = scdrug.get.patients_df(cells)
+    >>> bool((table["percentile_worst"] <= table["percentile"]).all())
+    True
     """
     check_choice("harmonize", harmonize, ("cohort", "combat"))
     reserve_predictions(adata, key_added)
+    if sample_key is None and groupby is not None:
+        raise ValueError(
+            "`groupby` names the clones of patients from single cells: name the column of patients as `sample_key`, too."
+        )
+    tumours = None if sample_key is None else _read_tumours(adata, sample_key, groupby, groups, key_added)
     trained = resolve_model(model)
-    labels = group_labels(adata, cohort_key, argument="cohort_key")
+    if cohort_key is None and sample_key is not None:
+        labels = pd.Categorical.from_codes(np.zeros(adata.n_obs, dtype=int), categories=["all"])
+    else:
+        labels = group_labels(adata, cohort_key or "cohort", argument="cohort_key")
     codes = np.asarray(labels.codes)
     _check_cohorts(codes, list(labels.categories))
     if harmonize == "combat" and reference is None:
@@ -121,8 +172,61 @@ def predict_patients(
         parts.append(part)
     results = _join(parts, [np.flatnonzero(codes == cohort) for cohort in range(len(parts))], list(labels.categories))
     results.provenance["harmonize"] = harmonize
+    if tumours is None:
+        adata = results.store(adata, key_added, copy=copy)
+        return adata if copy else None
+    scores = patient_scores(
+        results.table(adata.obs_names),
+        pd.DataFrame(results.percentile, index=adata.obs_names, columns=pd.Index(results.ids)),
+        results.reliability,
+        results.provenance["drugs"],
+        *tumours,
+        min_cells=min_cells,
+    )
+    params = {
+        "sample_key": sample_key,
+        "groupby": groupby,
+        "groups": list(tumours[1].categories),
+        "min_cells": min_cells,
+    }
     adata = results.store(adata, key_added, copy=copy)
+    report = {"table": scores, "params": plain(params | {"key": key_added})}
+    store(adata, {("uns", patients_key(key_added)): report}, report=patients_key(key_added))
     return adata if copy else None
+
+
+def patients_key(key: str) -> str:
+    """Return the key of `uns` of the scores of patients whose cells' predictions are stored under `key`."""
+    return PATIENT_RESPONSE if key == KEYS.PREDICTED else f"{key}_patients"
+
+
+def _read_tumours(
+    adata: AnnData, sample_key: str, groupby: str | None, groups: Label | Sequence[Label], key_added: str
+) -> tuple[pd.Categorical, pd.Categorical]:
+    """Patient and malignant clone of each cell."""
+    reserve(
+        adata,
+        [("uns", patients_key(key_added))],
+        report=patients_key(key_added),
+        recognise=holds_table("patient", "drug", "percentile_worst"),
+        function="scdrug.tl.predict_patients",
+    )
+    donors = group_labels(adata, sample_key, argument="sample_key")
+    if groupby is None:
+        warnings.warn(
+            "No clones are named (`groupby`), so that all cells of a patient count as one: the worst clone is the mean.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return donors, pd.Categorical.from_codes(np.zeros(adata.n_obs, dtype=int), categories=["all"])
+    if groupby == sample_key:
+        raise ValueError(f"`groupby` and `sample_key` are both {groupby!r}: a patient is not a clone of itself.")
+    clones = group_labels(adata, groupby)
+    chosen = None if isinstance(groups, str) and groups == "all" else groups
+    wanted = select_groups(chosen, list(clones.categories), where=f"`adata.obs[{groupby!r}]`")
+    if len(wanted) == 1:
+        warnings.warn(f"There is one clone, {wanted[0]!r}: the worst clone is the mean.", UserWarning, stacklevel=3)
+    return donors, clones.set_categories(wanted)
 
 
 def _own_results_only(part: AnnData) -> AnnData:
@@ -208,130 +312,3 @@ def _combat(part: AnnData, reference: AnnData, model: DrugResponseModel, layer: 
     return anndata.AnnData(
         placed.astype(np.float32), obs=pd.DataFrame(index=part.obs_names), var=pd.DataFrame(index=names)
     )
-
-
-@checked
-def compare_responders(
-    adata: AnnData,
-    *,
-    response_key: str = "clinical_response",
-    key: str = KEYS.PREDICTED,
-    min_patients: int = 10,
-    cohort_key: str | None = None,
-    lower_is_sensitive: bool = True,
-    key_added: str = "responders",
-    copy: bool = False,
-) -> AnnData | None:
-    """Test drug by drug whether patients who responded were predicted to be more sensitive.
-
-    Parameters
-    ----------
-    adata
-        Patients with predictions of :func:`predict_patients`.
-    response_key
-        Key of `obsm`: DataFrame of patients × drugs, 1 for a response, 0 for none, NaN where not treated.
-    key
-        Where the predictions are.
-    min_patients
-        A drug is tested if it has more than this many responders, and non-responders.
-    cohort_key
-        Column of `obs`: also subtract the mean prediction of each cohort, since types of cancer differ in response rate.
-    lower_is_sensitive
-        Direction of the predictions.
-    key_added
-        Key of `uns`.
-    copy
-        Return a copy instead of writing to `adata`.
-
-    Returns
-    -------
-    `None`, or a copy of `adata`, with ``adata.uns["responders" | key_added]``: ``table`` by drug id with `name`, `n_responders`,
-    `n_others`, `difference` (mean prediction of responders − others), `auroc` (above 0.5: responders predicted more sensitive),
-    `p_value` (Welch, one-sided) and `fdr` (Benjamini and Hochberg), smallest p first; ``params``.
-
-    Raises
-    ------
-    KeyError
-        If predictions or responses are not there.
-    ValueError
-        If no drug has enough patients.
-
-    Notes
-    -----
-    Bang et al. 2024, section 4.5: drugs with more than ten responders and ten others, one-sided t test; without correction for
-    the number of drugs there.
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd, scdrug
-    >>> patients, reference = scdrug.datasets.toy_cells(n_cells=60), scdrug.datasets.toy()
-    >>> scdrug.model.KernelRidge.setup_anndata(reference)
-    >>> model = scdrug.model.KernelRidge(reference)
-    >>> model.train()
-    >>> scdrug.tl.predict_patients(patients, model, cohort_key="sample")
-    >>> truth = patients.obsm["true_response"][["trametinib"]]
-    >>> patients.obsm["clinical_response"] = (truth < truth.median()).astype(float)
-    >>> scdrug.tl.compare_responders(patients)
-    >>> bool(patients.uns["responders"]["table"].loc["trametinib", "auroc"] > 0.7)
-    True
-    """
-    if min_patients < 1:
-        raise ValueError(f"`min_patients` must be at least 1; found {min_patients}.")
-    reserve(
-        adata,
-        [("uns", key_added)],
-        report=key_added,
-        recognise=holds_table("n_responders", "n_others", "auroc"),
-        function="scdrug.tl.compare_responders",
-    )
-    predicted, stored = read_response(adata, key, hint="Run scdrug.tl.predict_patients(adata, …) first.")
-    check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="scdrug.datasets.read_patients makes it.")
-    response = adata.obsm[response_key]
-    if not isinstance(response, pd.DataFrame):
-        raise TypeError(
-            f"`adata.obsm[{response_key!r}]` must be a DataFrame of patients × drugs; found {type(response).__name__}."
-        )
-    pairs = _match_drugs(predicted, stored.get("drugs"), adata.uns.get("clinical_drugs"), response)
-    sign = -1.0 if lower_is_sensitive else 1.0
-    cohorts = None if cohort_key is None else np.asarray(group_labels(adata, cohort_key).codes)
-    rows = {}
-    for theirs, ours in pairs.items():
-        outcome = response[theirs].to_numpy(dtype=float)
-        values = predicted[ours].to_numpy(dtype=float)
-        if cohorts is not None:
-            values = values - pd.Series(values).groupby(cohorts).transform("mean").to_numpy()
-        yes, no = values[outcome == 1], values[outcome == 0]
-        if min(len(yes), len(no)) <= min_patients:
-            continue
-        test = stats.ttest_ind(sign * yes, sign * no, equal_var=False, alternative="greater")
-        rank = stats.mannwhitneyu(sign * yes, sign * no).statistic / (len(yes) * len(no))
-        rows[ours] = (str(theirs), len(yes), len(no), yes.mean() - no.mean(), float(rank), float(test.pvalue))
-    if not rows:
-        raise ValueError(
-            f"No drug of `adata.obsm[{response_key!r}]` ({examples(response.columns)}) is predicted and has more than "
-            f"{min_patients} responders and others. Lower `min_patients`, or use a model of these drugs."
-        )
-    columns = ["name", "n_responders", "n_others", "difference", "auroc", "p_value"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).sort_values("p_value", kind="stable")
-    table["fdr"] = stats.false_discovery_control(table["p_value"])
-    report = {"table": table, "params": plain({"min_patients": min_patients, "cohort_key": cohort_key})}
-    # version 0.1 stored the table itself, and what was asked for beside it
-    beside = ("uns", f"{key_added}_params") if isinstance(adata.uns.get(key_added), pd.DataFrame) else None
-    adata = store(adata, {("uns", key_added): report}, report=key_added, drop=[beside] if beside else [], copy=copy)
-    return adata if copy else None
-
-
-def _match_drugs(predicted: pd.DataFrame, drugs: Any, names: Any, response: pd.DataFrame) -> dict[str, str]:
-    """Predicted drug for each drug that patients had."""
-    names = names if isinstance(names, pd.DataFrame) and "name" in names else None
-    pairs = {}
-    for theirs in response.columns:
-        asked = str(names.loc[theirs, "name"]) if names is not None and theirs in names.index else str(theirs)
-        if theirs in predicted.columns:
-            pairs[str(theirs)] = str(theirs)
-        elif isinstance(drugs, pd.DataFrame):
-            try:
-                pairs[str(theirs)] = resolve_drugs([asked], drugs)[0]
-            except KeyError:
-                continue
-    return pairs

@@ -12,6 +12,7 @@ import numpy as np
 from .._labels import Label, group_labels, select_groups
 from .._validate import examples
 from ._group_intervals import GroupResponse, group_response
+from ._group_reliability import judge_groups
 from ._keys import MIN_RELIABILITY
 from ._stored import Predictions
 
@@ -69,9 +70,8 @@ def read_clones(
     wanted = [name for name in wanted if name not in spared]
     codes = np.where(predictions.predicted, labels.codes, -1)
     counts = dict(zip(present, np.bincount(codes[codes >= 0], minlength=len(present))))
-    reliable = {
-        name: float(np.median(predictions.reliability[codes == i])) for i, name in enumerate(present) if counts[name]
-    }
+    judged = judge_groups(predictions, labels)
+    reliable = dict(zip(present, judged["reliability"].astype(float)))
     small = [f"{name} ({counts[name]})" for name in [*wanted, *spared] if counts[name] < min_cells]
     enough = [name for name in wanted if counts[name] >= min_cells]
     kept = [name for name in enough if not reliable[name] < MIN_RELIABILITY]
@@ -80,7 +80,7 @@ def read_clones(
             f"{name} ({counts[name]:,} cells, reliability {reliable.get(name, np.nan):.2f})" for name in wanted
         )
         raise ValueError(
-            f"No clone of {where} has {min_cells} cells with predictions to rely on (median reliability of at least {MIN_RELIABILITY}): "
+            f"No clone of {where} has {min_cells} cells with predictions to rely on (reliability of at least {MIN_RELIABILITY}): "
             f"{found or 'all are normal'}. Nothing can be suggested for them."
         )
     spared_kept = [name for name in spared if counts[name] >= min_cells]
@@ -92,11 +92,11 @@ def read_clones(
         (small, f"Left out {len(small)} groups of fewer than {min_cells} cells: {examples(small)}."),
         (
             refused,
-            f"Left out clones whose predictions are unreliable (median reliability): {examples(refused)}. A combination may leave them alone.",
+            f"Left out clones whose predictions are unreliable (reliability): {examples(refused)}. A combination may leave them alone.",
         ),
         (
             unsure,
-            f"Predictions of normal cells are unreliable (median reliability): {examples(unsure)}. Most do not divide, and the screen says "
+            f"Predictions of normal cells are unreliable (reliability): {examples(unsure)}. Most do not divide, and the screen says "
             "nothing of resting cells: what is said of them orders combinations, and is no measure of safety.",
         ),
         (

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from ._rank_stats import blocks, membership
 from ._stored import Predictions
+from ._width import group_half_width
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,10 @@ class GroupResponse:
     n_cells: np.ndarray
     #: Mean over the cells, in the unit of the reference.
     response: np.ndarray
-    #: Half the width of the interval, that of a new line widened by the standard error of the mean; NaN where none is stated.
+    #: Half the width of the interval; NaN where none is stated.
     half_width: np.ndarray
     #: Mean over the cells, 0-1, 1 = more sensitive than every line.
     percentile: np.ndarray
-    #: Median over the cells (groups).
-    reliability: np.ndarray
 
 
 def group_response(predictions: Predictions, codes: np.ndarray, n_groups: int) -> GroupResponse:
@@ -55,9 +53,8 @@ def group_response(predictions: Predictions, codes: np.ndarray, n_groups: int) -
     # the spread within groups is taken over all of them: a few cells do not tell their own
     freedom = int(known.sum()) - n_groups
     variance = squares / freedom if freedom else np.full(n_drugs, np.nan)
-    error = norm.ppf((1 + interval_level(predictions)) / 2) * np.sqrt(variance / counts[:, None])
-    reliability = pd.Series(predictions.reliability[known]).groupby(codes[known]).median().to_numpy()
-    return GroupResponse(counts, mean, np.hypot(predictions.half_width, error), percentile, reliability)
+    half_width = group_half_width(predictions, codes, np.arange(n_drugs), variance / counts[:, None])
+    return GroupResponse(counts, mean, half_width, percentile)
 
 
 def interval_level(predictions: Predictions) -> float:

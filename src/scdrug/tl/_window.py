@@ -18,6 +18,7 @@ from .._store import holds_table, reserve, store
 from .._validate import check_key, examples, plain
 from ..pp._reference import MIN_LINES
 from ._group_intervals import GroupResponse, among_lines, group_response, interval_level
+from ._group_reliability import judge_groups
 from ._keys import MIN_RELIABILITY
 from ._rank import _leave_out_few_lines
 from ._rank_stats import class_sums
@@ -94,7 +95,7 @@ def therapeutic_window(
     ``adata.uns["therapeutic_window" | key_added]["samples"]`` : DataFrame
         The same by donor: `sample`, `drug`, `window`, `n_malignant`, `n_normal`.
     ``adata.uns["therapeutic_window" | key_added]["params"]`` : dict
-        Arguments, numbers of cells, median reliability of both sides, and what the window says.
+        Arguments, numbers of cells, reliability of both sides, and what the window says.
 
     Raises
     ------
@@ -154,7 +155,8 @@ def therapeutic_window(
     windows = paired_windows(groups, predictions)
     lower, upper, sd = interval_over_donors(windows, level)
     share = _shares_above(predictions, codes, groups.n_cells, threshold)
-    reliability = [float(np.median(predictions.reliability[(codes >= 0) & (sides == side)])) for side in (0, 1)]
+    compared = pd.Categorical.from_codes(np.where(codes >= 0, sides, -1), categories=["malignant", "normal"])
+    reliability = judge_groups(predictions, compared)["reliability"].astype(float).tolist()
     _warn(predictions, reliability, len(kept), bool(np.isfinite(windows.below).any()))
 
     table = pd.DataFrame(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
 
 #: What ``model="default"`` means.
-DEFAULT_MODEL = "gdsc2-ridge"
+DEFAULT_MODEL = "gdsc-ridge"
 
 
 def zoo_directory() -> Path:

@@ -552,7 +552,7 @@ def _mutate_arrays(arrays: dict[str, np.ndarray], rng: random.Random) -> str:
 _FREE = ("('init'", "('calibration', 'level')", "('reference', 'response'")
 
 
-@pytest.mark.parametrize("name", ["gdsc2-ridge", "gdsc2-pathways-1"])
+@pytest.mark.parametrize("name", ["gdsc-ridge", "gdsc2-ridge", "gdsc2-pathways-1"])
 def test_mutated_files_give_the_same_predictions_or_plain_words(name: str, tmp_path) -> None:
     source = ZOO / name
     loaded = model.load_pretrained(name)

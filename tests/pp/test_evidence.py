@@ -155,7 +155,7 @@ def test_nothing_but_empty_cells_is_refused(trained, cells: ad.AnnData) -> None:
 # ---------------------------------------------------------------------- a verdict that holds
 
 
-@pytest.mark.parametrize("name", ["gdsc2-ridge", "gdsc2-pathways-1"])
+@pytest.mark.parametrize("name", ["gdsc-ridge", "gdsc2-pathways-1"])
 @pytest.mark.parametrize("damage", ["shuffled", "half shuffled", "shifted", "turned round", "ambient"])
 def test_cells_that_say_nothing_are_refused(name: str, damage: str, shared_data) -> None:
     trained = model.load_pretrained(name)
@@ -294,13 +294,13 @@ def test_thinning_halves_counts_on_any_scale_and_leaves_what_holds_none() -> Non
 
 def test_resting_cells_are_refused_whatever_they_resemble(shared_data) -> None:
     blood = ad.read_h5ad(shared_data / "sc" / "pbmc80" / "pbmc80_counts.h5ad")
-    for name in ("gdsc2-ridge", "gdsc2-pathways-1"):
+    for name in ("gdsc-ridge", "gdsc2-pathways-1"):
         result, said = predict(blood, name)
         assert "hardly divide" in result.uns["predicted_response"]["verdict"] and "hardly divide" in said
         assert result.obs["response_reliability"].max() == 0
     logarithms = blood.copy()
     logarithms.X = sp.csr_matrix(blood.X.multiply(1e4 / np.asarray(blood.X.sum(axis=1)))).log1p()
-    assert "hardly divide" in predict(logarithms, "gdsc2-ridge")[1]
+    assert "hardly divide" in predict(logarithms, "gdsc-ridge")[1]
 
 
 def test_normal_cells_among_tumour_cells_are_refused_by_group(shared_data, tmp_path) -> None:
@@ -310,8 +310,8 @@ def test_normal_cells_among_tumour_cells_are_refused_by_group(shared_data, tmp_p
         part.var_names_make_unique()
     mixed = ad.concat({"solid/tumour": breast, "blood": blood}, label="kind")
     mixed.obs_names_make_unique()
-    alone, _ = predict(mixed, "gdsc2-ridge")
-    by_group, said = predict(mixed, "gdsc2-ridge", groupby="kind")
+    alone, _ = predict(mixed, "gdsc-ridge")
+    by_group, said = predict(mixed, "gdsc-ridge", groupby="kind")
     reliability = by_group.obs["response_reliability"].groupby(by_group.obs["kind"], observed=True).median()
     assert reliability["blood"] == 0 and reliability["solid/tumour"] > 0.2
     assert by_group.uns["predicted_response"]["verdict"] == "ok" and "blood (they hardly divide: 10 of 10,000" in said
@@ -340,9 +340,9 @@ def test_lines_divide_at_any_depth_and_panels_without_the_cell_cycle_are_not_jud
         np.random.default_rng(0).binomial(breast.X.toarray().astype(int), 0.05).astype(np.float32)
     )
     for cells in (breast, thinned):
-        evidence = predict(cells, "gdsc2-ridge")[0].uns["predicted_response"]["harmonization"]["evidence"]
+        evidence = predict(cells, "gdsc-ridge")[0].uns["predicted_response"]["harmonization"]["evidence"]
         assert evidence["dividing"] > 0.005 and evidence["factor"] == 1
     symbols = pp.map_gene_ids(breast, copy=True)
     panel = symbols[:, ~symbols.var_names.isin(CYCLE_GENES)].copy()
-    found = predict(panel, "gdsc2-ridge")[0].uns["predicted_response"]
+    found = predict(panel, "gdsc-ridge")[0].uns["predicted_response"]
     assert np.isnan(found["harmonization"]["evidence"]["dividing"]) and found["verdict"] == "ok"

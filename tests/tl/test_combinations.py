@@ -240,7 +240,7 @@ def test_what_cannot_be_suggested_is_said_and_nothing_is_stored(tumour, kwargs, 
 
 def test_responses_without_a_dose_are_refused(tumour):
     tumour.uns["predicted_response"] |= {"measure": "AUC", "unit": "fraction"}
-    with pytest.raises(ValueError, match="has no dose to reckon with.*gdsc2-ridge"):
+    with pytest.raises(ValueError, match="has no dose to reckon with.*gdsc-ridge"):
         suggest(tumour)
     del tumour.uns["predicted_response"]["line_quantiles"]
     tumour.uns["predicted_response"] |= {"measure": "ln_IC50", "unit": "ln(µM)"}

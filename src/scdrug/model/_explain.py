@@ -123,6 +123,6 @@ def cannot_explain(found: str, of: str) -> TypeError:
             "scdrug.tl.attribute_genes explains linear models, too."
         )
     return TypeError(
-        "Genes are attributed to by PathwayTransfer and by linear models, such as the bundled 'gdsc2-ridge'; this "
+        "Genes are attributed to by PathwayTransfer and by linear models, such as the bundled 'gdsc-ridge'; this "
         f"{found} is neither. Train one of those on the same reference."
     )

@@ -174,7 +174,7 @@ def retrain(self: DrugResponseModel, reference: AnnData, **options: Any) -> Drug
     --------
     >>> import scdrug
     >>> reference = scdrug.datasets.toy()
-    >>> own = scdrug.model.load_pretrained("gdsc2-ridge").retrain(reference)
+    >>> own = scdrug.model.load_pretrained("gdsc-ridge").retrain(reference)
     >>> own.drugs.index.equals(reference.obsm["response"].columns)
     True
     """

@@ -77,7 +77,7 @@ def load_pretrained(name_or_path: str | os.PathLike[str] = "default") -> DrugRes
     Examples
     --------
     >>> import scdrug
-    >>> model = scdrug.model.load_pretrained("gdsc2-ridge")
+    >>> model = scdrug.model.load_pretrained("gdsc-ridge")
     >>> model.drugs.loc["gefitinib", "targets"]
     'EGFR'
     """

@@ -33,10 +33,10 @@ _PROCESS = {"kernel": "mean", "couple_drugs": True}
 _TASKS = {
     "cells": Recommendation(
         "KernelRidge",
-        {"kernel": "linear", "ridge": 0.5, "denoise": 1.0},
+        {"kernel": "linear", "ridge": 0.5, "denoise": 1.0, "drug_kernel": "auto", "drug_ridge": 0.5},
         "Cells of unseen lines are ranked as well by a linear model as by any other here, it holds no training line, and it is the "
         "fastest by far.",
-        "gdsc2-ridge",
+        "gdsc-ridge",
     ),
     "pathways": Recommendation(
         "PathwayTransfer",
@@ -59,8 +59,9 @@ _TASKS = {
     "drug": Recommendation(
         "KernelRidge",
         _PROCESS | {"drug_kernel": "mean", "drug_ridge": "auto"},
-        "New drugs follow from similar structures, and badly at that: potency is told to about two natural logarithms. Needs the extra "
-        "`molecule`; without it take `drug_kernel='tanimoto'`.",
+        "New drugs follow from similar structures, targets and pathways. Which lines respond is told fairly well where the target is "
+        "known, the mean response to about two natural logarithms. Needs the extra `molecule`; without it take "
+        "`drug_kernel='tanimoto'`.",
     ),
     "sensitivity": Recommendation(
         "MTIGCN",

@@ -67,7 +67,7 @@ def attribute_genes(
         Cells × genes: counts, CPM/TPM or logarithms.
     model
         Trained :class:`~scdrug.model.PathwayTransfer` or linear model, name or folder of one (such as the bundled
-        ``"gdsc2-ridge"``), or several that were trained with different seeds.
+        ``"gdsc-ridge"``), or several that were trained with different seeds.
     drugs
         Names or ids of drugs of the model.
     baseline

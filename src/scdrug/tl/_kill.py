@@ -109,7 +109,7 @@ def dose_of(predictions: Predictions):
     if to_ln is None:
         raise ValueError(
             f"Predictions are {predictions.label('response')!r}, which has no dose to reckon with. How much a concentration kills follows "
-            "from a concentration of half an effect: use a model trained on IC50, such as the bundled 'gdsc2-ridge'."
+            "from a concentration of half an effect: use a model trained on IC50, such as the bundled 'gdsc-ridge'."
         )
     return to_ln
 

@@ -218,6 +218,9 @@ class DrugResponseModel(BaseModelClass):
             "MTIGCN, CSG2A, DeepCDR and PathwayTransfer take a `prior`."
         )
 
+    #: Whether predictions are what :meth:`_linear_weights` gives, and nothing follows.
+    _predicts_linearly: ClassVar[bool] = True
+
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × drugs) and intercepts of a model that is linear in expression, else `None`."""
         return None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ._base import DrugResponseModel
-
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..pp._harmonization import Harmonization
+    from ._base import DrugResponseModel
 
 
 class RowPredictor:
@@ -27,17 +27,19 @@ class RowPredictor:
         self._model, self.harmonization, self._drugs = model, harmonization, drugs
         self._buffer: np.ndarray | None = None
         self._product: torch.Tensor | None = None
-        #: Weights (panel × drugs) and intercepts (drugs) that turn placed rows into predictions, if the model is linear, else `None`.
-        self.linear: tuple[np.ndarray, np.ndarray] | None = None
         linear = model._first_layer(drugs, complete=not harmonization.unmeasured.any())
         if linear is not None:
             weights, intercept = harmonization.fold(*linear)
-            if type(model)._after_first_layer is DrugResponseModel._after_first_layer:
-                self.linear = weights, intercept
             to_scores, offset = harmonization.leading_scores
             self._n_units = weights.shape[1]
             self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
             self._offset = torch.from_numpy(np.concatenate([intercept, -offset]).astype(np.float32))
+
+    @cached_property
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weights (panel × drugs) and intercepts (drugs) that turn placed rows into predictions, if the model is linear, else `None`."""
+        found = self._model._linear_weights(self._drugs) if self._model._predicts_linearly else None
+        return None if found is None else self.harmonization.fold(*found)
 
     def sample_inputs(self, adata: AnnData) -> np.ndarray | None:
         """What the model reads of samples beside expression (samples × features), or `None`."""

@@ -346,6 +346,8 @@ class JoinedModel:
         unseen = self._other._predict_rows(expression, np.arange(len(self._other.drugs)), names, *inputs)
         return np.hstack([known, unseen])[:, self._order[drugs]]
 
+    _predicts_linearly = True
+
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         known = self._model._linear_weights(self._columns)
         unseen = self._other._linear_weights(np.arange(len(self._other.drugs)))

@@ -229,6 +229,8 @@ class BulkClassifier(ClosedFormModel):
             values += self.module.array("base")[drugs]
         return self._after_first_layer(values, drugs, expression).astype(np.float32, copy=False)
 
+    _predicts_linearly = False  # a logistic function follows
+
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if self.method in TREES:
             return None

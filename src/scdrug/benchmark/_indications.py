@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ def score_indications(
     min_lines
         Fewest lines of a type, and of the others, that a drug must have been tested in.
     n_permutations
-        How often drugs change their indications for `chance`, `gain` and `p_value`; 0 for none of them.
+        How often drugs change their indications for `chance`, `gain` and `p_value`.
     n_bootstrap
         Resamples of types for the interval; 0 for none.
     seed
@@ -211,8 +211,7 @@ def _score(
         )
 
     def of_types(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        counts = np.maximum(mask.sum(axis=1), 1)
-        return np.where(mask.any(axis=1), np.where(mask, values, 0.0).sum(axis=1) / counts, np.nan)[kept]
+        return _mean(values, mask, axis=1)[kept]
 
     observed = of_types(auroc, chosen)
     chance, p_values = _chance(observed, lambda mask: of_types(auroc, mask & compared), indicated, n_permutations, seed)
@@ -275,15 +274,20 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray(rankdata(values, axis=0, nan_policy="omit"), dtype=float)
 
 
-def _chance(observed, score, indicated: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _chance(
+    observed: np.ndarray, score: Callable[[np.ndarray], np.ndarray], indicated: np.ndarray, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the scores of types, and of their mean, if drugs change their indications, and p-values (types + 1)."""
-    if not n:
-        return np.full((2, len(observed) + 1), np.nan)
     rng = np.random.default_rng(seed)
     draws = np.array([score(indicated[:, rng.permutation(indicated.shape[1])]) for _ in range(n)])
-    with_mean = np.column_stack([draws, np.nanmean(draws, axis=1)])
-    reached = with_mean >= np.append(observed, observed.mean()) - 1e-12
-    defined = np.isfinite(with_mean)
-    count = defined.sum(axis=0)
-    mean = np.where(defined, with_mean, 0.0).sum(axis=0) / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.nan), (1 + reached.sum(axis=0)) / (1 + count)
+    # an exchange may leave a type without any drug that was compared
+    draws = np.column_stack([draws, _mean(draws, np.isfinite(draws), axis=1)])
+    defined = np.isfinite(draws)
+    reached = draws >= np.append(observed, observed.mean()) - 1e-12
+    return _mean(draws, defined, axis=0), (1 + reached.sum(axis=0)) / (1 + defined.sum(axis=0))
+
+
+def _mean(values: np.ndarray, mask: np.ndarray, *, axis: int) -> np.ndarray:
+    """Mean of what the mask keeps; NaN where it keeps nothing."""
+    count = mask.sum(axis=axis)
+    return np.where(count > 0, np.where(mask, values, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)

@@ -290,7 +290,7 @@ def test_rankings_are_printed_with_the_evidence_of_their_drugs_where_it_is_known
         return capture.get()
 
     shown = printed(table)
-    assert "evidence" in shown and "phase" in shown and "strong" in shown
+    assert "evidence" in shown and "ph." in shown and "strong" in shown
     assert ("▾ a drug of better evidence" in shown) == table["outranks_better"].any()
     turned = table.assign(outranks_better=True)
     assert printed(turned).count("▾") == len(table) + 1

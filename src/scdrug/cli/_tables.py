@@ -34,10 +34,11 @@ def ranking_table(frame: pd.DataFrame, title: str) -> Table:
     names = {"rank": "#", "name": "drug ", "score": "Δ", "percentile": "pctl", "fdr": "FDR"}
     shown = frame.drop(columns="drug").rename(columns=names)
     known = _known_of_drugs(frame)
-    columns = ["#", "drug ", "Δ", "pctl", "FDR", *known, "targets", "pathway"]
+    # a narrow terminal has room for one of them
+    columns = ["#", "drug ", "Δ", "pctl", "FDR", *known, "targets", *([] if known else ["pathway"])]
     table = to_table(shown.assign(**known), columns, title=title, whole=["drug ", *known])
     if any(text.endswith(_OUTRANKS) for text in known.get("evidence", ())):
-        table.caption = f"{_OUTRANKS} a drug of better evidence is ranked below"
+        table.caption = f"{_OUTRANKS} a drug of better evidence is ranked shortly below"
         table.caption_justify = "left"
     return table
 
@@ -46,10 +47,10 @@ def _known_of_drugs(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Columns on the evidence and phase of drugs, where anything is known: rankings of earlier versions have neither."""
     columns = {}
     if "evidence" in frame and (frame["evidence"].astype(str) != "unknown").any():
-        marks = frame["outranks_better"].map({True: f" {_OUTRANKS}"}).fillna("")
+        marks = frame["outranks_better"].map({True: _OUTRANKS}).fillna("")
         columns["evidence"] = [*(frame["evidence"].astype(str) + marks)]
     if "phase" in frame and frame["phase"].notna().any():
-        columns["phase"] = ["–" if phase != phase else f"{phase:.0f}" for phase in frame["phase"]]
+        columns["ph."] = ["–" if phase != phase else f"{phase:.0f}" for phase in frame["phase"]]
     return columns
 
 

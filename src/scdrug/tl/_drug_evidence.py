@@ -13,6 +13,8 @@ LEVELS = ("unknown", "none", "weak", "some", "strong")
 PREDICTED, WEAK = 0.4, 0.2
 #: Correlation with a second screen from which this agrees, and below which it does not.
 AGREES, DISAGREES = 0.4, 0.2
+#: Share of a drug's score from which another one is nearly as high.
+NEARLY = 0.9
 #: One-sided 95 % quantile of the standard normal distribution.
 _Z = 1.645
 #: Measures of evidence that a table of drugs may hold.
@@ -91,27 +93,27 @@ def grade(
     )
 
 
-def outranks_better(evidence: np.ndarray, sensitive: np.ndarray) -> np.ndarray:
-    """Whether a drug of better evidence is ranked below each drug (drugs, best first).
+def outranks_better(evidence: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Whether a drug of better evidence is ranked shortly below each drug (drugs).
 
     Parameters
     ----------
     evidence
-        Words of :data:`LEVELS` (drugs, in the order of the ranking); "unknown" neither outranks nor is outranked.
-    sensitive
-        Whether the group is more sensitive to the drug than its reference: others are no rivals (drugs).
+        Words of :data:`LEVELS` (drugs); "unknown" neither outranks nor is outranked.
+    score
+        What the drugs are ranked by, positive = group is more sensitive (drugs). Others, and those with a score that is not nearly as
+        high, are no rivals.
 
     Examples
     --------
     >>> import numpy as np
     >>> from scdrug.tl._drug_evidence import outranks_better
-    >>> outranks_better(np.array(["weak", "strong", "some"]), np.array([True, True, True])).tolist()
+    >>> outranks_better(np.array(["weak", "strong", "some"]), np.array([0.5, 0.48, 0.2])).tolist()
     [True, False, False]
     """
-    level = np.array([LEVELS.index(word) for word in evidence])
-    rival = np.where(sensitive, level, 0)
-    best_below = np.append(np.maximum.accumulate(rival[::-1])[::-1][1:], 0) if len(level) else rival
-    return (level > 0) & sensitive & (best_below > level)
+    level, score = np.array([LEVELS.index(word) for word in evidence]), np.asarray(score, dtype=float)
+    near = (score[None] >= NEARLY * score[:, None]) & (score[None] <= score[:, None]) & (score[:, None] > 0)
+    return (near & (level[None] > level[:, None]) & (level[:, None] > 0)).any(axis=1)
 
 
 def _numbers(drugs: pd.DataFrame, column: str) -> np.ndarray:

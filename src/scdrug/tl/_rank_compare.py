@@ -197,7 +197,7 @@ def ranked_table(
             }
         )
         part = part.sort_values(["score", "effect_size", "drug"], ascending=[False, False, True], kind="stable")
-        outranks = outranks_better(part["evidence"].to_numpy(), (part["score"] > 0).to_numpy())
+        outranks = outranks_better(part["evidence"].to_numpy(), part["score"].to_numpy())
         parts.append(part.assign(rank=np.arange(1, len(part) + 1), outranks_better=outranks))
     table = pd.concat(parts, ignore_index=True)
     order = [design.names[one.group] for one in sides]

@@ -115,8 +115,8 @@ def drug_facts(names: Iterable[object]) -> pd.DataFrame:
     Examples
     --------
     >>> from scdrug.pp._drug_names import drug_facts
-    >>> drug_facts(["Tarceva"])[["phase", "indications"]].iloc[0].tolist()
-    [4.0, 'LUAD, PAAD']
+    >>> drug_facts(["Tarceva"])["indications"].tolist()
+    ['LUAD, LUSC, PAAD']
     """
     found = pd.DataFrame([known_facts(name) for name in names], columns=list(FACTS)).fillna("")
     phase, approval = (pd.to_numeric(found[column]).astype(float) for column in ("max_phase", "first_approval"))

@@ -15,9 +15,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from scdrug.benchmark._screens import join_screen
 
 import scdrug
+from scdrug.benchmark._screens import join_screen
 from scdrug.metrics import pearson, per_drug_pearson, rmse, transfer_correlation
 from scdrug.model._data import drug_correlations
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scdrug.benchmark._screens import join_screen
 
 import scdrug
+from scdrug.benchmark._screens import join_screen
 from scdrug.metrics import per_drug_pearson, rmse
 from scdrug.model._screens import second_screen
 from scdrug.model.baseline._ridge_arrays import denoised_targets, factorise, line_arrays

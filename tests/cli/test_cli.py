@@ -269,3 +269,30 @@ def test_train_says_what_is_wrong_and_leaves_nothing(tmp_path, arguments: list[s
 def test_train_refuses_cells(cells, tmp_path) -> None:
     code, said = _run("train", tmp_path / "in.h5ad", "-o", tmp_path / "own")
     assert code == 2 and "response" in said and not (tmp_path / "own").exists()
+
+
+def test_rankings_are_printed_with_the_evidence_of_their_drugs_where_it_is_known(cells, trained) -> None:
+    from rich.console import Console
+
+    from scdrug import get
+    from scdrug.cli._tables import ranking_table
+
+    tl.predict_response(cells, trained)
+    cells.uns["predicted_response"]["drugs"]["screen_r"] = 0.9
+    with pytest.warns(UserWarning):
+        tl.rank_drugs(cells, "clone")
+    table = get.rank_drugs_df(cells, "clone-a").head(8)
+
+    def printed(frame: pd.DataFrame) -> str:
+        console = Console(width=160)
+        with console.capture() as capture:
+            console.print(ranking_table(frame, "title"))
+        return capture.get()
+
+    shown = printed(table)
+    assert "evidence" in shown and "ph." in shown and "strong" in shown
+    assert ("▾ a drug of better evidence" in shown) == table["outranks_better"].any()
+    turned = table.assign(outranks_better=True)
+    assert printed(turned).count("▾") == len(table) + 1
+    earlier = printed(table.drop(columns=["evidence", "phase", "outranks_better"]))
+    assert "evidence" not in earlier and "title" in earlier

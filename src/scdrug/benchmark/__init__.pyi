@@ -2,6 +2,7 @@ from ._config import Config as Config
 from ._config import read_config as read_config
 from ._config import run_config as run_config
 from ._division import make_splits as make_splits
+from ._indications import score_indications as score_indications
 from ._results import Results as Results
 from ._results import read_results as read_results
 from ._runner import run as run

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._results import Results
 
 #: Splits in which no tested line was trained on.
-_LINE_SPLITS = ("line", "tissue", "disjoint")
+LINE_SPLITS = ("line", "tissue", "disjoint")
 #: Metrics of :data:`scdrug.metrics.METRICS` that are computed; the last where both screens measure the same.
 _METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "per_drug_pearson": per_drug_pearson,
@@ -160,12 +160,12 @@ def score_screens(
     truths = {name: join_screen(screen, reference, name) for name, screen in screens.items()}
     direction = 1.0 if lower_is_sensitive(reference.uns) else -1.0
     store, rows = Store(results.folder), []
-    for split in [name for name, kind in kinds.items() if kind in _LINE_SPLITS]:
+    for split in [name for name, kind in kinds.items() if kind in LINE_SPLITS]:
         for model, label in results.models.items():
             folds = store.finished(split, model)
             if not folds:
                 continue
-            _check_unseen(results, split, folds)
+            check_lines_unseen(results, split, folds)
             for screen, truth in truths.items():
                 repeats = list(_repeats(store, split, model, folds, truth, direction))
                 for metric in _METRICS if repeats else ():
@@ -179,10 +179,10 @@ def score_screens(
 
 def check_line_splits(kinds: Mapping[str, str]) -> None:
     """Raise unless one of the splits, by name, is of a kind that trains on none of the lines that it tests."""
-    if not set(kinds.values()) & set(_LINE_SPLITS):
+    if not set(kinds.values()) & set(LINE_SPLITS):
         raise ValueError(
             f"Another screen judges lines that were not trained on, and none of the splits {examples(kinds)} holds lines out. Add one "
-            f"of kind {' or '.join(map(repr, _LINE_SPLITS))}."
+            f"of kind {' or '.join(map(repr, LINE_SPLITS))}."
         )
 
 
@@ -234,7 +234,7 @@ def _same_measure(screen: AnnData, reference: AnnData) -> bool:
     return all(described[0].get(key) == described[1].get(key) for key in ("measure", "unit"))
 
 
-def _check_unseen(results: Results, split: str, folds: list[str]) -> None:
+def check_lines_unseen(results: Results, split: str, folds: list[str]) -> None:
     """Raise if a line is on both sides of a fold, under two spellings."""
     table = read_splits(results.folder / "splits" / f"{split}.csv.gz").table
     table = table[table["axis"] == "line"]

@@ -12,6 +12,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Marks a drug that is ranked above one of better evidence.
+_OUTRANKS = "▾"
+
 
 def to_table(
     frame: pd.DataFrame, columns: Sequence[str], *, title: str | None = None, whole: Sequence[str] = ()
@@ -30,7 +33,25 @@ def ranking_table(frame: pd.DataFrame, title: str) -> Table:
     """Show ranked drugs."""
     names = {"rank": "#", "name": "drug ", "score": "Δ", "percentile": "pctl", "fdr": "FDR"}
     shown = frame.drop(columns="drug").rename(columns=names)
-    return to_table(shown, ["#", "drug ", "Δ", "pctl", "FDR", "targets", "pathway"], title=title, whole=["drug "])
+    known = _known_of_drugs(frame)
+    # a narrow terminal has room for one of them
+    columns = ["#", "drug ", "Δ", "pctl", "FDR", *known, "targets", *([] if known else ["pathway"])]
+    table = to_table(shown.assign(**known), columns, title=title, whole=["drug ", *known])
+    if any(text.endswith(_OUTRANKS) for text in known.get("evidence", ())):
+        table.caption = f"{_OUTRANKS} a drug of better evidence is ranked shortly below"
+        table.caption_justify = "left"
+    return table
+
+
+def _known_of_drugs(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns on the evidence and phase of drugs, where anything is known: rankings of earlier versions have neither."""
+    columns = {}
+    if "evidence" in frame and (frame["evidence"].astype(str) != "unknown").any():
+        marks = frame["outranks_better"].map({True: _OUTRANKS}).fillna("")
+        columns["evidence"] = [*(frame["evidence"].astype(str) + marks)]
+    if "phase" in frame and frame["phase"].notna().any():
+        columns["ph."] = ["–" if phase != phase else f"{phase:.0f}" for phase in frame["phase"]]
+    return columns
 
 
 def _cell(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._attribution import attribution_df, importance_df, rank_pathways_df
 from ._decision import combinations_df, patients_df, rank_stability_df, therapeutic_window_df
+from ._drug_evidence import drug_evidence_df
 from ._drugs import drugs_df
 from ._missing import missing_pairs_df
 from ._perturbed import expression_df, perturbation_df
@@ -14,6 +15,7 @@ from ._response import group_response_df, response_df
 __all__ = [
     "attribution_df",
     "combinations_df",
+    "drug_evidence_df",
     "drugs_df",
     "expression_df",
     "group_reliability_df",

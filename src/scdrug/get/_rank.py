@@ -44,7 +44,8 @@ def rank_drugs_df(
 
     Returns
     -------
-    A copy of the rows, by group and rank; for the columns see :func:`scdrug.tl.rank_drugs`. Positive `score`: the
+    A copy of the rows, by group and rank; for the columns see :func:`scdrug.tl.rank_drugs` (rankings of earlier versions lack
+    `evidence`, `phase` and `outranks_better`). Positive `score`: the
     group is more sensitive than its reference.
 
     Raises

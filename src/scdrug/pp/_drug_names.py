@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -100,6 +101,45 @@ def known_facts(name: object) -> dict[str, str]:
     """
     rows = find_compounds(name)
     return dict(drug_names().facts[rows[0]]) if len(rows) == 1 else {}
+
+
+def drug_facts(names: Iterable[object]) -> pd.DataFrame:
+    """What the bundled table says of drugs by name, one row each in their order.
+
+    Returns
+    -------
+    ``targets`` and ``pathway``; ``phase``, the highest clinical phase (0-4, NaN where it is unknown; 4 for all drugs with an approval
+    or an indication); ``first_approval`` (year, NaN); and ``indications``: codes of TCGA, joined by ", ". Texts are empty where
+    nothing is known.
+
+    Examples
+    --------
+    >>> from scdrug.pp._drug_names import drug_facts
+    >>> drug_facts(["Tarceva"])["indications"].tolist()
+    ['LUAD, LUSC, PAAD']
+    """
+    found = pd.DataFrame([known_facts(name) for name in names], columns=list(FACTS)).fillna("")
+    phase, approval = (pd.to_numeric(found[column]).astype(float) for column in ("max_phase", "first_approval"))
+    approved = approval.notna() | (found["indications"] != "")
+    return pd.DataFrame(
+        {
+            "targets": found["targets"],
+            "pathway": found["pathway"],
+            "phase": phase.mask(approved, 4.0),
+            "first_approval": approval,
+            "indications": found["indications"],
+        }
+    )
+
+
+def listed_indications() -> frozenset[str]:
+    """Codes of TCGA that the bundled table has an indicated drug for."""
+    return frozenset(code for facts in drug_names().facts for code in split_codes(facts["indications"]))
+
+
+def split_codes(text: str) -> list[str]:
+    """Codes in a field of indications."""
+    return [code.strip() for code in text.split(",") if code.strip()]
 
 
 def same_drugs(drugs: pd.DataFrame, others: pd.DataFrame) -> dict[str, list[str]]:

@@ -110,7 +110,10 @@ def rank_drugs(
         - `percentile`, `percentile_reference`, `response`, `response_reference`: means of the two sides;
         - `half_width` of the interval of the group's response, see :func:`scdrug.get.group_response_df`;
         - `n_cells`, `n_cells_reference`, `n_samples`, `n_samples_reference` (0 without `sample_key`);
-        - `reliability` of the group, see :func:`scdrug.get.group_reliability_df`; `test`: what was computed; `targets`, `pathway`.
+        - `reliability` of the group, see :func:`scdrug.get.group_reliability_df`; `test`: what was computed; `targets`, `pathway`;
+        - `evidence` (``"strong"``, ``"some"``, ``"weak"``, ``"none"``, ``"unknown"``) and clinical `phase` of the drug, see
+          :func:`scdrug.get.drug_evidence_df`; `outranks_better`: whether a drug of better evidence, with a `score` of at
+          least nine tenths, is ranked below, so that the order may be owed to the weaker evidence.
     ``adata.uns["rank_drugs" | key_added]["reliability"]`` : DataFrame
         Reliability of all groups with the reason, see :func:`scdrug.get.group_reliability_df`.
     ``adata.uns["rank_drugs" | key_added]["params"]`` : dict

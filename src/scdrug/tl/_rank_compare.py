@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._validate import examples
+from ._drug_evidence import LEVELS, evidence_of, outranks_better
 from ._rank_design import Design
 from ._rank_stats import MIN_SAMPLES, REST, Comparison, adjust, class_sums, compare_cells, compare_samples
 from ._stored import Predictions
@@ -165,6 +166,7 @@ def ranked_table(
     summary = summary.set_index("group")
     sign = predictions.sign(use)
     drugs = predictions.drugs
+    evidence = evidence_of(drugs)
     parts = []
     for one in sides:
         own = summary.loc[design.names[one.group]].set_index("drug").loc[drugs.index]
@@ -190,13 +192,17 @@ def ranked_table(
                 "test": one.comparison.test,
                 "targets": drugs["targets"].to_numpy(),
                 "pathway": drugs["pathway"].to_numpy(),
+                "evidence": evidence["evidence"].to_numpy(),
+                "phase": evidence["phase"].to_numpy(),
             }
         )
         part = part.sort_values(["score", "effect_size", "drug"], ascending=[False, False, True], kind="stable")
-        parts.append(part.assign(rank=np.arange(1, len(part) + 1)))
+        outranks = outranks_better(part["evidence"].to_numpy(), part["score"].to_numpy())
+        parts.append(part.assign(rank=np.arange(1, len(part) + 1), outranks_better=outranks))
     table = pd.concat(parts, ignore_index=True)
     order = [design.names[one.group] for one in sides]
     table["group"] = pd.Categorical(table["group"], categories=order)
     table["direction"] = pd.Categorical(table["direction"], categories=["sensitive", "resistant", "none"])
     table["test"] = pd.Categorical(table["test"])
+    table["evidence"] = pd.Categorical(table["evidence"], categories=LEVELS, ordered=True)
     return table

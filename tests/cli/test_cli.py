@@ -220,6 +220,8 @@ def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
     code, text = _run("demo", "--out", tmp_path / "demo")
     assert code == 0, text
     assert "142 malignant and 42 normal cells" in text
+    assert "How far to trust it" in text and "hardly divide" in text
+    assert "Widest windows" in text and "no measure of safety" in text
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
         "clones.png",
         "rank_drugs.png",
@@ -227,6 +229,18 @@ def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
     ]
     assert all(path.stat().st_size > 10_000 for path in (tmp_path / "demo").iterdir())
     assert len(re.findall(r"\b(?:10|[1-9]) [A-Z]", text)) >= 10
+
+
+def test_demo_on_lines_that_are_sequenced_deeply(tmp_path, shared_data) -> None:
+    code, text = _run(
+        "demo", "--cells", "lung", "--path", shared_data / "sc" / "sc_mixology", "--out", tmp_path / "demo"
+    )
+    assert code == 0, text
+    assert "571 cells" in text
+    assert all(line in text for line in ("A549", "H1975", "H2228", "H838", "HCC827"))
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
+    code, text = _run("demo", "--cells", "liver", "--out", tmp_path / "other")
+    assert code != 0 and "'tumour', 'lung'" in text
 
 
 # ---------------------------------------------------------------------- train

@@ -54,13 +54,19 @@ def _options(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for plots and report.")] = Path("scdrug_demo"),
+    cells: Annotated[
+        str, typer.Option("--cells", help="'tumour' (needs no network), or 'lung': five cell lines, sequenced deeply.")
+    ] = "tumour",
+    path: Annotated[
+        Path | None, typer.Option("--path", help="Folder with the files of the lung lines, instead of fetching them.")
+    ] = None,
 ) -> None:
-    """Predict a real tumour (oligodendroglioma, Tirosh et al. 2016); needs no network."""
+    """Predict real cells: an oligodendroglioma (Tirosh et al. 2016), or lung cancer lines."""
     from ._demo import run_demo
 
     with clean_errors(debug=_state["debug"]):
         start = time.perf_counter()
-        run_demo(out, console)
+        run_demo(out, console, cells=cells, path=path)
         console.print(f"\n[dim]{time.perf_counter() - start:.0f} s. {DISCLAIMER}[/dim]", highlight=False)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: A factor above this is no reason.
 _HARDLY = 0.9
 
+#: Counts per cell above which depth is not what makes a profile flat.
+_DEEP = 20_000
+
 
 def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFrame:
     """Reliability of each group and what limits it.
@@ -93,7 +96,7 @@ def _reason(
         f"they hardly divide: {1e4 * share:.0f} of 10,000 transcripts come from genes of the cell cycle, in cell lines 42 or more": (
             growth(share)
         ),
-        "their profiles are flat" + (f", at a median of {depth:,.0f} counts" if np.isfinite(depth) else ""): (
+        "their profiles are flat" + (f", at a median of {depth:,.0f} counts" if depth < _DEEP else ""): (
             np.exp(-FLAT * (1 - sharpness) ** 2)
         ),
         "they lie far from the average cell line, so that their level is uncertain": np.exp(

@@ -26,7 +26,7 @@ from .._constants import KEYS
 from .._settings import settings
 from ..pp._profile import ReferenceProfile
 from ._card import MethodCard
-from ._data import Calibration, ReferenceInfo, check_reference, dense_expression, drug_correlations, release_data
+from ._data import Calibration, ReferenceInfo, check_reference, dense_expression, release_data
 from ._explain import Explained, explain_linear
 from ._model_files import load, save
 from ._nearest import NEAREST
@@ -162,8 +162,7 @@ class DrugResponseModel(BaseModelClass):
         self.is_trained_ = True
         predicted, held_out = self._reference_predictions(expression, response)
         self.calibration_ = Calibration.fit(predicted, response, held_out=held_out)
-        if held_out:
-            self.reference_ = self.reference.with_evidence("held_out_r", drug_correlations(predicted, response))
+        self.reference_ = self.reference.with_held_out_r(predicted, response) if held_out else self.reference
         if self.train_indices_ is None:
             self.train_indices_ = np.arange(len(expression))
 
@@ -180,6 +179,8 @@ class DrugResponseModel(BaseModelClass):
 
     #: Whether the arrays hold the expression or responses of single training lines.
     _holds_lines: bool = False
+    #: Whether new drugs need a structure, and whether nothing follows :meth:`_linear_weights`.
+    _needs_structures, _predicts_linearly = False, True
 
     #: Directions of variation that the profile of the reference keeps.
     _n_profile_components: ClassVar[int] = 300
@@ -203,9 +204,8 @@ class DrugResponseModel(BaseModelClass):
         return self.profile.scores(expression)
 
     def _drug_notes(self) -> pd.DataFrame | None:
-        """Further columns on the drugs for what :func:`scdrug.tl.predict_response` stores, by id: their nearest training drugs."""
-        stored = self.notes_.get(NEAREST)
-        return None if stored is None else pd.DataFrame(stored, index=self.drugs.index)
+        """Further columns on the drugs for what is stored with predictions, by id: their nearest training drugs."""
+        return pd.DataFrame(self.notes_[NEAREST], index=self.drugs.index) if NEAREST in self.notes_ else None
 
     def _network_share(self, names: np.ndarray | None, n: int, drugs: np.ndarray) -> float:
         """Share of a network in predictions of `n` samples, with or without names, for drugs by position (0-1)."""
@@ -217,9 +217,6 @@ class DrugResponseModel(BaseModelClass):
             f"`part={part!r}` is for a network that stands on a prior, and {type(self).__name__} is no such model. Omit `part`; "
             "MTIGCN, CSG2A, DeepCDR and PathwayTransfer take a `prior`."
         )
-
-    #: Whether predictions are what :meth:`_linear_weights` gives, and nothing follows.
-    _predicts_linearly: ClassVar[bool] = True
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × drugs) and intercepts of a model that is linear in expression, else `None`."""
@@ -263,16 +260,13 @@ class DrugResponseModel(BaseModelClass):
         """
         return explain_linear(self, drugs, baseline=baseline, of=of)
 
-    #: Whether new drugs need a structure.
-    _needs_structures: ClassVar[bool] = False
-
     def _for_unseen(self, drugs: pd.DataFrame) -> DrugResponseModel:
         """Return a trained model of drugs that were not in training, given as a table of drugs with canonical SMILES.
 
-        A subclass whose card says `unseen_drugs` brings this; :func:`~scdrug.model._unseen.hand_over` does what all of them need.
+        A subclass whose card says `unseen_drugs` brings this; `_unseen.hand_over` does what all of them need.
         """
         raise NotImplementedError(
-            f"The card of {type(self).__name__} says that it predicts unseen drugs, but it has no `_for_unseen`."
+            f"The card of {type(self).__name__} promises unseen drugs, but it has no `_for_unseen`."
         )
 
     # ------------------------------------------------------------------ what its files hold beside the arrays of the module

@@ -55,7 +55,7 @@ class BlendedModel(NetworkModel):
     _process_options: ClassVar[ProcessOptions] = ProcessOptions()
     #: What the prior is: a :class:`ResponseProcess`, or another class with the same methods.
     _prior_class: Any = ResponseProcess
-    _validates_on_new_drugs = True
+    _validates_on_new_drugs = _needs_structures = True
     _state_schema: ClassVar[Any] = BlendedState
 
     def __init__(
@@ -224,9 +224,6 @@ class BlendedModel(NetworkModel):
     def _takes_unseen_drugs(self) -> bool:
         able = self.card.unseen_drugs and not self._new_drugs  # a model of new drugs knows no others
         return able and (self.prior_ is None or self.prior_.new_drugs is not None)
-
-    #: Networks read structures.
-    _needs_structures = True
 
     def _for_unseen(self, drugs: pd.DataFrame) -> Self:
         init = {**self.init_params_["non_kwargs"], **self.init_params_["kwargs"]}

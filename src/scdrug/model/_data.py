@@ -104,6 +104,10 @@ class ReferenceInfo:
         """The same with a column of :data:`EVIDENCE` (drugs)."""
         return replace(self, drugs=self.drugs.assign(**{column: values}))
 
+    def with_held_out_r(self, predicted: np.ndarray, observed: np.ndarray) -> ReferenceInfo:
+        """The same with the correlation of each drug over lines that predictions left out (lines × drugs)."""
+        return self.with_evidence("held_out_r", drug_correlations(predicted, observed))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         return {

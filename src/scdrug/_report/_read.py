@@ -48,7 +48,7 @@ class Results:
     tables, params
         Results beside predictions, by key of `uns`.
     overall
-        Mean percentile of each drug over all cells.
+        Mean percentile of each drug over all cells, where there are no groups.
     """
 
     n_cells: int
@@ -56,7 +56,7 @@ class Results:
     provenance: Mapping[str, Any]
     drugs: pd.DataFrame
     reliability: tuple[float, float, float]
-    overall: pd.Series
+    overall: pd.Series | None
     groupby: str | None = None
     groups: pd.DataFrame | None = None
     response: pd.DataFrame | None = None
@@ -102,7 +102,7 @@ def read_results(adata: AnnData, groupby: str | None, key: str) -> Results:
         provenance=adata.uns[key],
         drugs=drugs,
         reliability=tuple(float(reliability.quantile(share)) for share in (0.5, 0.1, 0.9)),
-        overall=get.response_df(adata, use="percentile", key=key).mean(),
+        overall=get.response_df(adata, use="percentile", key=key).mean() if groupby is None else None,
         groupby=groupby,
         groups=groups,
         response=None if groupby is None else get.group_response_df(adata, groupby, key=key),

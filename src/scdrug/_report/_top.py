@@ -28,7 +28,7 @@ def leading_drugs(results: Results, n_drugs: int, limit: int) -> list[str]:
         lists = [
             list(rows["drug"].astype(str))[:n_drugs] for _, rows in ordered.groupby("group", sort=False, observed=True)
         ]
-    if not any(lists):
+    if not any(lists) and results.overall is not None:
         lists = [list(results.overall.sort_values(ascending=False, kind="stable").index.astype(str))[:n_drugs]]
     turns = [drugs[turn] for turn in range(n_drugs) for drugs in lists if turn < len(drugs)]
     return list(dict.fromkeys(turns))[:limit]

@@ -29,12 +29,14 @@ _ABOUT = (
 )
 #: Evidence for a drug, whatever of it the model or the package knows.
 _EVIDENCE = (
-    Column("evidence", "evidence", "How good the evidence for predictions of this drug is."),
+    Column("evidence", "evidence", "How good the evidence for predictions of this drug is: strong, some, weak, none or unknown.", "level"),
+    Column("outranks_better", "better below", "Whether a drug of better evidence, with nearly the same Δ, is ranked below.", "yes"),
     Column("held_out_r", "held-out r", "Correlation of predictions with the screen, on cell lines that were not trained on.", "number"),
     Column("screen_r", "releases r", "Correlation of two releases of the screen, which limits what any model can reach.", "number"),
     Column("nci60_r", "NCI-60 r", "Correlation with an independent screen of other laboratories.", "number"),
-    Column("phase", "phase", "Highest clinical phase."),
+    Column("phase", "phase", "Highest clinical phase, in any disease; 4 = approved.", "rank"),
     Column("first_approval", "approved", "Year of the first approval.", "rank"),
+    Column("indications", "indications", "Types of tumours that it is approved for, as codes of TCGA; not complete."),
 )  # fmt: skip
 _RANKING = (
     _GROUP, _RANK, _DRUG,

@@ -11,6 +11,8 @@ import pandas as pd
 
 from ._assets import packed
 
+#: Evidence for a drug, by which it is sorted.
+_LEVELS = {"strong": 4, "some": 3, "weak": 2, "none": 1, "unknown": 0}
 #: Rows of a table on the page, and of its CSV, so that the page stays below 8 MB; of larger tables, the first rows of each group.
 MAX_ROWS, MAX_CSV_ROWS = 3_000, 10_000
 
@@ -28,7 +30,7 @@ class Column:
     help
         What it means, in a sentence or less.
     kind
-        A key of `_FORMATS`.
+        ``"text"``, ``"level"`` (of evidence), or a key of `_FORMATS`.
     """
 
     name: str
@@ -122,6 +124,8 @@ def _holds_something(values: pd.Series) -> bool:
 def _cells(values: pd.Series, kind: str) -> list[Cell]:
     if kind == "text":
         return [Cell("–" if _missing(value) else str(value)) for value in values]
+    if kind == "level":
+        return [Cell(str(value), str(_LEVELS.get(str(value), -1))) for value in values]
     form = _FORMATS[kind]
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
     return [

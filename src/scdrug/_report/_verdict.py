@@ -13,7 +13,7 @@ from ._tables import fixed, signed
 from ._top import top_drugs
 
 _MAX_SENTENCES = 12
-_NAMED = 3
+_NAMED, _MAX_NAMED = 3, 8
 _FDR = 0.05
 #: Below this correlation on held-out lines, predictions of a drug tell lines apart poorly.
 _WEAK = 0.3
@@ -191,18 +191,23 @@ def _replicates(results: Results) -> list[str]:
 
 def _weak_evidence(results: Results, n_drugs: int) -> list[str]:
     """Leading drugs whose predictions did poorly, or were never tried, on lines that were held out."""
-    if "held_out_r" not in results.drugs:
-        return []
     leading = list(
         dict.fromkeys(drug for rows in top_drugs(results, n_drugs).values() for drug in rows["drug"].astype(str))
     )
-    r = results.drugs["held_out_r"].reindex(leading).astype(float)
-    weak = [f"{results.drugs.loc[drug, 'name']} (r {fixed(r[drug])})" for drug in leading if r[drug] < _WEAK]
+    name = lambda drug: str(results.drugs.loc[drug, "name"])
+    r = results.drugs.get("held_out_r", pd.Series(np.nan, results.drugs.index)).reindex(leading).astype(float)
+    if "evidence" in results.drugs:
+        words = results.drugs["evidence"].reindex(leading).astype(str)
+        weak = [drug for drug in leading if words[drug] in ("weak", "none")]
+    else:
+        weak = [drug for drug in leading if r[drug] < _WEAK]
     if not weak:
         return []
-    more = f" and {len(weak) - 8} more" if len(weak) > 8 else ""
+    told = [name(drug) + (f" (r {fixed(r[drug])})" if np.isfinite(r[drug]) else "") for drug in weak]
+    more = f" and {len(told) - _MAX_NAMED} more" if len(told) > _MAX_NAMED else ""
     return [
-        f"Predictions of some leading drugs follow cell lines that were held out poorly: {', '.join(weak[:8])}{more}."
+        f"The evidence for {len(weak)} of {len(leading)} leading drugs is weak, by how predictions follow cell lines that were held out: "
+        f"{', '.join(told[:_MAX_NAMED])}{more}."
     ]
 
 

@@ -23,7 +23,7 @@ async function makeTables() {
   const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   const { default: DataTable } = await import(address);
   URL.revokeObjectURL(address);
-  const common = { order: [], autoWidth: false, columnDefs: [{ targets: "n", type: "num" }] };
+  const common = { order: [], autoWidth: false, columnDefs: [{ targets: ["n", "e"], type: "num" }] };
   for (const table of document.querySelectorAll("table.data")) {
     const long = Number(table.dataset.rows) > 12;
     const made = new DataTable(table, {

@@ -8,6 +8,7 @@ import re
 from io import StringIO
 from xml.etree import ElementTree
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +127,33 @@ def test_predictions_alone_make_a_page(cells, tmp_path) -> None:
     assert 'id="ranked_drugs"' not in page
     assert 'id="cells"' not in page
     assert "Not computed" in page
+
+
+def test_a_ranking_that_is_older_than_the_predictions_makes_a_page(cells, everything, tmp_path) -> None:
+    best = str(get.rank_drugs_df(everything)["drug"].iloc[0])
+    for name in ("predicted_response", "response_percentile"):
+        cells.obsm[name] = cells.obsm[name].drop(columns=best)
+    stored = cells.uns["predicted_response"]
+    place = list(stored["drugs"].index).index(best)
+    stored["drugs"] = stored["drugs"].drop(index=best)
+    stored["half_width"] = np.delete(stored["half_width"], place)
+    stored["line_quantiles"] = stored["line_quantiles"].drop(index=best)
+    assert best not in _csv(_write(cells, tmp_path), "heat_map")["drug"].tolist()
+
+
+def test_results_that_were_written_and_read_make_the_same_page(cells, page, tmp_path) -> None:
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    assert _write(ad.read_h5ad(tmp_path / "cells.h5ad"), tmp_path, title=HOSTILE) == page
+
+
+def test_scores_of_patients_are_shown(cells, tmp_path) -> None:
+    reference = scdrug.datasets.toy()
+    scdrug.model.KernelRidge.setup_anndata(reference)
+    model = scdrug.model.KernelRidge(reference)
+    model.train()
+    scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone")
+    scores = _csv(_write(cells, tmp_path), "patient_response")
+    np.testing.assert_allclose(scores["percentile"].astype(float), get.patients_df(cells)["percentile"], rtol=1e-5)
 
 
 def test_what_others_keep_under_the_same_key_is_left_alone(cells, tmp_path) -> None:

@@ -121,8 +121,10 @@ def provenance_rows(results: Results) -> list[tuple[str, str]]:
         ("Genes of the model measured", f"{float(stored['gene_coverage']):.1%}"),
         ("Judgement of all cells", str(stored.get("verdict", "ok"))),
     ]
-    for key, params in results.params.items():
-        shown = {name: value for name, value in params.items() if name not in ("note", "score") and _short(value)}
+    for key, params in results.params.items():  # files keep no order of entries
+        shown = {
+            name: value for name, value in sorted(params.items()) if name not in ("note", "score") and _short(value)
+        }
         rows.append((f"uns[{key!r}]", ", ".join(f"{name}={_plain(value)}" for name, value in shown.items())))
     return rows
 

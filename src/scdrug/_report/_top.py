@@ -31,4 +31,5 @@ def leading_drugs(results: Results, n_drugs: int, limit: int) -> list[str]:
     if not any(lists) and results.overall is not None:
         lists = [list(results.overall.sort_values(ascending=False, kind="stable").index.astype(str))[:n_drugs]]
     turns = [drugs[turn] for turn in range(n_drugs) for drugs in lists if turn < len(drugs)]
-    return list(dict.fromkeys(turns))[:limit]
+    known = set(results.drugs.index)  # a ranking may be older than the predictions
+    return [drug for drug in dict.fromkeys(turns) if drug in known][:limit]

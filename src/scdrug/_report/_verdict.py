@@ -191,9 +191,8 @@ def _replicates(results: Results) -> list[str]:
 
 def _weak_evidence(results: Results, n_drugs: int) -> list[str]:
     """Leading drugs whose predictions did poorly, or were never tried, on lines that were held out."""
-    leading = list(
-        dict.fromkeys(drug for rows in top_drugs(results, n_drugs).values() for drug in rows["drug"].astype(str))
-    )
+    ranked = dict.fromkeys(drug for rows in top_drugs(results, n_drugs).values() for drug in rows["drug"].astype(str))
+    leading = [drug for drug in ranked if drug in results.drugs.index]
     name = lambda drug: str(results.drugs.loc[drug, "name"])
     r = results.drugs.get("held_out_r", pd.Series(np.nan, results.drugs.index)).reindex(leading).astype(float)
     if "evidence" in results.drugs:

@@ -55,6 +55,7 @@ def main() -> None:
     timed(f"predict_response, {args.cells:,} cells", lambda: scdrug.tl.predict_response(adata, model))
     scdrug_reliable = np.full(args.cells, 0.5, dtype=np.float32)  # random counts are refused, and rightly so
     adata.obs["response_reliability"] = scdrug_reliable
+    del adata.obsm["response_evidence"]  # from which groups would be refused all the same
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     timed(
         f"rank_stability, {args.resamples} resamples",

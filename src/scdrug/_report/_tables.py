@@ -14,7 +14,7 @@ from ._assets import packed
 #: Evidence for a drug, by which it is sorted.
 _LEVELS = {"strong": 4, "some": 3, "weak": 2, "none": 1, "unknown": 0}
 #: Rows of a table on the page, and of its CSV, so that the page stays below 8 MB; of larger tables, the first rows of each group.
-MAX_ROWS, MAX_CSV_ROWS = 3_000, 10_000
+MAX_ROWS, MAX_CSV_ROWS = 1_500, 5_000
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _cells(values: pd.Series, kind: str) -> list[Cell]:
     form = _FORMATS[kind]
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
     return [
-        Cell(form(value), f"{value:.5g}", min(max(value, 0.0), 1.0) if kind == "bar" else np.nan)
+        Cell(form(value), f"{value:.4g}", min(max(value, 0.0), 1.0) if kind == "bar" else np.nan)
         if np.isfinite(value)
         else Cell("–")
         for value in numbers

@@ -1,6 +1,6 @@
 """Speed of what follows a prediction: `python benchmarks/bench_decision.py [--cells 20000] [--resamples 100]`.
 
-Prints seconds of `tl.rank_stability`, of `tl.therapeutic_window` and of `tl.suggest_combinations` on cells × 20,000 genes of the bundled
+Prints seconds of `tl.rank_stability`, of `tl.therapeutic_window`, of `tl.suggest_combinations` and of `scdrug.report` on cells × 20,000 genes of the bundled
 model (four donors, five groups), and of the search for the best of all pairs of 414 drugs over 20 clones, and for triples and fours.
 """
 
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import resource
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -53,6 +55,7 @@ def main() -> None:
     timed(f"predict_response, {args.cells:,} cells", lambda: scdrug.tl.predict_response(adata, model))
     scdrug_reliable = np.full(args.cells, 0.5, dtype=np.float32)  # random counts are refused, and rightly so
     adata.obs["response_reliability"] = scdrug_reliable
+    del adata.obsm["response_evidence"]  # from which groups would be refused all the same
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     timed(
         f"rank_stability, {args.resamples} resamples",
@@ -72,6 +75,12 @@ def main() -> None:
     asked = {"normal": "normal", "min_percentile": 0.0}  # groups of random counts are ordinary
     timed("suggest_combinations, pairs", lambda: scdrug.tl.suggest_combinations(adata, "group", **asked))
     timed("suggest_combinations, triples", lambda: scdrug.tl.suggest_combinations(adata, "group", k=3, **asked))
+    timed("rank_drugs", lambda: scdrug.tl.rank_drugs(adata, "group", reference="normal", sample_key="donor"))
+    adata.obsm["X_umap"] = np.random.default_rng(0).normal(size=(args.cells, 2)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        timed("report", lambda: scdrug.report(adata, page))
+        print(f"{'size of the page':<60} {page.stat().st_size / 1e6:7.2f} MB")
 
 
 if __name__ == "__main__":

@@ -36,12 +36,13 @@ RINGS = {
     "pl": 4,
     "get": 4,
     "benchmark": 5,
+    "_report": 5,
     "cli": 6,
 }
 
 
 def _public() -> list:
-    items = []
+    items = [pytest.param(scdrug.report, id="report")]
     for namespace in NAMESPACES:
         module = importlib.import_module(f"scdrug.{namespace}")
         items += [pytest.param(getattr(module, name), id=f"{namespace}.{name}") for name in module.__all__]

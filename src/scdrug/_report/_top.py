@@ -8,13 +8,14 @@ from ._read import Results
 
 
 def top_drugs(results: Results, n_drugs: int) -> dict[str, pd.DataFrame]:
-    """Rows of the drugs that each ranked group is more sensitive to than its reference, best first."""
+    """Rows of the drugs that each ranked group is more sensitive to than its reference, best first; none of refused groups."""
     table = results.ranking
     if table is None:
         return {}
     sensitive = table[table["direction"].astype(str) == "sensitive"]
-    names = table["group"].astype(str)
-    return {group: sensitive[sensitive["group"].astype(str) == group].head(n_drugs) for group in dict.fromkeys(names)}
+    refused = set(results.refused["group"].astype(str))
+    groups = [group for group in dict.fromkeys(table["group"].astype(str)) if group not in refused]
+    return {group: sensitive[sensitive["group"].astype(str) == group].head(n_drugs) for group in groups}
 
 
 def leading_drugs(results: Results, n_drugs: int, limit: int) -> list[str]:

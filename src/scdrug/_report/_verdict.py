@@ -12,7 +12,7 @@ from ._read import Results
 from ._tables import fixed, signed
 from ._top import top_drugs
 
-_MAX_SENTENCES = 12
+_MAX_SENTENCES = 8
 _NAMED, _MAX_NAMED = 3, 8
 _FDR = 0.05
 #: Below this correlation on held-out lines, predictions of a drug tell lines apart poorly.
@@ -33,7 +33,8 @@ def says(results: Results, n_drugs: int) -> list[str]:
     found = _ranked(results, n_drugs) or _most_sensitive(results)
     stability = results.tables.get("rank_stability")
     if stability is not None:
-        found += _stable(stability, results.params["rank_stability"])
+        believed = ~stability["group"].astype(str).isin(set(results.refused["group"].astype(str)))
+        found += _stable(stability[believed], results.params["rank_stability"])
     if "therapeutic_window" in results.tables:
         found.append(_window(results.tables["therapeutic_window"]))
     if "combinations" in results.tables:

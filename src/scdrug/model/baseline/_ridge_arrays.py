@@ -20,7 +20,7 @@ from ..prior._ridge import leave_one_out, primal_weights, select_ridge, solve_ri
 
 #: Ridges to choose from.
 _RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-#: Share of a second screen: the largest of quarters that costs held-out lines of the first nothing (`scripts/check_screens.py`).
+#: Share of a second screen: the largest of quarters that costs held-out lines of the first next to nothing (`scripts/check_screens.py`).
 SECOND_SHARE = 0.25
 
 

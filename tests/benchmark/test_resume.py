@@ -75,4 +75,5 @@ def test_a_killed_run_goes_on_inside_the_fold_with_the_result_of_an_unbroken_one
     assert not list((tmp_path / "killed").glob(STEPS))
     assert not list((tmp_path / "unbroken").glob(STEPS))
     first, second = (results.predictions("line", "network") for results in (unbroken, resumed))
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    # sums of floats in another process may differ in the last digit; another order of batches would differ in the second
+    pd.testing.assert_frame_equal(first, second, check_exact=False, rtol=1e-5)

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scdrug import datasets
 from scdrug.benchmark import Splits, make_splits, read_splits
+from scdrug.benchmark._fold import make_fold
 from scdrug.benchmark._identity import drug_groups, line_groups
 from scdrug.benchmark._splits import KINDS, MIXED, TEST, TRAIN, UNUSED, VALIDATION
 
@@ -247,3 +249,15 @@ def test_files_that_are_no_splits_are_refused(tmp_path) -> None:
         read_splits(path)
     with pytest.raises(ValueError, match="roles 'learn'"):
         Splits("line", pd.DataFrame({"axis": ["line"], "line": ["a"], "drug": [""], "1.1": ["learn"]}), {})
+
+
+def test_new_drugs_are_asked_for_by_all_that_is_known_of_them() -> None:
+    """A model that compares mechanisms is told them, and no response."""
+    reference = datasets.toy()
+    splits = make_splits(reference, "drug", n_folds=3)
+    fold = make_fold(reference, splits.roles("1.1", reference))
+    table = reference.uns["drugs"]
+    assert set(fold.question.drugs) == set(fold.observed.columns)
+    for drug, told in fold.question.drugs.items():
+        assert told == {part: table.loc[drug, part] for part in ("smiles", "targets", "pathway")}
+    assert not set(fold.question.drugs) & set(fold.training.adata.obsm["response"].columns)

@@ -50,8 +50,9 @@ class Question:
 
     #: Lines to predict, with expression; `None` for the lines of the training data.
     lines: AnnData | None
-    #: SMILES by id of drugs to predict from their structure; `None` for the drugs of the training data.
-    drugs: dict[str, str] | None
+    #: What is known of drugs that were not in training, by id: ``smiles``, ``targets``, ``pathway``; `None` for the drugs of the
+    #: training data.
+    drugs: dict[str, dict[str, str]] | None
     held_out: HeldOut
 
 
@@ -102,15 +103,16 @@ def make_fold(
     new_lines = bool((test_lines & ~seen_lines).any())
     new_drugs = bool((test_drugs & ~seen_drugs).any())
     lines = features_of(adata, test_lines) if new_lines else None
-    smiles = None
+    drugs = None
     if new_drugs:
-        table = adata.uns[KEYS.DRUGS]["smiles"].reindex(response.columns[test_drugs].astype(str))
-        smiles = {str(drug): str(value) for drug, value in table.items()}
+        table = adata.uns[KEYS.DRUGS].reindex(response.columns[test_drugs].astype(str))
+        known = table.reindex(columns=["smiles", "targets", "pathway"]).astype(object).fillna("").astype(str)
+        drugs = {str(drug): dict(row) for drug, row in known.iterrows()}
     names, ids = adata.obs_names.astype(str), response.columns.astype(str)
     pairs = {} if new_lines or new_drugs else {names[i]: frozenset(ids[test[i]]) for i in np.flatnonzero(test_lines)}
     held_out = HeldOut(lines=frozenset(names[~seen_lines]), drugs=frozenset(ids[~seen_drugs]), pairs=pairs)
     observed = response.where(test).loc[test_lines, test_drugs]
-    return Fold(training, Question(lines, smiles, held_out), observed)
+    return Fold(training, Question(lines, drugs, held_out), observed)
 
 
 def _check(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ._lazy import column_of
 from ._validate import check_key, examples, nearest, warn_caller
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def select_groups(groups: Label | Sequence[Label] | None, present: Sequence[str]
 
 def _column(adata: AnnData, column: str, hint: str) -> pd.Series:
     check_key(adata.obs, column, where="adata.obs", hint=hint)
-    values = adata.obs[column]
+    values = column_of(adata.obs, column)
     if isinstance(values, pd.DataFrame):
         raise ValueError(
             f"`adata.obs` has {values.shape[1]} columns called {column!r}, so it is not known which is meant. Rename or drop "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ class RowPredictor:
             self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
             self._offset = torch.from_numpy(np.concatenate([intercept, -offset]).astype(np.float32))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs to predict: the model without the data that it was trained on."""
+        return {**self.__dict__, "_model": _without_data(self._model), "_buffer": None}
+
     @cached_property
     def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (panel × drugs) and intercepts (drugs) that turn placed rows into predictions, if the model is linear, else `None`."""
@@ -64,3 +69,15 @@ class RowPredictor:
         first, scores = both[:, : self._n_units], both[:, self._n_units :]
         predicted = self._model._after_first_layer(first, self._drugs, values)
         return predicted, similarity, self._model.profile.typicality(scores)
+
+
+def _without_data(model: Any) -> Any:
+    """A shallow copy of a model, or of one that joins two, that holds no training data."""
+    bare = copy(model)
+    for name in ("_adata", "_adata_manager"):
+        if hasattr(bare, name):
+            setattr(bare, name, None)
+    for name in ("_model", "_other"):
+        if hasattr(bare, name):
+            setattr(bare, name, _without_data(getattr(bare, name)))
+    return bare

@@ -14,7 +14,8 @@ from .._validate import check_key, plain
 from ._checks import check_cells
 from ._gene_table import as_names
 from ._match_cells import match_cells
-from ._rows import check_indices, iter_row_blocks
+from ._row_matrix import check_indices
+from ._rows import iter_row_blocks
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from .._lazy import rows_of
 from .._validate import examples, warn_caller
 from ._dividing import DIVIDING, RESTING, growth
 from ._housekeeping import RIGHT_NAMES, WRONG_NAMES
@@ -103,11 +104,11 @@ def grouping_columns(
 ) -> list[pd.Series]:
     """Columns of `obs` that divide the sampled rows into a few groups large enough to judge, such as samples."""
     found = []
-    for name in adata.obs.columns:
-        column = adata.obs[name]
+    table = rows_of(adata.obs, rows)
+    for _, column in table.items():
         if not isinstance(column, pd.Series) or column.dtype.kind in "fiubc":
             continue
-        sampled = column.iloc[rows].astype(str).where(column.iloc[rows].notna())
+        sampled = column.astype(str).where(column.notna())
         sizes = sampled.value_counts()
         if 2 <= len(sizes) <= max_groups and sizes.iloc[1] >= _MIN_CELLS:
             found.append(sampled.reset_index(drop=True))

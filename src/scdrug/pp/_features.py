@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._lazy import column_of, in_memory
 from ._gene_names import GeneNames, is_other_feature, is_other_species, known_share, read_gene_names, sample_names
 from ._gene_table import NO_NAMES, as_names, gene_table
 
@@ -107,6 +108,7 @@ def name_columns(frame: pd.DataFrame, own: AbstractSet[str]) -> Iterator[tuple[s
 
 def _text_columns(frame: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
     """Columns of text, whole numbers as text where the column says that they are Entrez ids."""
+    frame = in_memory(frame)
     for i, column in enumerate(map(str, frame.columns)):
         values = frame.iloc[:, i]
         if pd.api.types.is_bool_dtype(values):
@@ -123,4 +125,4 @@ def filtered_columns(adata: AnnData) -> np.ndarray:
     """Columns that `var["feature_is_filtered"]` marks as left out of `X` (n_vars, bool)."""
     if "feature_is_filtered" not in adata.var:
         return np.zeros(adata.n_vars, dtype=bool)
-    return adata.var["feature_is_filtered"].astype(str).str.lower().isin(["true", "1", "1.0"]).to_numpy()
+    return column_of(adata.var, "feature_is_filtered").astype(str).str.lower().isin(["true", "1", "1.0"]).to_numpy()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +25,9 @@ from ._genes import GeneMatch, check_coverage
 from ._harmonization import Harmonization, row_mode
 from ._housekeeping import HOUSEKEEPING_GENES, share_misplaced
 from ._match_cells import match_cells
+from ._passes import over_rows
 from ._profile import ReferenceProfile
-from ._rows import iter_row_blocks, read_rows, sampled_rows
+from ._rows import Blocks, read_rows, sampled_rows
 from ._scale import Scale, refused_scaled, revise_scale, settle_scale, warn_if_assumed
 from ._transform import BlockFacts, Moments, group_moments, least_entries, target_cumulated
 
@@ -87,18 +90,17 @@ def fit_harmonization(
     _check_groups(adata, rows, sample, unfitted)
 
     names = ("all",) if groups is None else tuple(map(str, groups.categories))
-    codes = np.zeros(adata.n_obs, dtype=np.int64) if groups is None else np.asarray(groups.codes, dtype=np.int64)
+    codes = np.zeros(adata.n_obs, dtype=np.int8) if groups is None else np.asarray(groups.codes)
     fitted = codes if fit_mask is None else np.where(fit_mask, codes, -1)
-    moments, facts = _moments(adata, unfitted, fitted, len(names), layer=layer, chunk_size=chunk_size)
-    revised = revise_scale(
-        found, min(f.lowest for f in facts), max(f.highest for f in facts), all(f.whole for f in facts)
-    )
+    sum_up = partial(over_rows, adata, layer=layer, chunk_size=chunk_size, what="Fitting")
+    moments, facts = sum_up(_Moments(unfitted, fitted, len(names)))
+    revised = revise_scale(found, facts.lowest, facts.highest, facts.whole)
     if revised.name == "scaled" != found.name:
         raise ValueError(refused_scaled("adata.X" if layer is None else f"adata.layers[{layer!r}]", revised.reason))
     if scale == "auto" and row_mode(method, revised.name) != row_mode(method, found.name):
         warn_if_assumed(revised, layer=layer)
         unfitted = replace(unfitted, scale=revised.name, scale_reason=revised.reason)
-        moments, _ = _moments(adata, unfitted, fitted, len(names), layer=layer, chunk_size=chunk_size)
+        moments, _ = sum_up(_Moments(unfitted, fitted, len(names)))
     _check_cohort(moments.counts, names, int((fitted >= 0).sum()))
 
     placed = _place(unfitted, moments, names, shift_by_group=shift_by_group, lines=lines, n_lines=n_lines)
@@ -116,7 +118,7 @@ def fit_harmonization(
             misplaced=share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer)),
             dividing=float(group_shares(totals(sample), np.zeros(len(rows), dtype=int), 1)[0]),
         )
-    return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
+    return replace(placed, evidence=evidence, totals=totals, check_again=not facts.canonical)
 
 
 def _columns(adata: AnnData, genes: Sequence[str], layer: str | None) -> np.ndarray:
@@ -177,31 +179,35 @@ def _unfitted(
     )
 
 
-def _moments(
-    adata: AnnData,
-    unfitted: Harmonization,
-    group: np.ndarray,
-    n_groups: int,
-    *,
-    layer: str | None,
-    chunk_size: int | None,
-) -> tuple[Moments, list[BlockFacts]]:
+@dataclass(frozen=True)
+class _Moments:
     """Sums over the cells of each group, and what was seen of the blocks on the way."""
-    n_panel, n_genes = len(unfitted.unmeasured), int((~unfitted.unmeasured).sum())
-    total = Moments(np.zeros(n_groups, dtype=np.int64), *np.zeros((2, n_groups, n_panel)))
-    facts: list[BlockFacts] = []
-    for rows, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size, facts=facts):
-        total += group_moments(
-            block,
-            position=unfitted.position,
-            n_panel=n_panel,
-            n_genes=n_genes,
-            mode=row_mode(unfitted.method, unfitted.scale),
-            cumulated=target_cumulated(unfitted.profile.quantiles, n_genes),
-            group=group[rows],
-            n_groups=n_groups,
-        )
-    return total, facts
+
+    unfitted: Harmonization
+    #: Group of each cell, −1 for none.
+    group: np.ndarray
+    n_groups: int
+
+    def __call__(self, blocks: Blocks) -> tuple[Moments, BlockFacts]:
+        unfitted = self.unfitted
+        n_panel, n_genes = len(unfitted.unmeasured), int((~unfitted.unmeasured).sum())
+        total = Moments(np.zeros(self.n_groups, dtype=np.int64), *np.zeros((2, self.n_groups, n_panel)))
+        for rows, block in blocks:
+            total += group_moments(
+                block,
+                position=unfitted.position,
+                n_panel=n_panel,
+                n_genes=n_genes,
+                mode=row_mode(unfitted.method, unfitted.scale),
+                cumulated=target_cumulated(unfitted.profile.quantiles, n_genes),
+                group=self.group[rows],
+                n_groups=self.n_groups,
+            )
+        return total, BlockFacts.join(blocks.facts)
+
+    def join(self, parts: Sequence[tuple[Moments, BlockFacts]]) -> tuple[Moments, BlockFacts]:
+        totals, facts = zip(*parts)
+        return reduce(add, totals), BlockFacts.join(facts)
 
 
 def _place(
@@ -249,17 +255,17 @@ def _leave_out_undetected(
     measured = match.columns >= 0
     columns, typical = match.columns[measured], profile.mean[measured]
     if scale == "scaled":
-        undetected = ~_varies(sample, columns)
+        lowest, highest = _Extremes(columns)([(slice(0, sample.shape[0]), sample)])
+        undetected = ~(highest > lowest)
         if undetected.any():
-            undetected &= ~_varies(adata, columns, layer=layer, chunk_size=chunk_size)
+            lowest, highest = over_rows(adata, _Extremes(columns), layer=layer, chunk_size=chunk_size)
+            undetected &= ~(highest > lowest)
     else:
         shown = shown_genes(sample, columns)
         shown = shown[shown.getnnz(axis=1) >= least_entries(len(columns))]  # empty droplets do not tell
         if not share_absent(shown.getnnz(axis=0), shown.shape[0], typical):
             return match
-        n_showing = np.zeros(len(columns), dtype=np.int64)
-        for _, block in iter_row_blocks(adata, layer=layer, chunk_size=chunk_size):
-            n_showing += shown_genes(block, columns).getnnz(axis=0)
+        n_showing = over_rows(adata, _Shown(columns), layer=layer, chunk_size=chunk_size)
         if not share_absent(n_showing, adata.n_obs, typical):
             return match
         undetected = n_showing == 0
@@ -276,19 +282,40 @@ def _leave_out_undetected(
     return left
 
 
-def _varies(
-    source: AnnData | sp.csr_matrix, columns: np.ndarray, *, layer: str | None = None, chunk_size: int | None = None
-) -> np.ndarray:
-    """Whether each of the named columns takes more than one value."""
-    blocks = (
-        [source] if sp.issparse(source) else (b for _, b in iter_row_blocks(source, layer=layer, chunk_size=chunk_size))
-    )
-    lowest, highest = np.full((2, len(columns)), np.nan)
-    for block in blocks:
-        part = block[:, columns]
-        lowest = np.fmin(lowest, part.min(axis=0).toarray().ravel())
-        highest = np.fmax(highest, part.max(axis=0).toarray().ravel())
-    return highest > lowest
+@dataclass(frozen=True)
+class _Shown:
+    """How many cells show each of the named columns."""
+
+    columns: np.ndarray
+
+    def __call__(self, blocks: Blocks) -> np.ndarray:
+        n_showing = np.zeros(len(self.columns), dtype=np.int64)
+        for _, block in blocks:
+            n_showing += shown_genes(block, self.columns).getnnz(axis=0)
+        return n_showing
+
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.sum(parts, axis=0)
+
+
+@dataclass(frozen=True)
+class _Extremes:
+    """Lowest and highest value of each of the named columns (2 × columns)."""
+
+    columns: np.ndarray
+
+    def __call__(self, blocks: Iterable[tuple[slice, sp.csr_matrix]]) -> np.ndarray:
+        return self.join([np.full((2, len(self.columns)), np.nan), *(self._of(block) for _, block in blocks)])
+
+    def _of(self, block: sp.csr_matrix) -> np.ndarray:
+        part = block[:, self.columns]
+        return np.stack([extreme(axis=0).toarray().ravel() for extreme in (part.min, part.max)])
+
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([
+            reduce(np.fmin, (part[0] for part in parts)),
+            reduce(np.fmax, (part[1] for part in parts)),
+        ])  # fmt: skip
 
 
 def _check_groups(adata: AnnData, rows: np.ndarray, sample: sp.csr_matrix, unfitted: Harmonization) -> None:

@@ -16,7 +16,8 @@ from .._arguments import checked
 from .._validate import check_choice, check_key, examples, plain
 from ._gene_names import read_gene_names
 from ._gene_table import are_entrez_ids, are_row_numbers, as_names, detect_gene_ids, gene_table
-from ._rows import check_indices, iter_row_blocks
+from ._row_matrix import check_indices
+from ._rows import iter_row_blocks
 from ._scale import check_scale
 
 if TYPE_CHECKING:

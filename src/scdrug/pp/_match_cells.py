@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,8 @@ from ._genes import (
     panel_positions,
     say_repeated,
 )
-from ._rows import iter_row_blocks
+from ._passes import over_rows
+from ._rows import Blocks, iter_row_blocks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -160,12 +161,28 @@ def _highest(adata: AnnData, layer: str | None, columns: np.ndarray, ties: list[
     several = sorted(column for tied in ties for column in tied)
     place = np.full(adata.n_vars, len(several))
     place[several] = np.arange(len(several))
-    totals = np.zeros(len(several) + 1)
-    for _, block in iter_row_blocks(adata, layer=layer):
-        totals += np.bincount(place[block.indices], weights=block.data, minlength=len(totals))
+    totals = over_rows(adata, _Totals(place, len(several) + 1), layer=layer)
     total = dict(zip(several, totals.tolist()))
     chosen = {tied[0]: max(tied, key=lambda column: total[column]) for tied in ties}
     return np.array([chosen.get(column, column) for column in columns.tolist()], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Sum of each of some columns over all cells."""
+
+    #: Where the sum of each column stands; the last place is for those that are not asked for (columns).
+    place: np.ndarray
+    n: int
+
+    def __call__(self, blocks: Blocks) -> np.ndarray:
+        totals = np.zeros(self.n)
+        for _, block in blocks:
+            totals += np.bincount(self.place[block.indices], weights=block.data, minlength=self.n)
+        return totals
+
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.sum(parts, axis=0)
 
 
 def _without_filtered(adata: AnnData, layer: str | None, panel: list[str], match: GeneMatch) -> GeneMatch:

@@ -17,6 +17,7 @@ from ._harmonization import Harmonization, HarmonizedRows
 from ._match_cells import match_cells
 from ._pool import pool_neighbors
 from ._profile import ReferenceProfile
+from ._row_matrix import check_chunks
 from ._rows import iter_row_blocks
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def place_cells(
     KeyError, ValueError
         As :func:`harmonize`.
     """
+    check_chunks(adata, layer)
     if match is None:
         match = match_cells(adata, profile.genes, layer=layer, min_coverage=min_coverage)
     groups, mask = _cell_groups(adata, groupby=groupby, fit_on=fit_on)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from .._settings import settings
-from .._validate import check_key
+from ._row_matrix import broken, check_sparse, is_dask, row_matrix, sliceable
 from ._transform import BlockFacts, inspect_block
 
 if TYPE_CHECKING:
@@ -55,13 +55,83 @@ def iter_row_blocks(
     TypeError
         If the values are not real numbers.
     """
+    yield from Blocks(
+        row_matrix(adata, layer), slice(0, adata.n_obs), size=block_size(chunk_size), check=check, facts=facts
+    )
+
+
+def block_size(chunk_size: int | None) -> int:
+    """Rows a block, `scdrug.settings.chunk_size` if omitted."""
     size = int(chunk_size or settings.chunk_size)
     if size < 1:
         raise ValueError(f"`chunk_size` must be a positive number of rows; found {chunk_size}.")
-    matrix = _row_sliceable(adata, layer)
-    for start in range(0, adata.n_obs, size):
-        rows = slice(start, min(start + size, adata.n_obs))
-        yield rows, _as_csr(matrix[rows], rows, check=check, seen=facts)
+    return size
+
+
+class Blocks:
+    """Rows of a stretch of a matrix, block by block: what every pass over rows reads, in one process or on a worker.
+
+    Chunks of a dask array are read once each and divided, whatever their size.
+
+    Parameters
+    ----------
+    matrix
+        What :func:`row_matrix` returned, or a part of it in memory.
+    rows
+        Stretch to read, as positions among all rows.
+    first
+        Position among all rows of the matrix's first one.
+    size
+        Rows a block at most.
+    check
+        Look at values and columns before anything else reads them.
+    facts
+        List that what was seen of each block is appended to.
+    on_read
+        Called with the number of rows of each block when the next one is asked for.
+    """
+
+    def __init__(
+        self,
+        matrix: Any,
+        rows: slice,
+        *,
+        first: int = 0,
+        size: int,
+        check: bool = True,
+        facts: list[BlockFacts] | None = None,
+        on_read: Callable[[int], object] | None = None,
+    ) -> None:
+        self.rows, self._matrix, self._first, self._size = rows, matrix, first, size
+        self._check, self.facts, self._on_read = check, [] if facts is None else facts, on_read
+
+    def __iter__(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
+        for read in _reads(
+            self._matrix, slice(self.rows.start - self._first, self.rows.stop - self._first), self._size
+        ):
+            part = self._matrix[read]
+            n_rows = read.stop - read.start
+            if n_rows > self._size:
+                part = sliceable(_loaded(part))
+            for start in range(0, n_rows, self._size):
+                stop = min(start + self._size, n_rows)
+                rows = slice(self._first + read.start + start, self._first + read.start + stop)
+                block = part if n_rows <= self._size else part[start:stop]
+                yield rows, _as_csr(block, rows, check=self._check, seen=self.facts)
+                if self._on_read is not None:
+                    self._on_read(stop - start)
+
+
+def _reads(matrix: Any, rows: slice, size: int) -> Iterator[slice]:
+    """Slices to read at a time: blocks, or whole chunks of a dask array, since part of one costs as much as all of it."""
+    start = rows.start
+    ends = np.cumsum(matrix.chunks[0]) if is_dask(matrix) else range(start + size, rows.stop, size)
+    for end in ends:
+        if start < end < rows.stop and end - start >= size:
+            yield slice(start, int(end))
+            start = int(end)
+    if start < rows.stop:
+        yield slice(start, rows.stop)
 
 
 def sample_rows(adata: AnnData, *, layer: str | None = None) -> sp.csr_matrix:
@@ -79,104 +149,26 @@ def sampled_rows(n_obs: int, *, n_blocks: int = 32, block: int = 32) -> np.ndarr
 
 def read_rows(adata: AnnData, positions: np.ndarray, *, layer: str | None = None) -> sp.csr_matrix:
     """Read ascending rows as CSR (rows × genes)."""
-    matrix = _row_sliceable(adata, layer)
+    matrix = row_matrix(adata, layer)
     # neighbours are read together, as files are fast at that and slow at rows by number
     runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
-    blocks = [
-        _as_csr(matrix[slice(int(run[0]), int(run[-1]) + 1)], slice(int(run[0]), int(run[-1]) + 1)) for run in runs
-    ]
-    return sp.vstack(blocks, format="csr")
+    slices = [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
+    parts = (matrix[rows] for rows in slices)
+    if is_dask(matrix):
+        import dask
+
+        parts = dask.compute(*parts)  # together, so that a chunk is read once for all of its rows
+    return sp.vstack([_as_csr(part, rows) for part, rows in zip(parts, slices, strict=True)], format="csr")
 
 
-class _ViewRows:
-    """Rows of a view, without materialising the whole view."""
-
-    def __init__(self, adata: AnnData, layer: str | None) -> None:
-        self._adata, self._layer = adata, layer
-
-    def __getitem__(self, rows: slice) -> Any:
-        if self._adata.isbacked:  # anndata makes no view of such a view: ask the file for these rows
-            parent = self._adata._adata_ref
-            part = parent[np.arange(parent.n_obs)[self._adata._oidx][rows], self._adata._vidx]
-        else:
-            part = self._adata[rows]
-        return part.X if self._layer is None else part.layers[self._layer]
-
-
-class _CsrRows:
-    """Rows of an in-memory CSR matrix as matrices that share its memory; scipy's own slicing copies them."""
-
-    def __init__(self, matrix: Any) -> None:
-        self._matrix = matrix
-
-    def __getitem__(self, rows: slice) -> sp.csr_matrix:
-        indptr = self._matrix.indptr[rows.start : rows.stop + 1]
-        first, last = indptr[0], indptr[-1]
-        block = sp.csr_matrix((rows.stop - rows.start, self._matrix.shape[1]), dtype=self._matrix.dtype)
-        block.data = self._matrix.data[first:last]
-        block.indices = self._matrix.indices[first:last]
-        block.indptr = indptr - first
-        return block
-
-
-def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
-    """Find the matrix behind `X` or a layer, in a form whose rows can be sliced cheaply."""
-    if layer is not None:
-        check_key({key: 0 for key in adata.layers if key is not None}, layer, where="adata.layers")
-    if adata.is_view:
-        check_indices(adata, layer)  # anndata picks columns in compiled code that trusts them
-        return _ViewRows(adata, layer)
-    matrix = adata.X if layer is None else adata.layers[layer]
-    if matrix is None:
-        raise ValueError(
-            "`adata.X` is empty (None): expected cells × genes expression. Name the layer with "
-            "`layer=`, or pass `adata.raw.to_adata()`."
-        )
-    if getattr(matrix, "format", None) == "csc":
-        # slicing rows of CSC costs a pass over all of it for each block; one conversion is cheaper than dozens
-        matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
-        check_sparse(matrix)
-        matrix = matrix.tocsr()
-    if sp.issparse(matrix) and matrix.format == "csr":
-        _check_pointers(matrix)
-        return _CsrRows(matrix)
-    return matrix
-
-
-def check_indices(adata: AnnData, layer: str | None = None) -> None:
-    """Check sparse expression in memory, of a view the whole that it shows a part of, before compiled code reads it."""
-    whole = adata._adata_ref if adata.is_view else adata
-    matrix = None if whole.isbacked else whole.X if layer is None else whole.layers[layer]
-    if sp.issparse(matrix):
-        check_sparse(matrix)
-
-
-def check_sparse(matrix: Any) -> None:
-    """Raise :class:`ValueError` for a sparse matrix whose indices would make compiled code read outside its memory."""
-    _check_pointers(matrix)
-    n_minor = matrix.shape[1] if matrix.format == "csr" else matrix.shape[0]
-    if matrix.indices.size and not 0 <= matrix.indices.min() <= matrix.indices.max() < n_minor:
-        raise ValueError(_broken(f"indices outside 0-{n_minor - 1}"))
-
-
-def _check_pointers(matrix: Any) -> None:
-    pointers, n_entries = matrix.indptr, min(len(matrix.indices), len(matrix.data))
-    if pointers[0] != 0 or pointers[-1] > n_entries or (np.diff(pointers) < 0).any():
-        raise ValueError(_broken(f"row pointers that do not ascend from 0 to its {n_entries} entries"))
-
-
-def _broken(what: str) -> str:
-    return (
-        f"The sparse expression matrix is broken: it has {what}. The file or the program that wrote it damaged the matrix: "
-        "read the original file again, or rebuild the matrix from (row, column, value) with scipy.sparse.coo_matrix."
-    )
+def _loaded(block: Any) -> Any:
+    if hasattr(block, "compute"):  # dask
+        block = block.compute()
+    return block.to_memory() if hasattr(block, "to_memory") else block
 
 
 def _as_csr(block: Any, rows: slice, *, check: bool = True, seen: list[BlockFacts] | None = None) -> sp.csr_matrix:
-    if hasattr(block, "compute"):  # dask
-        block = block.compute()
-    if hasattr(block, "to_memory"):
-        block = block.to_memory()
+    block = _loaded(block)
     _check_numbers(block)
     if sp.issparse(block) and block.format == "csr":
         # scipy's constructor copies what is already right
@@ -192,7 +184,7 @@ def _as_csr(block: Any, rows: slice, *, check: bool = True, seen: list[BlockFact
     if seen is not None:
         seen.append(facts)
     if not facts.inside:
-        raise ValueError(_broken(f"column indices outside 0-{csr.shape[1] - 1} in rows {rows.start}-{rows.stop - 1}"))
+        raise ValueError(broken(f"column indices outside 0-{csr.shape[1] - 1} in rows {rows.start}-{rows.stop - 1}"))
     if not facts.finite:
         n_bad = int((~np.isfinite(csr.data)).sum())
         if n_bad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numba
@@ -221,6 +222,14 @@ class BlockFacts(NamedTuple):
     canonical: bool
     #: Whether all columns are within the matrix.
     inside: bool
+
+    @classmethod
+    def join(cls, facts: Sequence[BlockFacts]) -> BlockFacts:
+        """What they say of all blocks; nothing against blocks without entries, of which there are none."""
+        if not facts:
+            return cls(0.0, 0.0, True, True, True, True)
+        lowest, highest, *always = zip(*facts)
+        return cls(min(lowest), max(highest), *(all(one) for one in always))
 
 
 def inspect_block(block: sp.csr_matrix) -> BlockFacts:

@@ -15,13 +15,12 @@ from .._constants import KEYS
 from .._labels import group_labels
 from ..model._results import PredictedResponse, reserve_predictions
 from ..pp._checks import check_cells
-from ..pp._dividing import CellTotals
 from ..pp._harmonization import Harmonization
-from ..pp._place import Placed, place_cells
+from ..pp._place import place_cells
 from ..pp._transform import least_entries
-from ._cell_evidence import CellEvidence
 from ._group_reliability import judge_groups
 from ._keys import MIN_RELIABILITY
+from ._predict_rows import PredictRows, predict_rows
 from ._stored import read_predictions
 from ._width import Difficulty, relative_difficulty
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..model._base import DrugResponseModel
-    from ..model._predictor import RowPredictor
-
 logger = logging.getLogger(__name__)
 
 
@@ -174,7 +171,7 @@ def predict_response(
     from ..model._predictor import RowPredictor  # loads torch
 
     fitted, predictor = placed.harmonization, RowPredictor(predictor_model, placed.harmonization, columns)
-    values, cells = _predict_blocks(placed, predictor, len(ids))
+    values, cells = predict_rows(placed, PredictRows.of(placed, predictor, len(ids)))
     difficulty = Difficulty.of(predictor_model, placed, predictor, columns)
     shift, missing = relative_difficulty(trained, placed)
     resemblance = cells.resemblance(fitted, trained.profile.similarity, shift=shift, missing=missing)
@@ -184,8 +181,6 @@ def predict_response(
     judged = informative & (growing > 0) if (growing > 0).any() else informative
     verdict = _verdict(reliability[judged], fitted)
     if not informative.all():
-        # a value would pull along every mean that is taken over cells
-        values[~informative] = np.nan
         warnings.warn(
             f"{int((~informative).sum()):,} of {len(informative):,} cells show fewer than "
             f"{least_entries(int((~fitted.unmeasured).sum()))} of the model's genes, as empty droplets do. They were left out "
@@ -260,25 +255,6 @@ def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResp
     if not model.is_trained:
         raise RuntimeError(f"{type(model).__name__} was not trained: call model.train() first.")
     return model
-
-
-def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tuple[np.ndarray, CellEvidence]:
-    adata, totals = placed.adata, placed.harmonization.totals
-    values = np.empty((adata.n_obs, n_drugs), dtype=np.float32)
-    similarity, typicality, depth, dividing = np.full((4, adata.n_obs), np.nan)
-    inputs = predictor.sample_inputs(adata)
-    for rows, block, groups in placed.raw_blocks():
-        values[rows], similarity[rows], typicality[rows] = predictor(
-            block, groups, None if inputs is None else inputs[rows]
-        )
-        if totals is not None:
-            depth[rows], dividing[rows] = totals(block)
-    if not np.isfinite(values.sum(dtype=np.float64)):  # one sum instead of a mask as large as a quarter of the values
-        raise RuntimeError(
-            "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "
-            "name and, if possible, a few of the cells."
-        )
-    return values, CellEvidence(similarity, typicality, CellTotals(depth, dividing))
 
 
 def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._labels import Label, select_groups
+from .._lazy import column_of
 from .._validate import check_choice, check_key, examples
 from ._keys import MIN_RELIABILITY, derived_keys, evidence_key
 
@@ -250,7 +251,7 @@ def _reliability(adata: AnnData, key: str) -> np.ndarray:
     """Reliability of each cell; NaN where it was not stored."""
     if key not in adata.obs:
         return np.full(adata.n_obs, np.nan)
-    column = adata.obs[key]
+    column = column_of(adata.obs, key)
     if not isinstance(column, pd.Series) or not pd.api.types.is_numeric_dtype(column):
         found = "several columns" if isinstance(column, pd.DataFrame) else str(column.dtype)
         raise TypeError(f"`adata.obs[{key!r}]` must hold numbers from 0 to 1; found {found}. {RUN_PREDICT}")

@@ -178,8 +178,7 @@ def store(
     The object written to. Writing makes a view an object of its own, in memory.
     """
     if report is not None:
-        listed = [f"{part}/{key}" for part, key in values]
-        values = {**values, ("uns", report): {**values["uns", report], STORED_IN: listed}}
+        values = {**values, ("uns", report): with_list(values["uns", report], values)}
     adata = writable(adata, copy=copy)
     touched = list(dict.fromkeys([*drop, *values]))
     before = {place: _part(adata, place)[place[1]] for place in touched if _holds(adata, place)}
@@ -199,6 +198,11 @@ def store(
             adata.obs = adata.obs[columns]
         raise
     return adata
+
+
+def with_list(report: Mapping[str, Any], places: Iterable[Place]) -> dict[str, Any]:
+    """A report that lists what was stored with it."""
+    return {**report, STORED_IN: [f"{part}/{key}" for part, key in places]}
 
 
 def writable(adata: AnnData, *, copy: bool) -> AnnData:

@@ -13,6 +13,7 @@ import pandas as pd
 from .. import get
 from .._constants import KEYS
 from .._labels import group_labels
+from .._lazy import column_of
 from .._validate import check_key, examples
 from ..pl._style import CATEGORIES, MIDDLE, OTHER, RESISTANT, SENSITIVE
 from ._assets import packed, plot_library
@@ -86,12 +87,16 @@ def cells_view(adata: AnnData, results: Results, *, basis: str | None, max_cells
         shown = np.sort(np.random.default_rng(0).choice(finite, max_cells, replace=False))
     n_drugs = min(max(_MAX_BYTES // len(shown) - _BYTES_OF_A_CELL, _MIN_DRUGS), _MAX_DRUGS)
     drugs = leading_drugs(results, _MAX_DRUGS, n_drugs)
-    percentiles = get.response_df(adata, drugs=drugs, use="percentile", key=key).to_numpy(dtype=float)[shown]
-    reliability = adata.obs[KEYS.RELIABILITY if key == KEYS.PREDICTED else f"{key}_reliability"].to_numpy(dtype=float)
+    percentiles = [
+        get.response_df(adata, drugs=[drug], use="percentile", key=key).to_numpy(dtype=float)[shown, 0]
+        for drug in drugs
+    ]
+    reliability = column_of(adata.obs, KEYS.RELIABILITY if key == KEYS.PREDICTED else f"{key}_reliability")
+    reliability = reliability.to_numpy(dtype=float)
     codes, groups = _groups(adata, results)
     parts = [
         _scaled(points[shown, 0]), _scaled(points[shown, 1]), codes[shown].astype(np.uint8), _hundredths(reliability[shown]),
-        *(_hundredths(column) for column in percentiles.T),
+        *(_hundredths(column) for column in percentiles),
     ]  # fmt: skip
     names = [str(results.drugs.loc[drug, "name"]) for drug in drugs]
     low, high = points[shown].min(axis=0), points[shown].max(axis=0)
@@ -155,7 +160,7 @@ def _groups(adata: AnnData, results: Results) -> tuple[np.ndarray, list[dict[str
 def _colors(adata: AnnData, groupby: str, names: list[str]) -> list[str]:
     """Colours that scanpy stored, if they fit; ours otherwise."""
     stored = [str(color) for color in np.ravel(adata.uns.get(f"{groupby}_colors", []))]
-    column = adata.obs[groupby]
+    column = column_of(adata.obs, groupby)
     known = [str(name) for name in column.cat.categories] if isinstance(column.dtype, pd.CategoricalDtype) else names
     if len(stored) >= len(known) and all(re.fullmatch(r"#[0-9a-fA-F]{6}", color[:7]) for color in stored):
         by_name = dict(zip(known, (color[:7] for color in stored), strict=False))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import get
 from .._constants import KEYS
+from .._lazy import column_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,14 +96,14 @@ def read_results(adata: AnnData, groupby: str | None, key: str) -> Results:
     groupby = groupby if groupby is not None else ranked_by
     judge = lambda column: None if column is None else get.group_reliability_df(adata, column, key=key)
     groups = judge(groupby)
-    reliability = adata.obs[KEYS.RELIABILITY if key == KEYS.PREDICTED else f"{key}_reliability"]
+    reliability = column_of(adata.obs, KEYS.RELIABILITY if key == KEYS.PREDICTED else f"{key}_reliability")
     return Results(
         n_cells=adata.n_obs,
         n_genes=adata.n_vars,
         provenance=adata.uns[key],
         drugs=drugs,
         reliability=tuple(float(reliability.quantile(share)) for share in (0.5, 0.1, 0.9)),
-        overall=get.response_df(adata, use="percentile", key=key).mean() if groupby is None else None,
+        overall=_overall(adata, list(drugs.index), key) if groupby is None else None,
         groupby=groupby,
         groups=groups,
         response=None if groupby is None else get.group_response_df(adata, groupby, key=key),
@@ -110,6 +111,12 @@ def read_results(adata: AnnData, groupby: str | None, key: str) -> Results:
         tables=tables,
         params=params,
     )
+
+
+def _overall(adata: AnnData, drugs: list[str], key: str, step: int = 8) -> pd.Series:
+    """Mean percentile of each drug; a few drugs at a time, as there may be more cells than fit into memory."""
+    parts = [drugs[start : start + step] for start in range(0, len(drugs), step)]
+    return pd.concat([get.response_df(adata, drugs=part, use="percentile", key=key).mean() for part in parts])
 
 
 def _is_result(adata: AnnData, name: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._constants import KEYS
+from .._elements import add_column, add_element, consolidate, is_consolidated
 from .._validate import examples
 from ._files import reserve, size_of, whole_file
 from ._formats import CellFile
@@ -110,43 +111,26 @@ def _add_to_zarr(adata: AnnData, path: Path, keys: Keys) -> None:
     import zarr
 
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    consolidated = (path / ".zmetadata").is_file() or zarr.open_group(path, mode="r").metadata.consolidated_metadata
+    consolidated = is_consolidated(path)
     _add(adata, group, keys)
-    if consolidated:  # readers look there for what the store holds
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(path)
+    if consolidated:
+        consolidate(path)
 
 
 def _add(adata: AnnData, group: Any, keys: Keys) -> None:
     from anndata.io import write_elem
 
     for name in keys["obs"]:
-        _add_column(adata, group, name)
+        if not add_column(group, name, adata.obs[name]):
+            write_elem(group, "obs", adata.obs)
     for slot in ("obsm", "uns"):
-        if not keys[slot]:
-            continue
-        if slot in group and not hasattr(group[slot], "keys"):  # one compound table, as anndata wrote before 0.7
+        if (
+            keys[slot] and slot in group and not hasattr(group[slot], "keys")
+        ):  # one compound table, as anndata wrote before 0.7
             write_elem(group, slot, dict(getattr(adata, slot)))
             continue
-        if slot not in group:
-            write_elem(group, slot, {})
         for key in keys[slot]:
-            write_elem(group[slot], key, getattr(adata, slot)[key])
-
-
-def _add_column(adata: AnnData, group: Any, name: str) -> None:
-    """Add a column to `obs` without touching the others, some of which anndata may not be able to write."""
-    from anndata.io import write_elem
-
-    obs = group["obs"]
-    if not hasattr(obs, "keys") or "column-order" not in obs.attrs:
-        write_elem(group, "obs", adata.obs)
-        return
-    write_elem(obs, name, adata.obs[name].to_numpy() if adata.obs[name].dtype.kind in "fiub" else adata.obs[name].array)
-    order = [str(column) for column in obs.attrs["column-order"]]
-    if name not in order:
-        obs.attrs["column-order"] = [*order, name]
+            add_element(group, slot, key, getattr(adata, slot)[key])
 
 
 def _write_anew(adata: AnnData, part: Path) -> None:

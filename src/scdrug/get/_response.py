@@ -11,6 +11,7 @@ import pandas as pd
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
+from .._lazy import in_memory
 from ..pp._drugs import resolve_drugs
 from ..tl._group_response import summarise_groups
 from ..tl._stored import check_use, read_predictions
@@ -74,7 +75,7 @@ def response_df(
     predictions = read_predictions(adata, key)
     table = predictions.table(use)
     ids = list(table.columns) if drugs is None else resolve_drugs(drugs, predictions.drugs)
-    values = table[ids].copy()
+    values = in_memory(table[ids]).copy()
     if not tidy:
         return values
     names = predictions.drugs.loc[ids, "name"].to_numpy()

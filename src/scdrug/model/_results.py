@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NO_DIFFICULTY = {"shift": 0.0, "missing": 0.0, "noise_depth": 1.0, "noise_power": 0.0}
 #: Steps of the distribution over lines that predictions carry along: enough to place an interval's bounds among the lines.
 N_LINE_QUANTILES = 20
+#: Where, with predictions, the distribution stands that percentiles are computed from when they are asked for.
+QUANTILES = "percentile_quantiles"
 #: Whether something in ``uns`` describes predictions.
 is_provenance = holds("model_class", "scdrug_version")
 
@@ -35,10 +37,10 @@ class PredictedResponse:
 
     #: Ids of drugs, in the order of the columns.
     ids: list[str]
-    #: Samples × drugs, float32, in the unit of the reference.
-    response: np.ndarray
-    #: Samples × drugs, float32, 0-1, 1 = more sensitive than every reference line.
-    percentile: np.ndarray
+    #: Samples × drugs, in the unit of the reference; `None` if they are kept elsewhere.
+    response: np.ndarray | None
+    #: Samples × drugs, 0-1, 1 = more sensitive than every reference line; `None` if they are kept elsewhere, or not at all.
+    percentile: np.ndarray | None
     #: Samples, float32, 0-1.
     reliability: np.ndarray
     #: Model, unit, direction, drugs, half widths and verdict, in plain types.
@@ -52,9 +54,11 @@ class PredictedResponse:
         model: DrugResponseModel | JoinedModel,
         ids: list[str],
         columns: np.ndarray,
-        response: np.ndarray,
+        response: np.ndarray | None,
         reliability: np.ndarray,
         *,
+        percentiles: bool = True,
+        dtype: str = "float32",
         n_uninformative: int = 0,
         evidence: Mapping[str, np.ndarray] | None = None,
         of_drugs: Mapping[str, np.ndarray] | None = None,
@@ -70,9 +74,13 @@ class PredictedResponse:
         ids, columns
             Drugs, and their positions in the model.
         response
-            Samples × drugs; NaN for samples that are not predicted.
+            Samples × drugs; NaN for samples that are not predicted. `None` where they are kept elsewhere.
         reliability
             Samples, 0-1.
+        percentiles
+            Whether percentiles are stored. If not, what they are computed from is.
+        dtype
+            Type to store responses and percentiles in.
         n_uninformative
             Samples that showed too few genes to be predicted.
         evidence
@@ -86,11 +94,17 @@ class PredictedResponse:
         """
         calibration = model.calibration
         half_width = calibration.half_width[columns]
-        percentile = calibration.percentile(response, columns, lower_is_sensitive=model.reference.lower_is_sensitive)
-        percentile[np.isnan(response).all(axis=1) if response.shape[1] else []] = np.nan
+        percentile = None
+        if percentiles and response is not None:
+            percentile = calibration.percentile(
+                response, columns, lower_is_sensitive=model.reference.lower_is_sensitive
+            )
+            percentile = percentile.astype(dtype, copy=False)
+        if not percentiles:
+            stated[QUANTILES] = _line_quantiles(calibration, ids, columns, step=1)
         return cls(
             ids=ids,
-            response=response,
+            response=None if response is None else response.astype(dtype, copy=False),
             percentile=percentile,
             reliability=np.asarray(reliability, dtype=np.float32),
             provenance=model.provenance(
@@ -109,21 +123,33 @@ class PredictedResponse:
 
     def table(self, names: pd.Index) -> pd.DataFrame:
         """Response as a table (samples × drug ids)."""
-        return pd.DataFrame(self.response, index=names, columns=pd.Index(self.ids))
+        assert self.response is not None
+        return self._frame(self.response, names)
+
+    def _frame(self, values: np.ndarray, names: pd.Index) -> pd.DataFrame:
+        return pd.DataFrame(values, index=names, columns=pd.Index(self.ids))
 
     def store(self, adata: AnnData, key: str, *, copy: bool = False) -> AnnData:
         """Write everything to `adata`, or to a copy of it, or nothing; returns what was written to."""
         percentile_key, reliability_key = derived_keys(key)
-        evidence = pd.DataFrame(dict(self.evidence), index=adata.obs_names, dtype=np.float32)
         values: dict[Place, Any] = {
             ("obsm", key): self.table(adata.obs_names),
-            ("obsm", percentile_key): pd.DataFrame(self.percentile, index=adata.obs_names, columns=pd.Index(self.ids)),
+            ("obsm", percentile_key): None
+            if self.percentile is None
+            else self._frame(self.percentile, adata.obs_names),
             ("obs", reliability_key): self.reliability,
             ("uns", key): self.provenance,
+            ("obsm", evidence_key(key)): pd.DataFrame(dict(self.evidence), index=adata.obs_names, dtype=np.float32)
+            if len(self.evidence)
+            else None,
         }
-        place = ("obsm", evidence_key(key))
-        values |= {place: evidence} if len(self.evidence) else {}
-        return store(adata, values, report=key, drop=[place], copy=copy)
+        return store_predictions(adata, key, values, copy=copy)
+
+
+def store_predictions(adata: AnnData, key: str, values: Mapping[Place, Any], *, copy: bool = False) -> AnnData:
+    """Store all parts of a prediction; those that are `None` are left out, and what an earlier one left there goes."""
+    there = {place: value for place, value in values.items() if value is not None}
+    return store(adata, there, report=key, drop=[place for place in values if place[0] == "obsm"], copy=copy)
 
 
 def provenance(self: DrugResponseModel, **extra: Any) -> dict[str, Any]:
@@ -176,10 +202,13 @@ def verdict_on_lines(reliability: np.ndarray, coverage: float) -> str:
     return f"No drug can be ranked for these samples: median reliability is {median:.2f}, since {reason}."
 
 
-def _line_quantiles(calibration: Calibration, ids: list[str], columns: np.ndarray) -> pd.DataFrame:
-    """Every twentieth of the distribution of predictions over the reference's lines (drug ids × probabilities as text)."""
-    step = (len(calibration.quantiles) - 1) // N_LINE_QUANTILES
-    names = [f"{number / N_LINE_QUANTILES:.2f}" for number in range(N_LINE_QUANTILES + 1)]
+def _line_quantiles(
+    calibration: Calibration, ids: list[str], columns: np.ndarray, *, step: int | None = None
+) -> pd.DataFrame:
+    """The distribution of predictions over the reference's lines, every twentieth of it (drug ids × probabilities as text)."""
+    n_steps = len(calibration.quantiles) - 1
+    step = n_steps // N_LINE_QUANTILES if step is None else step
+    names = [f"{number / n_steps:.2f}" for number in range(0, n_steps + 1, step)]
     return pd.DataFrame(calibration.quantiles[::step][:, columns].T, index=pd.Index(ids), columns=names)
 
 

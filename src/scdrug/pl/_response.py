@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._lazy import is_array
+from .._store import STORED_IN
 from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..tl._keys import MIN_RELIABILITY
@@ -128,15 +131,17 @@ def response(
 def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str]:
     """Coordinates (cells × 2) and the name of the axes."""
     key = next((k for k in (f"X_{basis}", basis) if k in adata.obsm), None)
-    usable = [k for k in adata.obsm if isinstance(adata.obsm[k], np.ndarray) and adata.obsm[k].ndim == 2]
-    usable = [k for k in usable if adata.obsm[k].shape[1] >= 2]
+    reports = [held for held in adata.uns.values() if isinstance(held, Mapping)]
+    results = {str(place) for held in reports for place in np.ravel(np.asarray(held.get(STORED_IN, ()), dtype=object))}
+    usable = [k for k in adata.obsm if f"obsm/{k}" not in results and is_array(adata.obsm[k])]
+    usable = [k for k in usable if adata.obsm[k].ndim == 2 and adata.obsm[k].shape[1] >= 2]
     if key is None or key not in usable:
         found = f"It has: {examples(usable, 8)}." if usable else "It has no embedding."
         how = {"X_umap": "scanpy.pp.neighbors and scanpy.tl.umap", "X_pca": "scanpy.pp.pca"}.get(f"X_{basis}")
         hint = f"Run {how} first, or name another `basis`." if how else "Name another `basis`."
         raise KeyError(f"No embedding 'X_{basis}' or {basis!r} with two dimensions in `adata.obsm`. {found} {hint}")
     names = {"X_umap": "UMAP", "X_tsne": "t-SNE", "X_pca": "PC", "spatial": "spatial "}
-    return np.asarray(adata.obsm[key])[:, :2], names.get(key, key.removeprefix("X_") + " ")
+    return np.asarray(adata.obsm[key][:, :2]), names.get(key, key.removeprefix("X_") + " ")
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -97,6 +97,7 @@ def place_cells(
     n_pool: int = 1,
     chunk_size: int | None = None,
     match: GeneMatch | None = None,
+    fitted: Harmonization | None = None,
 ) -> Placed:
     """Find the genes of a reference in an object, and fit the map from its cells to the reference's scale.
 
@@ -115,6 +116,8 @@ def place_cells(
         Expression of the reference's lines, for ``anchor="nearest"`` (lines × genes).
     match
         Where the genes are, if they were found before.
+    fitted
+        Map, if it was fitted to these cells before.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def place_cells(
     groups, mask = _cell_groups(adata, groupby=groupby, fit_on=fit_on)
     if n_pool != 1:
         adata, layer = pool_neighbors(adata, n_pool, layer=layer, is_gene=match.is_gene), None
-    fitted = fit_harmonization(
+    fitted = fitted or fit_harmonization(
         adata,
         profile,
         match,

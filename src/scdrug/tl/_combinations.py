@@ -23,6 +23,7 @@ from ._combine import Problem, best_sets, fewest_drugs
 from ._group_intervals import interval_level
 from ._kill import Doses, Kills, dose_of, kills_of_groups, median_line, read_doses
 from ._rank import _leave_out_few_lines
+from ._rank_stats import blocks
 from ._stored import Predictions, read_predictions
 
 if TYPE_CHECKING:
@@ -337,8 +338,12 @@ def _worst(
 
 def _hits(predictions: Predictions, doses: Doses) -> np.ndarray:
     """Whether a drug kills half or more of a cell's kind (cells × drugs, bool)."""
-    with np.errstate(invalid="ignore"):
-        return dose_of(predictions)(predictions.response.to_numpy()) <= doses.ln_concentration
+    table, to_ln = predictions.response, dose_of(predictions)
+    hits = np.empty(table.shape, dtype=bool)
+    for block in blocks(table.shape[1], len(table)):
+        with np.errstate(invalid="ignore"):
+            hits[:, block] = to_ln(table.iloc[:, block].to_numpy()) <= doses.ln_concentration[block]
+    return hits
 
 
 def _cover(

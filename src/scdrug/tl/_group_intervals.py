@@ -26,7 +26,9 @@ class GroupResponse:
     percentile: np.ndarray
 
 
-def group_response(predictions: Predictions, codes: np.ndarray, n_groups: int) -> GroupResponse:
+def group_response(
+    predictions: Predictions, codes: np.ndarray, n_groups: int, drugs: np.ndarray | None = None
+) -> GroupResponse:
     """Average predictions over groups, with intervals as :func:`scdrug.get.group_response_df` states them.
 
     Parameters
@@ -37,23 +39,26 @@ def group_response(predictions: Predictions, codes: np.ndarray, n_groups: int) -
         Group of each cell, -1 for none; every group must have a cell with a prediction, and all cells a prediction (cells).
     n_groups
         Number of groups.
+    drugs
+        Positions of the drugs; all if omitted.
     """
+    drugs = np.arange(predictions.response.shape[1]) if drugs is None else drugs
     indicator = membership(codes, n_groups)
     counts = np.bincount(codes[codes >= 0], minlength=n_groups)
-    n_drugs = predictions.response.shape[1]
+    n_drugs = len(drugs)
     mean, percentile, squares = np.empty((n_groups, n_drugs)), np.empty((n_groups, n_drugs)), np.empty(n_drugs)
     known = codes >= 0
     for block in blocks(n_drugs, len(codes)):
-        values = predictions.response.iloc[:, block].to_numpy(dtype=float)
+        values = predictions.response.iloc[:, drugs[block]].to_numpy(dtype=float)
         values = np.where(known[:, None], values, 0.0)
         mean[:, block] = (indicator @ values) / counts[:, None]
         squares[block] = ((values[known] - mean[codes[known], block]) ** 2).sum(axis=0)
-        shares = predictions.percentile.iloc[:, block].to_numpy(dtype=float)
+        shares = predictions.percentile.iloc[:, drugs[block]].to_numpy(dtype=float)
         percentile[:, block] = (indicator @ np.where(known[:, None], shares, 0.0)) / counts[:, None]
     # the spread within groups is taken over all of them: a few cells do not tell their own
     freedom = int(known.sum()) - n_groups
     variance = squares / freedom if freedom else np.full(n_drugs, np.nan)
-    half_width = group_half_width(predictions, codes, np.arange(n_drugs), variance / counts[:, None])
+    half_width = group_half_width(predictions, codes, drugs, variance / counts[:, None])
     return GroupResponse(counts, mean, half_width, percentile)
 
 

@@ -15,6 +15,8 @@ from ._keys import MIN_RELIABILITY
 if TYPE_CHECKING:
     from ._stored import Predictions
 
+#: What is stored of each cell.
+EVIDENCE = ("resemblance", "sharpness", "depth", "dividing")
 #: A factor above this is no reason.
 _HARDLY = 0.9
 
@@ -37,13 +39,49 @@ def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFra
     A row for each group: `group`, `n_cells` (with a prediction), `reliability` (0-1), `refused`, `depth` (median counts), `dividing`
     (share of transcripts) and `reason`.
     """
+    evidence = {} if predictions.evidence is None else predictions.evidence
+    return judge_labels(
+        labels,
+        predicted=predictions.predicted,
+        reliability=predictions.reliability,
+        evidence={name: evidence[name] for name in EVIDENCE if name in evidence},
+        difficulty=predictions.provenance.get("difficulty", {}),
+        verdict=predictions.verdict,
+    )
+
+
+def judge_labels(
+    labels: pd.Categorical,
+    *,
+    predicted: np.ndarray,
+    reliability: np.ndarray,
+    evidence: Mapping[str, Any],
+    difficulty: Mapping[str, Any],
+    verdict: str,
+) -> pd.DataFrame:
+    """The same of results that were not stored yet.
+
+    Parameters
+    ----------
+    labels
+        Group of each cell.
+    predicted
+        Which cells show enough genes (cells, bool).
+    reliability
+        Reliability of each cell (cells).
+    evidence
+        What it follows from, by name (cells).
+    difficulty, verdict
+        What is stored of the samples as a whole.
+    """
     n_groups = len(labels.categories)
-    codes = np.where(predictions.predicted, labels.codes, -1).astype(np.int64)
-    evidence = pd.DataFrame(index=range(len(codes))) if predictions.evidence is None else predictions.evidence
-    column = lambda name: evidence[name].to_numpy(dtype=float) if name in evidence else np.full(len(codes), np.nan)
-    resemblance, sharpness, depth, dividing = map(column, ("resemblance", "sharpness", "depth", "dividing"))
+    codes = np.where(predicted, labels.codes, -1).astype(np.int64)
+    column = lambda name: np.asarray(evidence[name], dtype=float) if name in evidence else np.full(len(codes), np.nan)
+    resemblance, sharpness, depth, dividing = map(column, EVIDENCE)
     medians = (
-        pd.DataFrame({"stored": predictions.reliability, "own": resemblance, "sharpness": sharpness, "depth": depth})
+        pd.DataFrame(
+            {"stored": np.asarray(reliability, dtype=float), "own": resemblance, "sharpness": sharpness, "depth": depth}
+        )
         .groupby(np.where(codes < 0, n_groups, codes))
         .median()
         .reindex(range(n_groups))
@@ -54,7 +92,6 @@ def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFra
     reliability = np.where(judged, medians["own"] * grows, medians["stored"])
     n_cells = np.bincount(codes[codes >= 0], minlength=n_groups)
     reliability = np.where(n_cells > 0, reliability, 0.0)
-    stated = predictions.provenance.get("difficulty", {})
     rows = zip(n_cells, reliability, shares, medians["own"], medians["sharpness"], medians["depth"], strict=True)
     return pd.DataFrame(
         {
@@ -65,7 +102,7 @@ def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFra
             "refused": reliability < MIN_RELIABILITY,
             "depth": medians["depth"].to_numpy(),
             "dividing": shares,
-            "reason": [_reason(*row, stated, predictions.verdict) for row in rows],
+            "reason": [_reason(*row, difficulty, verdict) for row in rows],
         }
     )
 

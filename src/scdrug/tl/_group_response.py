@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ._group_intervals import group_response
 from ._group_reliability import judge_groups
-from ._width import group_half_width
 
 if TYPE_CHECKING:
     from ._stored import Predictions
@@ -29,27 +29,21 @@ def summarise_groups(predictions: Predictions, labels: pd.Categorical, ids: Sequ
     """
     codes = np.where(predictions.predicted, labels.codes, -1)
     columns = predictions.response.columns.get_indexer(ids)
-    known = np.flatnonzero(codes >= 0)
-    grouped = predictions.response.iloc[known, columns].astype(float).groupby(codes[known])
-    n_cells, mean = grouped.size().to_numpy(), grouped.mean()
-    # the spread within groups is taken over all of them: a few cells do not tell their own
-    freedom = len(known) - len(n_cells)
-    squares = np.nan_to_num(grouped.var().to_numpy() * (n_cells[:, None] - 1)).sum(axis=0)
-    variance = squares / freedom if freedom else np.full(len(ids), np.nan)
-    half_width = group_half_width(predictions, codes, columns, variance / n_cells[:, None])
-    percentile = predictions.percentile.iloc[known, columns].astype(float).groupby(codes[known]).mean()
-    reliability = judge_groups(predictions, labels)["reliability"].to_numpy()[mean.index]
+    present, known = np.unique(codes[codes >= 0]), codes >= 0
+    codes = np.where(known, np.searchsorted(present, codes), -1)
+    found = group_response(predictions, codes, len(present), columns)
+    reliability = judge_groups(predictions, labels)["reliability"].to_numpy()[present]
     n_drugs = len(ids)
     return pd.DataFrame(
         {
-            "group": np.repeat(np.asarray(labels.categories, dtype=object)[mean.index], n_drugs),
-            "drug": np.tile(np.asarray(ids, dtype=object), len(n_cells)),
-            "name": np.tile(predictions.drugs.loc[ids, "name"].to_numpy(), len(n_cells)),
-            "n_cells": np.repeat(n_cells, n_drugs),
-            "response": mean.to_numpy().ravel(),
-            "lower": (mean - half_width).to_numpy().ravel(),
-            "upper": (mean + half_width).to_numpy().ravel(),
-            "percentile": percentile.to_numpy().ravel(),
+            "group": np.repeat(np.asarray(labels.categories, dtype=object)[present], n_drugs),
+            "drug": np.tile(np.asarray(ids, dtype=object), len(present)),
+            "name": np.tile(predictions.drugs.loc[ids, "name"].to_numpy(), len(present)),
+            "n_cells": np.repeat(found.n_cells, n_drugs),
+            "response": found.response.ravel(),
+            "lower": (found.response - found.half_width).ravel(),
+            "upper": (found.response + found.half_width).ravel(),
+            "percentile": found.percentile.ravel(),
             "reliability": np.repeat(reliability, n_drugs),
         }
     )

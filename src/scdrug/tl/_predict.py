@@ -6,22 +6,26 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
-from ..model._results import PredictedResponse, reserve_predictions
+from .._validate import check_choice, warn_caller
+from ..model._results import PredictedResponse, reserve_predictions, store_predictions
 from ..pp._checks import check_cells
 from ..pp._harmonization import Harmonization
-from ..pp._place import place_cells
+from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
-from ._group_reliability import judge_groups
+from ._group_reliability import judge_labels
 from ._keys import MIN_RELIABILITY
+from ._out import Percentiles, ResultsOnDisk, stretch_rows
 from ._predict_rows import PredictRows, predict_rows
-from ._stored import read_predictions
+from ._run_settings import describe_model, describe_run
 from ._width import Difficulty, relative_difficulty
 
 if TYPE_CHECKING:
@@ -46,6 +50,9 @@ def predict_response(
     fit_on: str | None = None,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    percentiles: bool = True,
+    dtype: str = "float32",
     key_added: str = KEYS.PREDICTED,
     copy: bool = False,
 ) -> AnnData | None:
@@ -82,6 +89,14 @@ def predict_response(
         Least share of the model's genes that must be measured.
     chunk_size
         Rows a block, `scdrug.settings.chunk_size` if omitted; results do not depend on it.
+    out
+        Zarr store to write results to, chunk by chunk, so that they need not fit into memory; `adata` gets tables that are read when
+        they are asked for. A store that exists must hold these very cells, such as that which they were read from. A run that was
+        stopped goes on when the function is called again with the same arguments. See *Notes*.
+    percentiles
+        Store percentiles. Otherwise they are computed when they are asked for, and results take half the room.
+    dtype
+        ``"float32"``, or ``"float16"`` to store responses and percentiles in half the room, to three digits.
     key_added
         Key of the predictions. With another than the default, the other results are stored under
         ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``. Only what scdrug stored is replaced.
@@ -98,7 +113,7 @@ def predict_response(
         show too few genes.
     ``adata.obsm["response_percentile"]`` : DataFrame
         Share of reference lines predicted to be less sensitive to the drug, 0-1: free of the drug's potency, so
-        comparable between drugs. 1 = more sensitive than every line.
+        comparable between drugs. 1 = more sensitive than every line. Not with ``percentiles=False``.
     ``adata.obs["response_reliability"]`` : float, 0-1
         How much of what a line measured in bulk would tell is left, see *Notes*.
     ``adata.obsm["response_evidence"]`` : DataFrame
@@ -115,6 +130,10 @@ def predict_response(
         unknown, or `key_added` is taken by something that scdrug did not store or cannot be written to a file.
     KeyError
         If a drug, layer or column is unknown; the nearest names are offered.
+    OSError
+        If `out` cannot be written, or holds something else (`FileExistsError`).
+    RuntimeError
+        If workers of a cluster lack scdrug or die again and again, or another run writes to `out`.
 
     Warns
     -----
@@ -139,6 +158,11 @@ def predict_response(
     Genes that are zero in every cell count as not measured where a program rather than sequencing made them so. Cells that
     show fewer than a hundredth of the measured genes (50 at most) are not predicted: their values are NaN.
 
+    With a client of `dask.distributed`, rows of a dask array, and of a file that workers can open, are read, placed and predicted by
+    the workers, and with `out` written by them, too; results are the same. Then, and with `out`, tables in `obsm` are arrays without
+    names of drugs, as anndata reads them lazily; :func:`scdrug.get.response_df` and all that reads predictions know the names. The
+    store is made in ``f"{out}.part"`` and takes its place when it is whole. See *Millions of cells* in the guide.
+
     Examples
     --------
     >>> import scdrug
@@ -152,27 +176,74 @@ def predict_response(
     True
     """
     check_cells(adata)
+    check_choice("dtype", dtype, ("float32", "float16"))
     reserve_predictions(adata, key_added)
+    target = None if out is None else ResultsOnDisk(out, adata, key_added)
     trained = resolve_model(model)
-    predictor_model, ids, columns = trained.select_drugs(drugs)
-    placed = place_cells(
-        adata,
-        trained.profile,
-        method=method,
-        anchor=anchor,
-        scale=scale,
-        layer=layer,
-        groupby=groupby,
-        shift_by_group=shift_by_group,
-        fit_on=fit_on,
-        min_coverage=min_coverage,
-        chunk_size=chunk_size,
-    )
+    asked = trained.select_drugs(drugs)
+    options = {
+        "method": method,
+        "anchor": anchor,
+        "scale": scale,
+        "shift_by_group": shift_by_group,
+        "min_coverage": min_coverage,
+    }
+    with nullcontext() if target is None else target.locked():
+        if target is not None:
+            run = describe_run(
+                adata, layer=layer, columns=[groupby, fit_on], groupby=groupby, fit_on=fit_on, **options, key_added=key_added,
+                percentiles=percentiles, dtype=dtype, drugs=asked[1], model=describe_model(*asked),
+            )  # fmt: skip
+            rows = stretch_rows(adata, layer)
+            target.start(run, len(asked[1]), rows=rows, dtype=dtype, percentiles=percentiles)
+        placed = place_cells(
+            adata,
+            trained.profile,
+            layer=layer,
+            groupby=groupby,
+            fit_on=fit_on,
+            chunk_size=chunk_size,
+            fitted=None if target is None else target.read_fit(trained.profile),
+            **options,
+        )
+        if target is not None:
+            target.keep_fit(placed.harmonization)
+        results, refused = _predict(trained, asked, placed, target, groupby, percentiles=percentiles, dtype=dtype)
+        if key_added in adata.obsm:
+            warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
+        verdict = results.provenance["verdict"]
+        for text in [verdict] if verdict != "ok" else refused:
+            warnings.warn(text, UserWarning, stacklevel=2)
+        if target is None:
+            adata = results.store(adata, key_added, copy=copy)
+        else:
+            values = target.finish(results.reliability, results.evidence, results.provenance)
+            adata = store_predictions(adata, key_added, values, copy=copy)
+    return adata if copy else None
+
+
+def _predict(
+    trained: DrugResponseModel,
+    asked: tuple[DrugResponseModel, list[str], np.ndarray],
+    placed: Placed,
+    target: ResultsOnDisk | None,
+    groupby: str | None,
+    *,
+    percentiles: bool,
+    dtype: str,
+) -> tuple[PredictedResponse, list[str]]:
+    """Results, their tables in memory unless they were written to a store, and which groups are refused, in a sentence."""
     from ..model._predictor import RowPredictor  # loads torch
 
-    fitted, predictor = placed.harmonization, RowPredictor(predictor_model, placed.harmonization, columns)
-    values, cells = predict_rows(placed, PredictRows.of(placed, predictor, len(ids)))
-    difficulty = Difficulty.of(predictor_model, placed, predictor, columns)
+    model, ids, columns = asked
+    fitted, predictor = placed.harmonization, RowPredictor(model, placed.harmonization, columns)
+    work = PredictRows.of(placed, predictor, len(ids))
+    if target is None:
+        values, cells = predict_rows(placed, work)
+    else:
+        of_lines = Percentiles(model.calibration, columns, model.reference.lower_is_sensitive)
+        values, cells = None, target.predict(placed, work, of_lines if percentiles else None)
+    difficulty = Difficulty.of(model, placed, predictor, columns)
     shift, missing = relative_difficulty(trained, placed)
     resemblance = cells.resemblance(fitted, trained.profile.similarity, shift=shift, missing=missing)
     growing = cells.growing(placed.groups, np.nan if fitted.evidence is None else fitted.evidence.dividing)
@@ -181,65 +252,58 @@ def predict_response(
     judged = informative & (growing > 0) if (growing > 0).any() else informative
     verdict = _verdict(reliability[judged], fitted)
     if not informative.all():
-        warnings.warn(
+        warn_caller(
             f"{int((~informative).sum()):,} of {len(informative):,} cells show fewer than "
             f"{least_entries(int((~fitted.unmeasured).sum()))} of the model's genes, as empty droplets do. They were left out "
-            "of the fit and of the verdict; their predictions are missing (NaN) and their reliability is 0.",
-            UserWarning,
-            stacklevel=2,
+            "of the fit and of the verdict; their predictions are missing (NaN) and their reliability is 0."
         )
-
-    results = PredictedResponse.of(
-        predictor_model,
-        ids,
-        columns,
-        values,
-        reliability,
-        gene_coverage=fitted.coverage,
-        harmonization=fitted.summary(),
-        n_uninformative=int((~informative).sum()),
-        verdict=verdict,
-        difficulty={
+    evidence = {
+        "resemblance": resemblance,
+        "sharpness": cells.sharpness(fitted, trained.profile.similarity),
+        "depth": cells.totals.depth,
+        "dividing": cells.totals.dividing,
+    }
+    stated: dict[str, Any] = {
+        "gene_coverage": fitted.coverage,
+        "harmonization": fitted.summary(),
+        "n_uninformative": int((~informative).sum()),
+        "verdict": verdict,
+        "difficulty": {
             "shift": shift,
             "missing": missing,
             "noise_depth": difficulty.noise.depth,
             "noise_power": difficulty.noise.power,
         },
-        evidence={
-            "resemblance": resemblance,
-            "sharpness": cells.sharpness(fitted, trained.profile.similarity),
-            "depth": cells.totals.depth,
-            "dividing": cells.totals.dividing,
-        },
-        of_drugs=difficulty.of_drugs(),
-        network_share=predictor_model._network_share(None, adata.n_obs, columns),
-    )
-    if key_added in adata.obsm:
-        warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
-    if verdict != "ok":
-        warnings.warn(verdict, UserWarning, stacklevel=2)
-    adata = results.store(adata, key_added, copy=copy)
+        "network_share": model._network_share(None, placed.adata.n_obs, columns),
+    }
+    refused: list[str] = []
     if groupby is not None:
-        _judge(adata, key_added, groupby, warn=verdict == "ok")
-    return adata if copy else None
+        stated["groups"] = judge_labels(
+            group_labels(placed.adata, groupby), predicted=informative, reliability=reliability.astype(np.float32),
+            evidence={name: np.asarray(value, dtype=np.float32) for name, value in evidence.items()},
+            difficulty=stated["difficulty"], verdict=verdict,
+        )  # fmt: skip
+        refused = _say_refused(stated["groups"], groupby)
+    results = PredictedResponse.of(
+        model, ids, columns, values, reliability, percentiles=percentiles, dtype=dtype, evidence=evidence,
+        of_drugs=difficulty.of_drugs(), **stated,
+    )  # fmt: skip
+    return results, refused
 
 
-def _judge(adata: AnnData, key: str, groupby: str, *, warn: bool) -> None:
-    """Store what is to be thought of each group, and say which are refused."""
-    table = judge_groups(read_predictions(adata, key), group_labels(adata, groupby))
-    adata.uns[key]["groups"] = table
+def _say_refused(table: pd.DataFrame, groupby: str) -> list[str]:
+    """Which groups are refused, if any are."""
     refused = table[table["refused"]]
-    if warn and len(refused):
-        named = [
-            f"{group} ({reason.partition(': ')[2].rstrip('.')})"
-            for group, reason in refused[["group", "reason"]].to_numpy()
-        ]
-        warnings.warn(
-            f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. Rankings leave them out, and "
-            "plots grey them.",
-            UserWarning,
-            stacklevel=3,
-        )
+    if not len(refused):
+        return []
+    named = [
+        f"{group} ({reason.partition(': ')[2].rstrip('.')})"
+        for group, reason in refused[["group", "reason"]].to_numpy()
+    ]
+    return [
+        f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. Rankings leave them out, and "
+        "plots grey them."
+    ]
 
 
 def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:

@@ -264,9 +264,10 @@ def _leave_out_few_lines(predictions: Predictions, min_lines: int) -> tuple[Pred
     )
     kept = dataclasses.replace(
         predictions,
-        response=predictions.response.loc[:, ~few],
-        percentile=predictions.percentile.loc[:, ~few],
+        response=predictions.response[predictions.response.columns[~few]],
+        percentile=predictions.percentile[predictions.percentile.columns[~few]],
         drugs=predictions.drugs.loc[~few],
+        half_width=predictions.half_width[~few],
     )
     return kept, [str(drug) for drug in predictions.drugs.index[few]]
 

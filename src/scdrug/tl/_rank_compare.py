@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._lazy import LazyTable
 from .._validate import examples
 from ._drug_evidence import LEVELS, evidence_of, outranks_better
 from ._rank_design import Design
@@ -55,7 +56,13 @@ class Sides:
 
 
 def compare(
-    tables: Mapping[str, pd.DataFrame], design: Design, *, tested: str, method: str, min_cells: int, rerun: str
+    tables: Mapping[str, pd.DataFrame | LazyTable],
+    design: Design,
+    *,
+    tested: str,
+    method: str,
+    min_cells: int,
+    rerun: str,
 ) -> list[Sides]:
     """Compare each group with its reference, with samples as replicates if the design has them.
 
@@ -134,7 +141,7 @@ def _others(values: np.ndarray, group: int, reference: int) -> np.ndarray:
     return values.sum(axis=1) - values[:, group] if reference == REST else values[:, reference]
 
 
-def _sums(frame: pd.DataFrame, design: Design, codes: np.ndarray, n: int, rerun: str) -> np.ndarray:
+def _sums(frame: pd.DataFrame | LazyTable, design: Design, codes: np.ndarray, n: int, rerun: str) -> np.ndarray:
     sums = class_sums(design.values(frame), frame.shape[1], codes, n)
     if not np.isfinite(sums).all():
         bad = frame.columns[~np.isfinite(sums).all(axis=0)]

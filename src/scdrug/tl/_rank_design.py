@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._labels import Label, group_labels, select_groups
+from .._lazy import LazyTable
 from .._validate import examples
 from ._rank_stats import REST
 
@@ -39,7 +40,7 @@ class Design:
         """Name of the reference, ``"rest"`` for all other cells."""
         return "rest" if self.reference == REST else self.names[self.reference]
 
-    def values(self, frame: pd.DataFrame) -> Callable[[slice], np.ndarray]:
+    def values(self, frame: pd.DataFrame | LazyTable) -> Callable[[slice], np.ndarray]:
         """Return a function that gives the labelled cells' values of a slice of drugs."""
         whole = len(self.rows) == len(frame)
 

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from .._labels import Label, select_groups
-from .._lazy import column_of
+from .._lazy import LazyTable, column_of, loaded
 from .._validate import check_choice, check_key, examples
+from ..model._data import Calibration
+from ..model._results import QUANTILES
 from ._keys import MIN_RELIABILITY, derived_keys, evidence_key
 
 if TYPE_CHECKING:
@@ -29,10 +31,10 @@ _RANKING_PARAMS = ("groupby", "reference", "unit", "more_sensitive_is", "replica
 class Predictions:
     """Predicted responses of an AnnData with what is known about them."""
 
-    #: Cells × drug ids, in `unit`.
-    response: pd.DataFrame
-    #: Cells × drug ids, 0-1, 1 = more sensitive than every reference line.
-    percentile: pd.DataFrame
+    #: Cells × drug ids, in `unit`; what lies in a file is read when it is asked for.
+    response: pd.DataFrame | LazyTable
+    #: Cells × drug ids, 0-1, 1 = more sensitive than every reference line; computed when asked for if it was not stored.
+    percentile: pd.DataFrame | LazyTable
     #: Cells, 0-1; NaN where it was not stored.
     reliability: np.ndarray
     #: Indexed by drug id in the order of the columns, with at least `name`, `targets` and `pathway`.
@@ -47,14 +49,14 @@ class Predictions:
     #: Everything in ``uns``.
     provenance: Mapping[str, Any]
     #: Numbers of each cell that reliability and width follow from; `None` where they were not stored (cells × numbers).
-    evidence: pd.DataFrame | None = None
+    evidence: pd.DataFrame | LazyTable | None = None
 
     @property
     def predicted(self) -> np.ndarray:
         """Whether each cell showed enough genes to be predicted (cells, bool)."""
         return self.response.iloc[:, 0].notna().to_numpy()
 
-    def table(self, use: str) -> pd.DataFrame:
+    def table(self, use: str) -> pd.DataFrame | LazyTable:
         """Return the percentile or the response (cells × drug ids)."""
         return self.percentile if use == "percentile" else self.response
 
@@ -82,8 +84,7 @@ def read_predictions(adata: AnnData, key: str) -> Predictions:
     """
     percentile_key, reliability_key = derived_keys(key)
     response, stored = read_response(adata, key)
-    check_key(dict(adata.obsm), percentile_key, where="adata.obsm", hint=RUN_PREDICT)
-    percentile = _as_frame(adata.obsm[percentile_key], percentile_key)
+    percentile = _read_percentile(adata, percentile_key, response, stored)
     if set(response.columns) != set(percentile.columns):
         raise ValueError(
             f"`adata.obsm[{key!r}]` and `adata.obsm[{percentile_key!r}]` hold different drugs, so they are not of one "
@@ -104,11 +105,29 @@ def read_predictions(adata: AnnData, key: str) -> Predictions:
         provenance=stored,
         evidence=None
         if evidence_key(key) not in adata.obsm
-        else _as_frame(adata.obsm[evidence_key(key)], evidence_key(key)),
+        else _as_table(adata, evidence_key(key), stored.get("evidence_columns")),
     )
 
 
-def read_response(adata: AnnData, key: str, *, hint: str = RUN_PREDICT) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+def _read_percentile(
+    adata: AnnData, key: str, response: pd.DataFrame | LazyTable, stored: Mapping[str, Any]
+) -> pd.DataFrame | LazyTable:
+    """Percentiles that were stored, or what computes them from responses."""
+    quantiles = stored.get(QUANTILES)
+    if key in adata.obsm or not isinstance(quantiles, pd.DataFrame):
+        check_key(dict(adata.obsm), key, where="adata.obsm", hint=RUN_PREDICT)
+        return _as_table(adata, key, _ids(stored))
+    among = Calibration(
+        quantiles.loc[response.columns].to_numpy(np.float32).T, np.full(len(response.columns), np.nan), np.nan, True
+    )
+    lower = not str(stored["direction"]).lower().startswith("higher")
+    derive = lambda values, columns: among.percentile(values, columns, lower_is_sensitive=lower)
+    return LazyTable(response, response.columns, response.index, derive=derive)
+
+
+def read_response(
+    adata: AnnData, key: str, *, hint: str = RUN_PREDICT
+) -> tuple[pd.DataFrame | LazyTable, Mapping[str, Any]]:
     """Read predicted responses and their provenance, which is all that some functions need.
 
     Raises
@@ -117,7 +136,8 @@ def read_response(adata: AnnData, key: str, *, hint: str = RUN_PREDICT) -> tuple
         As :func:`read_predictions`.
     """
     check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint)
-    response = _as_frame(adata.obsm[key], key)
+    told = loaded(adata.uns.get(key))
+    response = _as_table(adata, key, _ids(told))
     if response.shape[1] == 0:
         raise ValueError(f"`adata.obsm[{key!r}]` has no drugs. {hint}")
     lost = (
@@ -125,7 +145,7 @@ def read_response(adata: AnnData, key: str, *, hint: str = RUN_PREDICT) -> tuple
         f"`uns_merge='first'`. Join again with that, or predict again."
     )
     check_key(dict(adata.uns), key, where="adata.uns", hint=lost)
-    stored = read_parts(adata.uns[key], ("measure", "unit", "direction"), where=f"adata.uns[{key!r}]", hint=hint)
+    stored = read_parts(told, ("measure", "unit", "direction"), where=f"adata.uns[{key!r}]", hint=hint)
     if not str(stored["direction"]).lower().startswith(("lower", "higher")):
         raise ValueError(
             f"`adata.uns[{key!r}]['direction']` must begin with 'lower' or 'higher' (is more sensitive); found "
@@ -184,7 +204,7 @@ def read_ranking(adata: AnnData, key: str) -> tuple[pd.DataFrame, Mapping[str, A
     """
     hint = "Run scdrug.tl.rank_drugs(adata, groupby=…) first."
     check_key(dict(adata.uns), key, where="adata.uns", hint=hint)
-    held = adata.uns[key]
+    held = loaded(adata.uns[key])
     if not is_ranking(held):
         raise ValueError(f"`adata.uns[{key!r}]` is not a result of scdrug.tl.rank_drugs. {hint}")
     where = f"adata.uns[{key!r}]"
@@ -229,6 +249,23 @@ def rows_of_groups(table: pd.DataFrame, groups: Label | Sequence[Label] | None, 
 def check_use(use: str) -> None:
     """Raise :class:`ValueError` unless `use` is ``"percentile"`` or ``"response"``."""
     check_choice("use", use, USES)
+
+
+def _ids(stored: Any) -> Any:
+    """Ids of drugs in the order of the columns, of predictions that are kept without them."""
+    drugs = stored.get("drugs") if isinstance(stored, Mapping) else None
+    return drugs.index if isinstance(drugs, pd.DataFrame) else None
+
+
+def _as_table(adata: AnnData, key: str, columns: Any) -> pd.DataFrame | LazyTable:
+    """A table of ``obsm``; of an array, `columns` are the names."""
+    value = adata.obsm[key]
+    if hasattr(value, "to_memory"):
+        return LazyTable(value, pd.Index(value.columns), adata.obs_names)
+    names = None if columns is None else pd.Index(np.asarray(columns, dtype=object))
+    if not isinstance(value, pd.DataFrame) and names is not None and np.shape(value) == (adata.n_obs, len(names)):
+        return LazyTable(value, names, adata.obs_names)
+    return _as_frame(value, key)
 
 
 def _as_frame(value: Any, key: str) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def read_cells(file: CellFile, *, backed: bool | None, modality: str | None = No
     ValueError
         If the file is damaged or holds no expression of genes.
     """
-    lazy = size_of(file.path) > BACKED_ABOVE if backed is None else backed
+    lazy = is_backed(file, backed)
     with unreadable(file.path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*without encoding metadata")
         warnings.filterwarnings("ignore", message=".*names are not unique")
@@ -52,6 +52,11 @@ def read_cells(file: CellFile, *, backed: bool | None, modality: str | None = No
         if file.kind == "h5mu":
             return _read_parts(file.path, _open_hdf5(file.path)[f"mod/{modality}"], lazy)
         return _read_parts(file.path, open_zarr(file), lazy)
+
+
+def is_backed(file: CellFile, backed: bool | None) -> bool:
+    """Whether cells are read block by block: by size where nothing was said."""
+    return size_of(file.path) > BACKED_ABOVE if backed is None else backed
 
 
 def find_modality(path: Path, wanted: str | None, genes: Sequence[str]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import errno
 import gc
 import glob
 import io
+import json
 import os
 import shutil
 import sys
@@ -169,6 +170,25 @@ def _put_in_place(part: Path, target: Path, room: Path) -> None:
     except OSError:
         old.rename(target)
         raise
+
+
+@contextmanager
+def staged_copy(source: Path, target: Path) -> Iterator[Path]:
+    """Give a copy of a folder, which becomes `target` in one step when all went well, and which a later run finds when not.
+
+    Unlike that of :func:`whole_file` it keeps its name, so that what a stopped run added to it is not lost.
+    """
+    stage, told = (target.with_name(f".{target.stem}-unfinished{ending}") for ending in (target.suffix, ".json"))
+    origin = {"source": str(source.resolve()), "bytes": size_of(source), "changed": source.stat().st_mtime_ns}
+    if not (stage.is_dir() and told.is_file() and json.loads(told.read_text(encoding="utf-8")) == origin):
+        shutil.rmtree(stage, ignore_errors=True)
+        with whole_file(stage) as part:
+            shutil.copytree(source, part)
+        told.write_text(json.dumps(origin), encoding="utf-8")
+    yield stage
+    with whole_file(target) as part:
+        stage.rename(part)
+    told.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

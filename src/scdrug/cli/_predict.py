@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from .._constants import KEYS
-from ._cells import find_modality, read_cells
-from ._files import check_distinct, check_output, check_space
+from ._cells import find_modality, is_backed, read_cells
+from ._files import check_distinct, check_output, check_space, staged_copy
 from ._formats import identify, unreadable
-from ._store import endings, present_keys, result_keys, space_needed, write_cells
+from ._store import add_report, endings, present_keys, reopen, result_keys, space_needed, write_cells
 from ._tables import ranking_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
 
 _REPORTS = (".html", ".htm")
 
@@ -60,37 +63,68 @@ def run_predict(
         adata = read_cells(file, backed=backed, modality=modality)
     check_space(output.parent, space_needed(file, output, adata, n_drugs))
     before = present_keys(adata)
-    with console.status(f"Predicting {adata.n_obs:,} cells"), unreadable(cells, only=OSError):
-        tl.predict_response(adata, trained, drugs=drugs, layer=layer, scale=scale, groupby=groupby, fit_on=fit_on)
-    result = adata.uns[KEYS.PREDICTED]
-    shape = adata.obsm[KEYS.PREDICTED].shape
+    ask = {"drugs": drugs, "layer": layer, "scale": scale, "groupby": groupby, "fit_on": fit_on}
+    streamed = file.kind == "zarr" and output.suffix.lower() == ".zarr" and is_backed(file, backed)
+    with _copied(cells, output, console) if streamed else nullcontext() as store:
+        with unreadable(cells, only=OSError) if store is None else nullcontext():
+            tl.predict_response(adata, trained, out=store, **ask)
+        _describe(adata, console)
+        ranked = groupby is not None and _may_rank(get.group_reliability_df(adata, groupby), reference, console)
+        if ranked:
+            _rank(adata, groupby, reference, sample_key, console)
+        keys = result_keys(adata, before, ranked=ranked)
+        with console.status("Writing"):
+            if store is None:
+                write_cells(adata, file, output, keys, modality=modality)
+            else:
+                add_report(adata, store, keys)
+    if streamed:
+        reopen(adata, output)
+    if report is not None:
+        from .._report import report as write_report
+
+        try:
+            with console.status("Writing the report"):
+                write_report(adata, report, title=cells.stem, groupby=groupby, overwrite=True)
+        except Exception as error:
+            error.add_note(f"The cells with their results are in {output}.")
+            raise
+    written = [output] if report is None else [output, report]
+    console.print("Written: " + ", ".join(escape(str(path)) for path in written), soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _copied(cells: Path, output: Path, console: Console) -> Iterator[Path]:
+    """A copy of the store that results are written into as they are made; says what is kept of it when it is stopped."""
+    try:
+        with staged_copy(cells, output) as store:
+            yield store
+    except (KeyboardInterrupt, SystemExit) as error:
+        for note in getattr(error, "__notes__", ()):
+            console.print(escape(note), highlight=False)
+        raise
+
+
+def _describe(adata: AnnData, console: Console) -> None:
+    """Say what was predicted."""
+    result, shape = adata.uns[KEYS.PREDICTED], adata.obsm[KEYS.PREDICTED].shape
     console.print(
         f"{shape[0]:,} cells × {shape[1]} drugs: {result['measure']} in {result['unit']}, {result['direction']}; "
         f"{result['gene_coverage']:.0%} of the model's genes measured; "
         f"median reliability {adata.obs[KEYS.RELIABILITY].median():.2f}",
         highlight=False,
     )
-    ranked = groupby is not None and _may_rank(get.group_reliability_df(adata, groupby), reference, console)
-    if ranked:
-        with console.status("Ranking drugs"):
-            tl.rank_drugs(adata, groupby, reference=reference, sample_key=sample_key)
-        table = get.rank_drugs_df(adata)
-        for group in table["group"].astype(str).unique():
-            best = table[table["group"].astype(str) == group].head(5)
-            console.print(ranking_table(best, f"{escape(group)}: more sensitive than {escape(reference)}"))
-    with console.status("Writing"):
-        keys = result_keys(adata, before, ranked=ranked)
-        write_cells(adata, file, output, keys, modality=modality)
-        if report is not None:
-            from .._report import report as write_report
 
-            try:
-                write_report(adata, report, title=cells.stem, groupby=groupby, overwrite=True)
-            except Exception as error:
-                error.add_note(f"The cells with their results are in {output}.")
-                raise
-    written = [output] if report is None else [output, report]
-    console.print("Written: " + ", ".join(escape(str(path)) for path in written), soft_wrap=True, highlight=False)
+
+def _rank(adata: AnnData, groupby: str, reference: str, sample_key: str | None, console: Console) -> None:
+    from .. import get, tl
+
+    with console.status("Ranking drugs"):
+        tl.rank_drugs(adata, groupby, reference=reference, sample_key=sample_key)
+    table = get.rank_drugs_df(adata)
+    for group in table["group"].astype(str).unique():
+        best = table[table["group"].astype(str) == group].head(5)
+        console.print(ranking_table(best, f"{escape(group)}: more sensitive than {escape(reference)}"))
 
 
 def _may_rank(judged: pd.DataFrame, reference: str, console: Console) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._constants import KEYS
-from .._elements import add_column, add_element, consolidate, is_consolidated
+from .._elements import add_column, add_element, consolidate, is_consolidated, open_results
 from .._validate import examples
 from ._files import reserve, size_of, whole_file
 from ._formats import CellFile
@@ -101,6 +101,21 @@ def write_cells(adata: AnnData, file: CellFile, target: Path, keys: Keys, *, mod
             reserve(part, _size(adata, keys))
             with h5py.File(part, "r+") as copy:
                 _add(adata, copy[f"mod/{modality}"] if modality else copy, keys)
+
+
+def add_report(adata: AnnData, path: Path, keys: Keys) -> None:
+    """Add what is new in ``uns`` to a store that holds the predictions."""
+    _add_to_zarr(adata, path, {"obs": [], "obsm": [], "uns": [key for key in keys["uns"] if key != KEYS.PREDICTED]})
+
+
+def reopen(adata: AnnData, path: Path) -> None:
+    """Read tables of predictions where they are now."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r")
+    for key in _OURS["obsm"]:
+        if key in adata.obsm:
+            adata.obsm[key] = open_results(group, key)
 
 
 def _is_copy(file: CellFile, target: Path) -> bool:

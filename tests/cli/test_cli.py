@@ -218,6 +218,7 @@ def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
     assert len(re.findall(r"\b(?:10|[1-9]) [A-Z]", text)) >= 10
 
 
+@pytest.mark.slow
 def test_demo_on_lines_that_are_sequenced_deeply(tmp_path, shared_data) -> None:
     code, text = _run(
         "demo", "--cells", "lung", "--path", shared_data / "sc" / "sc_mixology", "--out", tmp_path / "demo"

@@ -140,6 +140,7 @@ def killed(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(KILLED_AT))
 def test_a_training_that_was_killed_goes_on_to_the_result_of_an_unbroken_one(name: str, killed: Path, steps) -> None:
     steps.start()

@@ -325,6 +325,7 @@ def test_drugs_that_were_never_screened_are_predicted_from_their_structure(cells
         tl.predict_response(cells, with_drugs, drugs={"x": "C1CC(("})
 
 
+@pytest.mark.slow
 def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data, gdsc2) -> None:
     """The recipe of the bundled model, trained without the five assayed lines, through the public API."""
     from scdrug.metrics import transfer_correlation

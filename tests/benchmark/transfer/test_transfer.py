@@ -505,6 +505,7 @@ def test_a_folder_without_the_cells_says_what_is_missing(reference, tmp_path) ->
         run_single_cell(RIDGE, data=tmp_path, reference=reference)
 
 
+@pytest.mark.slow
 def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared_data, gdsc2) -> None:
     """Figures of docs/guide/harmonization.md."""
     spec = ModelSpec("default", "KernelRidge", params={"kernel": "linear", "ridge": 0.5, "denoise": 1.0})
@@ -518,6 +519,7 @@ def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared
     assert value(table, "cell", "flat", "default") < value(table, "line mean", "flat", "default")
 
 
+@pytest.mark.slow
 def test_a375_gives_the_published_auroc_and_its_confound(shared_data) -> None:
     specs = [ModelSpec("ridge", "KernelRidge"), ModelSpec("mean", "AdditiveMean")]
     with warnings.catch_warnings():

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from ..model._predictor import RowPredictor
 from ..pp._fit_harmonization import refit
 from ..pp._place import Placed
-from ._rank_stats import membership
+from ._class_sums import membership
 
 
 @dataclass(frozen=True)

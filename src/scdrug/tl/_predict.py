@@ -48,6 +48,7 @@ def predict_response(
     fit_on: str | None = None,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
+    accelerator: str = "cpu",
     key_added: str = KEYS.PREDICTED,
     copy: bool = False,
 ) -> AnnData | None:
@@ -84,6 +85,10 @@ def predict_response(
         Least share of the model's genes that must be measured.
     chunk_size
         Rows a block, `scdrug.settings.chunk_size` if omitted; results do not depend on it.
+    accelerator
+        Where the product of expression and weights is computed: ``"cpu"``, or ``"gpu"``, ``"cuda"`` or ``"mps"`` by PyTorch; ``"auto"`` takes a
+        GPU if PyTorch finds one. Cells are placed on the CPU; cells that lie on a GPU (cupy, as rapids-singlecell keeps them) are
+        copied from it block by block.
     key_added
         Key of the predictions. With another than the default, the other results are stored under
         ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``. Only what scdrug stored is replaced.
@@ -170,7 +175,10 @@ def predict_response(
         min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
-    fitted, predictor = placed.harmonization, RowPredictor(predictor_model, placed.harmonization, columns)
+    fitted, predictor = (
+        placed.harmonization,
+        RowPredictor(predictor_model, placed.harmonization, columns, accelerator=accelerator),
+    )
     values, cells = _predict_blocks(placed, predictor, len(ids))
     difficulty = Difficulty.of(predictor_model, placed, predictor, columns)
     shift, missing = relative_difficulty(trained, placed)

@@ -7,11 +7,11 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import pandas as pd
 
 from .._audit import check_unseen
+from .._compiled import compiled, over_rows
 from .._constants import KEYS
 from .._validate import check_key, examples
 from ..pp._measure_values import check_finite, check_values
@@ -41,29 +41,36 @@ EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": flo
 N_PROBABILITIES = 101
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _rank_in_quantiles(values, quantiles):  # pragma: no cover - compiled
+@compiled
+def _rank_in_quantiles(first, last, values, quantiles, out):  # pragma: no cover - compiled
     """Interpolated probability of each value in its column's quantile function (rows × columns, 0-1)."""
-    n_rows, n_columns = values.shape
-    last = quantiles.shape[1] - 1
-    out = np.empty((n_rows, n_columns), dtype=np.float32)
-    for i in numba.prange(n_rows):
-        for j in range(n_columns):
-            value, steps = values[i, j], quantiles[j]
+    end = quantiles.shape[1] - 1
+    for i in range(first, last):
+        for j in range(values.shape[1]):
+            value = values[i, j]
             if np.isnan(value):  # not predicted
                 out[i, j] = np.nan
-            elif value < steps[0]:
+                continue
+            # how many quantiles lie below the value, and how many not above it
+            below, upto = 0, end + 1
+            while below < upto:
+                middle = (below + upto) // 2
+                if quantiles[j, middle] < value:
+                    below = middle + 1
+                else:
+                    upto = middle
+            upto = below
+            while upto <= end and quantiles[j, upto] == value:
+                upto += 1
+            if upto > below:  # the middle of equal quantiles, in whichever direction they are read
+                out[i, j] = (below + upto - 1) / (2.0 * end)
+            elif below == 0:
                 out[i, j] = 0.0
-            elif value > steps[last]:
+            elif below > end:
                 out[i, j] = 1.0
             else:
-                low = np.searchsorted(steps, value, side="right") - 1
-                if steps[low] == value:  # the middle of equal quantiles, in whichever direction they are read
-                    out[i, j] = (low + np.searchsorted(steps, value, side="left")) / (2.0 * last)
-                else:
-                    width = steps[low + 1] - steps[low]
-                    out[i, j] = (low + (value - steps[low]) / width) / last
-    return out
+                low = quantiles[j, below - 1]
+                out[i, j] = (below - 1 + (value - low) / (quantiles[j, below] - low)) / end
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,9 @@ class Calibration:
     def percentile(self, predicted: np.ndarray, columns: np.ndarray, *, lower_is_sensitive: bool) -> np.ndarray:
         """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32); NaN stays NaN."""
         quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)
-        rank = _rank_in_quantiles(np.ascontiguousarray(predicted, dtype=np.float32), quantiles)
+        values = np.ascontiguousarray(predicted, dtype=np.float32)
+        rank = np.empty(values.shape, dtype=np.float32)
+        over_rows(len(values), lambda _, first, last: _rank_in_quantiles(first, last, values, quantiles, rank))
         return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank
 
 

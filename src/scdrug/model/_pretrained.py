@@ -14,6 +14,7 @@ from .._arguments import checked
 from .._validate import nearest
 from ._registry import CLASSES, load_class
 from ._storage import CONFIG, read_config
+from .baseline._linear import LinearModel, is_linear
 
 if TYPE_CHECKING:
     from ._base import DrugResponseModel
@@ -89,6 +90,24 @@ def load_pretrained(name_or_path: str | os.PathLike[str] = "default") -> DrugRes
             f"Known classes: {', '.join(CLASSES)}."
         )
     return load_class(name).load(path)
+
+
+def load_predictor(name_or_path: str | os.PathLike[str]) -> DrugResponseModel | LinearModel:
+    """Load what predicts: of a linear model its arrays, which takes neither torch nor scvi-tools; any other model as it is.
+
+    Parameters
+    ----------
+    name_or_path
+        As :func:`load_pretrained` takes it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_pretrained`.
+    """
+    path = find_model(name_or_path)
+    config = read_config(path)
+    return LinearModel.load(path, config) if is_linear(config) else load_pretrained(path)
 
 
 def list_models() -> pd.DataFrame:

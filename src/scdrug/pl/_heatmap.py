@@ -13,9 +13,9 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
 from ..pp._drugs import resolve_drugs
+from ..tl._class_sums import class_sums
 from ..tl._group_reliability import judge_groups
 from ..tl._group_response import summarise_groups
-from ..tl._rank_stats import class_sums
 from ..tl._stored import Predictions, check_use, read_predictions
 from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -109,20 +108,18 @@ def fit_harmonization(
     )
     totals = None
     if placed.scale != "scaled":
-        cycle = _columns(adata, CYCLE_GENES, layer)
+        # names are read once for both
+        columns = match_cells(
+            adata, [*CYCLE_GENES, *HOUSEKEEPING_GENES], layer=layer, min_coverage=None, warn=False
+        ).columns
+        cycle, housekeeping = (part[part >= 0] for part in np.split(columns, [len(CYCLE_GENES)]))
         totals = TotalsReader.of(sample, cycle, scale=placed.scale)
         evidence = replace(
             evidence,
-            misplaced=share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer)),
+            misplaced=share_misplaced(sample, housekeeping),
             dividing=float(group_shares(totals(sample), np.zeros(len(rows), dtype=int), 1)[0]),
         )
     return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
-
-
-def _columns(adata: AnnData, genes: Sequence[str], layer: str | None) -> np.ndarray:
-    """Columns of the genes that are measured."""
-    columns = match_cells(adata, genes, layer=layer, min_coverage=None, warn=False).columns
-    return columns[columns >= 0]
 
 
 def refit(fitted: Harmonization, counts: np.ndarray, sums: np.ndarray) -> Harmonization:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from ._transform import BlockFacts, inspect_block
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+logger = logging.getLogger(__name__)
 
 #: Largest value that expression takes: sums over the reads of a whole sequencing run stay far below.
 _MAX_VALUE = 1e12
@@ -127,6 +130,9 @@ def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
         check_indices(adata, layer)  # anndata picks columns in compiled code that trusts them
         return _ViewRows(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
+    if _is_on_gpu(matrix):
+        logger.info("Expression lies on a GPU and is copied to memory block by block.")
+        return matrix.tocsr() if getattr(matrix, "format", None) == "csc" else matrix
     if matrix is None:
         raise ValueError(
             "`adata.X` is empty (None): expected cells × genes expression. Name the layer with "
@@ -141,6 +147,11 @@ def _row_sliceable(adata: AnnData, layer: str | None) -> Any:
         _check_pointers(matrix)
         return _CsrRows(matrix)
     return matrix
+
+
+def _is_on_gpu(matrix: Any) -> bool:
+    """Whether a matrix is one of cupy's, as rapids-singlecell keeps them."""
+    return type(matrix).__module__.partition(".")[0] in ("cupy", "cupyx")
 
 
 def check_indices(adata: AnnData, layer: str | None = None) -> None:
@@ -175,6 +186,8 @@ def _broken(what: str) -> str:
 def _as_csr(block: Any, rows: slice, *, check: bool = True, seen: list[BlockFacts] | None = None) -> sp.csr_matrix:
     if hasattr(block, "compute"):  # dask
         block = block.compute()
+    if _is_on_gpu(block):
+        block = block.get()
     if hasattr(block, "to_memory"):
         block = block.to_memory()
     _check_numbers(block)

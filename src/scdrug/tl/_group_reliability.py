@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,42 @@ _DEEP = 20_000
 
 
 def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFrame:
+    """Reliability of each group of cells with stored predictions, see :func:`judge_cells`."""
+    return judge_cells(
+        labels,
+        predicted=predictions.predicted,
+        reliability=predictions.reliability,
+        evidence=predictions.evidence,
+        stated=predictions.provenance.get("difficulty", {}),
+        verdict=predictions.verdict,
+    )
+
+
+def judge_cells(
+    labels: pd.Categorical,
+    *,
+    predicted: np.ndarray,
+    reliability: np.ndarray,
+    evidence: pd.DataFrame | None,
+    stated: Mapping[str, Any],
+    verdict: str,
+) -> pd.DataFrame:
     """Reliability of each group and what limits it.
 
     Parameters
     ----------
-    predictions
-        What was stored.
     labels
         Group of each cell.
+    predicted
+        Whether each cell shows enough genes to be predicted (cells, bool).
+    reliability
+        Of each cell (cells).
+    evidence
+        What reliability follows from, by name; `None` where it is not known (cells × numbers).
+    stated
+        What makes all cells harder to predict than lines, by name.
+    verdict
+        What is said of all cells.
 
     Returns
     -------
@@ -38,12 +67,12 @@ def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFra
     (share of transcripts) and `reason`.
     """
     n_groups = len(labels.categories)
-    codes = np.where(predictions.predicted, labels.codes, -1).astype(np.int64)
-    evidence = pd.DataFrame(index=range(len(codes))) if predictions.evidence is None else predictions.evidence
+    codes = np.where(predicted, labels.codes, -1).astype(np.int64)
+    evidence = pd.DataFrame(index=range(len(codes))) if evidence is None else evidence
     column = lambda name: evidence[name].to_numpy(dtype=float) if name in evidence else np.full(len(codes), np.nan)
     resemblance, sharpness, depth, dividing = map(column, ("resemblance", "sharpness", "depth", "dividing"))
     medians = (
-        pd.DataFrame({"stored": predictions.reliability, "own": resemblance, "sharpness": sharpness, "depth": depth})
+        pd.DataFrame({"stored": reliability, "own": resemblance, "sharpness": sharpness, "depth": depth})
         .groupby(np.where(codes < 0, n_groups, codes))
         .median()
         .reindex(range(n_groups))
@@ -51,10 +80,8 @@ def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFra
     shares = group_shares(CellTotals(np.nan_to_num(depth), dividing), codes, n_groups)
     judged = np.isfinite(shares) & medians["own"].notna().to_numpy()
     grows = np.array([growth(share) for share in shares])
-    reliability = np.where(judged, medians["own"] * grows, medians["stored"])
     n_cells = np.bincount(codes[codes >= 0], minlength=n_groups)
-    reliability = np.where(n_cells > 0, reliability, 0.0)
-    stated = predictions.provenance.get("difficulty", {})
+    reliability = np.where(n_cells > 0, np.where(judged, medians["own"] * grows, medians["stored"]), 0.0)
     rows = zip(n_cells, reliability, shares, medians["own"], medians["sharpness"], medians["depth"], strict=True)
     return pd.DataFrame(
         {
@@ -65,8 +92,24 @@ def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFra
             "refused": reliability < MIN_RELIABILITY,
             "depth": medians["depth"].to_numpy(),
             "dividing": shares,
-            "reason": [_reason(*row, stated, predictions.verdict) for row in rows],
+            "reason": [_reason(*row, stated, verdict) for row in rows],
         }
+    )
+
+
+def warn_of_refused(judged: pd.DataFrame, groupby: str, consequence: str, *, stacklevel: int) -> None:
+    """Warn of groups whose predictions are not to be believed, and say what follows from that."""
+    refused = judged[judged["refused"]]
+    if not len(refused):
+        return
+    named = [
+        f"{group} ({reason.partition(': ')[2].rstrip('.')})"
+        for group, reason in refused[["group", "reason"]].to_numpy()
+    ]
+    warnings.warn(
+        f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. {consequence}",
+        UserWarning,
+        stacklevel=stacklevel + 1,
     )
 
 

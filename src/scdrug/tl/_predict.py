@@ -13,15 +13,14 @@ import numpy as np
 from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
+from ..model._predictor import RowPredictor
 from ..model._results import PredictedResponse, reserve_predictions
 from ..pp._checks import check_cells
 from ..pp._dividing import CellTotals
-from ..pp._harmonization import Harmonization
 from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
-from ._cell_evidence import CellEvidence
-from ._group_reliability import judge_groups
-from ._keys import MIN_RELIABILITY
+from ._cell_evidence import CellEvidence, appraise
+from ._group_reliability import judge_groups, warn_of_refused
 from ._stored import read_predictions
 from ._width import Difficulty, relative_difficulty
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..model._base import DrugResponseModel
-    from ..model._predictor import RowPredictor
+    from ..model.baseline._linear import LinearModel
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ def predict_response(
     fit_on: str | None = None,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
+    accelerator: str = "cpu",
     key_added: str = KEYS.PREDICTED,
     copy: bool = False,
 ) -> AnnData | None:
@@ -85,6 +85,10 @@ def predict_response(
         Least share of the model's genes that must be measured.
     chunk_size
         Rows a block, `scdrug.settings.chunk_size` if omitted; results do not depend on it.
+    accelerator
+        Where the product of expression and weights is computed: ``"cpu"``, or ``"gpu"``, ``"cuda"`` or ``"mps"`` by PyTorch; ``"auto"`` takes a
+        GPU if PyTorch finds one. Cells are placed on the CPU; cells that lie on a GPU (cupy, as rapids-singlecell keeps them) are
+        copied from it block by block.
     key_added
         Key of the predictions. With another than the default, the other results are stored under
         ``f"{key_added}_percentile"`` and ``f"{key_added}_reliability"``. Only what scdrug stored is replaced.
@@ -156,7 +160,7 @@ def predict_response(
     """
     check_cells(adata)
     reserve_predictions(adata, key_added)
-    trained = resolve_model(model)
+    trained = resolve_predictor(model)
     predictor_model, ids, columns = trained.select_drugs(drugs)
     placed = place_cells(
         adata,
@@ -171,18 +175,15 @@ def predict_response(
         min_coverage=min_coverage,
         chunk_size=chunk_size,
     )
-    from ..model._predictor import RowPredictor  # loads torch
-
-    fitted, predictor = placed.harmonization, RowPredictor(predictor_model, placed.harmonization, columns)
+    fitted, predictor = (
+        placed.harmonization,
+        RowPredictor(predictor_model, placed.harmonization, columns, accelerator=accelerator),
+    )
     values, cells = _predict_blocks(placed, predictor, len(ids))
     difficulty = Difficulty.of(predictor_model, placed, predictor, columns)
     shift, missing = relative_difficulty(trained, placed)
-    resemblance = cells.resemblance(fitted, trained.profile.similarity, shift=shift, missing=missing)
-    growing = cells.growing(placed.groups, np.nan if fitted.evidence is None else fitted.evidence.dividing)
-    informative, reliability = cells.informative, resemblance * growing
-    # where some groups divide, the others are refused by themselves
-    judged = informative & (growing > 0) if (growing > 0).any() else informative
-    verdict = _verdict(reliability[judged], fitted)
+    seen = appraise(cells, placed, trained.profile.similarity, shift=shift, missing=missing)
+    informative, verdict = cells.informative, seen.verdict
     if not informative.all():
         # a value would pull along every mean that is taken over cells
         values[~informative] = np.nan
@@ -199,23 +200,13 @@ def predict_response(
         ids,
         columns,
         values,
-        reliability,
+        seen.reliability,
         gene_coverage=fitted.coverage,
         harmonization=fitted.summary(),
         n_uninformative=int((~informative).sum()),
         verdict=verdict,
-        difficulty={
-            "shift": shift,
-            "missing": missing,
-            "noise_depth": difficulty.noise.depth,
-            "noise_power": difficulty.noise.power,
-        },
-        evidence={
-            "resemblance": resemblance,
-            "sharpness": cells.sharpness(fitted, trained.profile.similarity),
-            "depth": cells.totals.depth,
-            "dividing": cells.totals.dividing,
-        },
+        difficulty=difficulty.stated(shift, missing),
+        evidence=seen.evidence,
         of_drugs=difficulty.of_drugs(),
         network_share=predictor_model._network_share(None, adata.n_obs, columns),
     )
@@ -233,18 +224,8 @@ def _judge(adata: AnnData, key: str, groupby: str, *, warn: bool) -> None:
     """Store what is to be thought of each group, and say which are refused."""
     table = judge_groups(read_predictions(adata, key), group_labels(adata, groupby))
     adata.uns[key]["groups"] = table
-    refused = table[table["refused"]]
-    if warn and len(refused):
-        named = [
-            f"{group} ({reason.partition(': ')[2].rstrip('.')})"
-            for group, reason in refused[["group", "reason"]].to_numpy()
-        ]
-        warnings.warn(
-            f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. Rankings leave them out, and "
-            "plots grey them.",
-            UserWarning,
-            stacklevel=3,
-        )
+    if warn:
+        warn_of_refused(table, groupby, "Rankings leave them out, and plots grey them.", stacklevel=3)
 
 
 def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:
@@ -260,6 +241,15 @@ def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResp
     if not model.is_trained:
         raise RuntimeError(f"{type(model).__name__} was not trained: call model.train() first.")
     return model
+
+
+def resolve_predictor(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel | LinearModel:
+    """What predicts: a trained model, or what a name or folder holds, which for a linear model loads neither torch nor scvi-tools."""
+    if isinstance(model, str | os.PathLike):
+        from ..model._pretrained import load_predictor
+
+        return load_predictor(model)
+    return resolve_model(model)
 
 
 def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tuple[np.ndarray, CellEvidence]:
@@ -279,16 +269,3 @@ def _predict_blocks(placed: Placed, predictor: RowPredictor, n_drugs: int) -> tu
             "name and, if possible, a few of the cells."
         )
     return values, CellEvidence(similarity, typicality, CellTotals(depth, dividing))
-
-
-def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:
-    median = float(np.median(reliability)) if len(reliability) else 0.0
-    if median >= MIN_RELIABILITY:
-        return "ok"
-    weakness = None if fitted.evidence is None else fitted.evidence.weakness
-    reason = (
-        f"only {fitted.coverage:.0%} of the model's genes are measured"
-        if fitted.coverage < 0.5
-        else weakness or "the cells do not resemble the model's reference"
-    )
-    return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."

@@ -1,0 +1,16 @@
+from ._attribution import attribution_df as attribution_df
+from ._attribution import importance_df as importance_df
+from ._attribution import rank_pathways_df as rank_pathways_df
+from ._decision import combinations_df as combinations_df
+from ._decision import patients_df as patients_df
+from ._decision import rank_stability_df as rank_stability_df
+from ._decision import therapeutic_window_df as therapeutic_window_df
+from ._drug_evidence import drug_evidence_df as drug_evidence_df
+from ._drugs import drugs_df as drugs_df
+from ._missing import missing_pairs_df as missing_pairs_df
+from ._perturbed import expression_df as expression_df
+from ._perturbed import perturbation_df as perturbation_df
+from ._rank import rank_drugs_df as rank_drugs_df
+from ._reliability import group_reliability_df as group_reliability_df
+from ._response import group_response_df as group_response_df
+from ._response import response_df as response_df

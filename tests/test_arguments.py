@@ -201,7 +201,7 @@ def test_unknown_arguments_of_models_are_named_with_the_nearest(reference, name)
 
 def _network(reference):
     scdrug.model.CSG2A.setup_anndata(reference)
-    return scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    return scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
 
 
 @pytest.mark.parametrize(

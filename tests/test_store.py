@@ -28,7 +28,7 @@ def core() -> model.CSG2A:
     settings.progress = False
     reference = datasets.toy(n_lines=60)
     model.CSG2A.setup_anndata(reference)
-    core = model.CSG2A(reference, encoder="morgan", n_genes=50)
+    core = model.CSG2A(reference, drug_features="morgan", n_genes=50)
     core.pretrain(datasets.toy_perturbations(), max_epochs=1)
     core.train(max_epochs=1)
     return core

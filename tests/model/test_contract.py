@@ -25,7 +25,7 @@ MODELS = {
     "BulkClassifier-forest": (model.BulkClassifier, {"method": "forest", "n_estimators": 10}),
     "BulkClassifier-boosting": (model.BulkClassifier, {"method": "boosting", "n_estimators": 10}),
     "BulkClassifier-drug_rate": (model.BulkClassifier, {"method": "drug_rate"}),
-    "CSG2A-morgan": (model.CSG2A, {"encoder": "morgan", "n_genes": 60}),
+    "CSG2A-morgan": (model.CSG2A, {"drug_features": "morgan", "n_genes": 60}),
     "CSG2A-minimol": (model.CSG2A, {"n_genes": 60, "prior": "process"}),
     "CSG2A-mat": (
         model.CSG2A,
@@ -50,7 +50,7 @@ MODELS = {
     "MTIGCN": (model.MTIGCN, {"hidden": 16, "width": 16}),
     "MTIGCN-published": (model.MTIGCN, {"hidden": 16, "width": 16, "preset": "mtigcn"}),
     "MTIGCN-process": (model.MTIGCN, {"hidden": 16, "width": 16, "prior": "process"}),
-    "MTIGCN-sensitivity": (model.MTIGCN, {"hidden": 16, "width": 16, "prior": "process", "predicts": "sensitivity"}),
+    "MTIGCN-sensitivity": (model.MTIGCN, {"hidden": 16, "width": 16, "prior": "process", "target": "sensitivity"}),
     "DeepCDR": (model.DeepCDR, {}),
     "DeepCDR-scores": (model.DeepCDR, {"cell_input": "scores"}),
     "DeepCDR-process": (model.DeepCDR, {"prior": "process"}),

@@ -80,7 +80,7 @@ def test_a_model_without_a_network_has_no_curves(filled) -> None:
 @pytest.mark.parametrize(("of", "n"), [("drugs", 12), ("lines", 60)])
 def test_similarity_compares_what_was_given_with_what_came_out(filled, of, n) -> None:
     _, model = filled
-    given, recovered = (model.similarities(target=target)[of].to_numpy() for target in (True, False))
+    given, recovered = (model.similarities(given=given)[of].to_numpy() for given in (True, False))
     upper = np.triu_indices(n, 1)
     ax = scdrug.pl.similarity(model, of)
     r = np.corrcoef(given[upper], recovered[upper])[0, 1]

@@ -67,7 +67,7 @@ def with_linear_path(reference) -> PathwayTransfer:
 
 @pytest.fixture(scope="module")
 def classifier(reference) -> PathwayTransfer:
-    return make(reference, task="classification")
+    return make(reference, target="sensitivity")
 
 
 @pytest.fixture(scope="module")

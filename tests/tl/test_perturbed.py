@@ -31,7 +31,7 @@ def trained(reference: ad.AnnData):
     adata = reference.copy()
     model.CSG2A.setup_anndata(adata)
     edges = pd.DataFrame({"source": list(adata.var_names[:100]), "target": list(adata.var_names[100:200])})
-    trained = model.CSG2A(adata, encoder="morgan", genes="reference", ppi=edges)
+    trained = model.CSG2A(adata, drug_features="morgan", genes="reference", ppi=edges)
     trained.pretrain(datasets.toy_perturbations(), max_epochs=60, lr=3e-3, patience=60)
     trained.train(max_epochs=1, early_stopping=False)
     settings.progress = before
@@ -43,7 +43,7 @@ def untaught(reference: ad.AnnData):
     settings.progress, before = False, settings.progress
     adata = reference.copy()
     model.CSG2A.setup_anndata(adata)
-    untaught = model.CSG2A(adata, encoder="morgan", n_genes=40, propagation="none")
+    untaught = model.CSG2A(adata, drug_features="morgan", n_genes=40, propagation="none")
     untaught.train(max_epochs=1, early_stopping=False)
     settings.progress = before
     return untaught

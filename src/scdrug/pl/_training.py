@@ -126,7 +126,7 @@ def similarity(
     """
     check_choice("of", of, ("drugs", "lines"))
     recovered = model.similarities()[of].to_numpy(dtype=float)
-    given = model.similarities(target=True)[of].to_numpy(dtype=float)
+    given = model.similarities(given=True)[of].to_numpy(dtype=float)
     upper = np.triu_indices(len(given), 1)
     x, y = given[upper], recovered[upper]
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]

@@ -99,7 +99,7 @@ def mechanism_similarity(
     >>> scdrug.settings.progress = False
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.CSG2A.setup_anndata(reference)
-    >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    >>> model = scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
     >>> model.train(max_epochs=1)
     >>> classes = {name: "a" if number % 2 else "b" for number, name in enumerate(model.drugs.index)}
     >>> scdrug.tl.mechanism_similarity(reference, model, classes, n_permutations=20)

@@ -61,11 +61,9 @@ def main() -> None:
           f"{time.process_time() - start:.0f} s of the processor", flush=True)  # fmt: skip
     some = screen[:: max(screen.n_obs // options.lines, 1)].copy()
     scdrug.tl.perturbation_distance(some, model, time=options.time)
-    print(
-        f"\nzero-shot distance, {some.n_obs} lines\n{scdrug.get.perturbation_df(some, 'perturbation_distance').round(3)}"
-    )
+    print(f"\nzero-shot distance, {some.n_obs} lines\n{scdrug.get.perturbation_distance_df(some).round(3)}")
     scdrug.tl.mechanism_similarity(some, model, "pathway", min_drugs=5, n_samples=50, time=options.time)
-    print(f"\nmechanisms\n{scdrug.get.perturbation_df(some, 'mechanism_similarity').round(3)}")
+    print(f"\nmechanisms\n{scdrug.get.mechanism_similarity_df(some).round(3)}")
 
 
 if __name__ == "__main__":

@@ -100,3 +100,28 @@ def test_a_model_that_was_saved_under_former_names_loads_without_a_warning() -> 
         model = scdrug.model.load_pretrained("gdsc2-pathways-1")
     assert model.settings.target == "response"
     assert "task" not in inspect.signature(type(model)).parameters
+
+
+# ---------------------------------------------------------------------- names of functions
+
+NAMES = {
+    "pl": ("combinations", "correlation_by_group", "heatmap", "pathway_heatmap", "pathway_importance", "similarity"),
+    "get": ("combinations_df", "expression_df", "importance_df", "patients_df"),
+}
+
+
+@pytest.mark.parametrize(("namespace", "name"), [(space, name) for space, names in NAMES.items() for name in names])
+def test_a_function_is_found_under_its_former_name_and_no_list_shows_it(namespace: str, name: str) -> None:
+    module = getattr(scdrug, namespace)
+    with pytest.warns(
+        FutureWarning, match=rf"`scdrug\.{namespace}\.{name}` is called `scdrug\.{namespace}\.(\w+)`"
+    ) as caught:
+        function = getattr(module, name)
+    assert caught[0].filename == __file__
+    assert function.__name__ in module.__all__ and function is getattr(module, function.__name__)
+    assert name not in module.__all__ and name not in dir(module)
+
+
+def test_what_a_namespace_never_had_is_missing() -> None:
+    with pytest.raises(AttributeError):
+        scdrug.get.no_such_df  # noqa: B018

@@ -82,9 +82,9 @@ def test_similarity_compares_what_was_given_with_what_came_out(filled, of, n) ->
     _, model = filled
     given, recovered = (model.similarities(given=given)[of].to_numpy() for given in (True, False))
     upper = np.triu_indices(n, 1)
-    ax = scdrug.pl.similarity(model, of)
+    ax = scdrug.pl.similarities(model, of)
     r = np.corrcoef(given[upper], recovered[upper])[0, 1]
     assert ax.get_title(loc="left") == f"similarity of {of}, r = {r:.2f}"
     assert ax.collections[0].get_array().sum() == n * (n - 1) / 2
     with pytest.raises(ValueError, match="of"):
-        scdrug.pl.similarity(model, "genes")
+        scdrug.pl.similarities(model, "genes")

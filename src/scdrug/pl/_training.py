@@ -89,7 +89,7 @@ def _curves(history: dict[str, pd.DataFrame]) -> dict[str, dict[str, np.ndarray]
 
 
 @checked
-def similarity(
+def similarities(
     model: Any, of: str = "drugs", *, figsize: tuple[float, float] = (3.0, 2.9), ax: Axes | None = None
 ) -> Axes:
     """Plot the similarity that a network recovers from its embeddings against the one it was given.
@@ -121,7 +121,7 @@ def similarity(
     >>> scdrug.model.MTIGCN.setup_anndata(screen)
     >>> model = scdrug.model.MTIGCN(screen, hidden=16, width=16)
     >>> model.train(max_epochs=3)
-    >>> scdrug.pl.similarity(model)  # doctest: +ELLIPSIS
+    >>> scdrug.pl.similarities(model)  # doctest: +ELLIPSIS
     <Axes: ...
     """
     check_choice("of", of, ("drugs", "lines"))

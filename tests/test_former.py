@@ -89,7 +89,7 @@ def test_a_configuration_with_former_names_asks_for_the_same() -> None:
     with pytest.warns(FutureWarning, match="`predicts='sensitivity'`"):
         spec = scdrug.benchmark.ModelSpec("a", "MTIGCN", params={"predicts": "sensitivity"}, tune={"hidden": [8, 16]})
     assert spec.params == {"target": "sensitivity"}
-    now = scdrug.benchmark.ModelSpec("a", "MTIGCN", params={"target": "sensitivity"}, tune={"hidden": [8, 16]})
+    now = scdrug.benchmark.ModelSpec("a", "MTIGCN", params={"target": "sensitivity"}, tune={"n_hidden": [8, 16]})
     assert spec.fingerprint == now.fingerprint
 
 

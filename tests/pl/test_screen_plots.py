@@ -26,7 +26,7 @@ def filled():
     progress, scdrug.settings.progress = scdrug.settings.progress, False
     screen = scdrug.datasets.toy(n_lines=60)
     MTIGCN.setup_anndata(screen)
-    model = MTIGCN(screen, hidden=8, width=8)
+    model = MTIGCN(screen, n_hidden=8, n_latent=8)
     model.train(max_epochs=3)
     model.predict(screen)
     scdrug.settings.progress = progress

@@ -120,7 +120,7 @@ def test_interactions_leave_out_the_diagonal_and_say_what_the_prior_knew(trained
     a, b = (adata.var_names.get_loc(pairs[c].iloc[0]) for c in ("gene_a", "gene_b"))
     assert matrix[a, b] == pytest.approx(pairs["attention"].iloc[0])
     bare = tl.gene_interactions(
-        adata, trained, "trametinib", n_pairs=200, subset="some", method="none", prior=False, copy=True
+        adata, trained, "trametinib", n_pairs=200, subset="some", method="none", ppi=False, copy=True
     )
     joined = pairs.merge(bare.uns["gene_interactions"]["pairs"], on=["gene_a", "gene_b"])
     np.testing.assert_allclose(

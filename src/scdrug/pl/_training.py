@@ -48,7 +48,7 @@ def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -
     >>> import scdrug
     >>> screen = scdrug.datasets.toy()
     >>> scdrug.model.MTIGCN.setup_anndata(screen)
-    >>> model = scdrug.model.MTIGCN(screen, hidden=16, width=16)
+    >>> model = scdrug.model.MTIGCN(screen, n_hidden=16, n_latent=16)
     >>> model.train(max_epochs=3)
     >>> len(scdrug.pl.training_curves(model))
     6
@@ -119,7 +119,7 @@ def similarities(
     >>> import scdrug
     >>> screen = scdrug.datasets.toy()
     >>> scdrug.model.MTIGCN.setup_anndata(screen)
-    >>> model = scdrug.model.MTIGCN(screen, hidden=16, width=16)
+    >>> model = scdrug.model.MTIGCN(screen, n_hidden=16, n_latent=16)
     >>> model.train(max_epochs=3)
     >>> scdrug.pl.similarities(model)  # doctest: +ELLIPSIS
     <Axes: ...

@@ -206,7 +206,7 @@ def test_a_constant_drug_gives_no_nan(screen, make, options) -> None:
         ({"alpha": 1.5}, "between 0 and 1"),
         ({"edge_dropout": 1.0}, "less than 1"),
         ({"rank": -1}, "at least 0"),
-        ({"width": 0}, "at least 1"),
+        ({"n_latent": 0}, "at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(screen, options, message) -> None:

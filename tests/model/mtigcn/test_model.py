@@ -278,7 +278,7 @@ def test_the_process_beats_means_on_missing_pairs(tmp_path) -> None:
     specs = [
         scdrug.benchmark.ModelSpec("means", "AdditiveMean"),
         scdrug.benchmark.ModelSpec(
-            "MTIGCN", MTIGCN, params={"hidden": 16, "width": 16, "prior": "process"}, train={"max_epochs": 5}
+            "MTIGCN", MTIGCN, params={"n_hidden": 16, "n_latent": 16, "prior": "process"}, train={"max_epochs": 5}
         ),
     ]
     results = scdrug.benchmark.run(screen, [splits], specs, out=tmp_path / "out")

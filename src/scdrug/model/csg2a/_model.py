@@ -305,10 +305,11 @@ class CSG2A(BlendedModel):
         return tuple(self._evaluate(self.module.perturb, expression, conditions))
 
     @checked
-    def attention(self, expression: np.ndarray, condition: np.ndarray, *, prior: bool = True) -> np.ndarray:
+    @formerly(prior="ppi")
+    def attention(self, expression: np.ndarray, condition: np.ndarray, *, ppi: bool = True) -> np.ndarray:
         """Attention between genes under a condition (panel), averaged over samples (× genes of the reference, on its scale).
 
-        `prior` tells whether the prior network is added. The result is genes × genes of the panel, symmetric.
+        `ppi` tells whether the prior network is added. The result is genes × genes of the panel, symmetric.
         """
-        matrix = partial(self.module.attention, prior=prior)
+        matrix = partial(self.module.attention, prior=ppi)
         return self._evaluate(matrix, expression, np.asarray(condition, dtype=np.float32).reshape(1, -1))

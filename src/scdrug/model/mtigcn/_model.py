@@ -55,7 +55,7 @@ class MTIGCN(BlendedModel):
         What is predicted: ``"response"`` in the unit of the reference, or ``"sensitivity"``, a probability; by default the former if it can.
     tasks
         Of ``"classification"``, ``"regression"`` and ``"similarity"``.
-    hidden, width
+    n_hidden, n_latent
         Widths of the projections of features and of the embeddings.
     alpha
         Weight of the interaction between a node and its neighbours, 0-1.
@@ -85,7 +85,7 @@ class MTIGCN(BlendedModel):
     >>> import scdrug
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.MTIGCN.setup_anndata(reference)
-    >>> model = scdrug.model.MTIGCN(reference, hidden=32, width=32)
+    >>> model = scdrug.model.MTIGCN(reference, n_hidden=32, n_latent=32)
     >>> model.train(max_epochs=3)
     >>> model.predict(drugs={"aspirin": "CC(=O)Oc1ccccc1C(=O)O"}, key_added=None).shape
     (120, 1)
@@ -112,7 +112,7 @@ class MTIGCN(BlendedModel):
     _holds_lines = True
 
     @checked
-    @formerly(predicts="target", preset=Former("preset", {None: "default"}))
+    @formerly(predicts="target", hidden="n_hidden", width="n_latent", preset=Former("preset", {None: "default"}))
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -122,8 +122,8 @@ class MTIGCN(BlendedModel):
         prior: str | None = None,
         target: str | None = None,
         tasks: str | Sequence[str] | None = None,
-        hidden: int | None = None,
-        width: int | None = None,
+        n_hidden: int | None = None,
+        n_latent: int | None = None,
         alpha: float | None = None,
         weights: Mapping[str, float] | None = None,
         rank: int | None = None,
@@ -137,7 +137,7 @@ class MTIGCN(BlendedModel):
         tasks = None if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
         weights = None if weights is None else dict(weights)
         self.settings = settings_of(
-            preset, tasks=tasks, hidden=hidden, width=width, alpha=alpha, weights=weights, rank=rank, edges=edges, norm=norm,
+            preset, tasks=tasks, hidden=n_hidden, width=n_latent, alpha=alpha, weights=weights, rank=rank, edges=edges, norm=norm,
             edge_dropout=edge_dropout, node_dropout=node_dropout, dropout=dropout, drug_features=drug_features,
         )  # fmt: skip
         kernel = DRUG_KERNELS.get(self.settings.drug_features, "tanimoto")

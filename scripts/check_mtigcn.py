@@ -47,7 +47,7 @@ def trained(reference: AnnData) -> dict[str, MTIGCN | KernelRidge]:
     """Models on all lines; MTIGCN beside its process, which the network adds next to nothing to on new lines."""
     models: dict[str, MTIGCN | KernelRidge] = {}
     for name, model_class, options in (
-        ("MTIGCN", MTIGCN, {"predicts": "sensitivity", "prior": "process"}),
+        ("MTIGCN", MTIGCN, {"target": "sensitivity", "prior": "process"}),
         ("KernelRidge coupled", KernelRidge, {"kernel": "mean", "couple_drugs": True}),
     ):
         adata = reference.copy()
@@ -148,7 +148,7 @@ def best_epochs(reference: AnnData, steps: int, width: int = 256) -> None:
 def case_study(reference: AnnData, drugs: list[str]) -> None:
     """Untested lines that are predicted to be most sensitive; the published list was checked in the literature."""
     MTIGCN.setup_anndata(reference)
-    model = MTIGCN(reference, predicts="sensitivity", prior="process")
+    model = MTIGCN(reference, target="sensitivity", prior="process")
     model.train()
     model.predict(reference)
     for drug in drugs:

@@ -29,7 +29,7 @@ def core() -> model.CSG2A:
     settings.progress = False
     reference = datasets.toy(n_lines=60)
     model.CSG2A.setup_anndata(reference)
-    core = model.CSG2A(reference, encoder="morgan", n_genes=50)
+    core = model.CSG2A(reference, drug_features="morgan", n_genes=50)
     core.pretrain(datasets.toy_perturbations(), max_epochs=1)
     core.train(max_epochs=1)
     return core
@@ -323,7 +323,12 @@ def test_joined_predictions_are_read_or_say_what_was_lost(trained, cells) -> Non
     _quietly(tl.rank_drugs, kept, "clone")
     _quietly(tl.predict_response, kept, trained)
     lost = ad.concat([first, second])
-    for call in (get.response_df, get.drugs_df, lambda a: tl.rank_drugs(a, "clone"), lambda a: pl.heatmap(a, "clone")):
+    for call in (
+        get.response_df,
+        get.drugs_df,
+        lambda a: tl.rank_drugs(a, "clone"),
+        lambda a: pl.response_heatmap(a, "clone"),
+    ):
         with pytest.raises(KeyError, match=r"anndata.concat.*uns_merge='first'.*predict again"):
             call(lost)
     with pytest.raises(ValueError, match=r"anndata.concat"):

@@ -282,11 +282,11 @@ def test_pdx_combinations_come_when_asked(workbook):
 
 def test_pdx_refuses_an_unknown_tumour_type(workbook):
     with pytest.raises(ValueError, match="'BRCA', 'GC'"):
-        scdrug.datasets.pdx(tumor_type="LUAD", path=workbook)
+        scdrug.datasets.pdx(tumour_type="LUAD", path=workbook)
 
 
 def test_pdx_tables_hold_genes_measured_in_every_model(shared_data):
-    tumours = scdrug.datasets.pdx(tumor_type="BRCA", path=shared_data / "pdx")
+    tumours = scdrug.datasets.pdx(tumour_type="BRCA", path=shared_data / "pdx")
     assert tumours.n_obs == 38
     assert np.isfinite(tumours.X).all()
     assert set(tumours.obs["tissue"]) == {"BRCA"}

@@ -30,10 +30,10 @@ MODELS: dict[str, tuple[type[DrugResponseModel], dict[str, Any], dict[str, Any]]
     ),
     "schedule": (
         CSG2A,
-        {"encoder": "morgan", "n_genes": 30, "settings": {"cosine_epochs": 5}},
+        {"drug_features": "morgan", "n_genes": 30, "settings": {"cosine_epochs": 5}},
         {"batch_size": 100, "max_epochs": 4},
     ),
-    "graph": (MTIGCN, {"hidden": 16, "width": 16}, {"max_epochs": 4}),
+    "graph": (MTIGCN, {"n_hidden": 16, "n_latent": 16}, {"max_epochs": 4}),
 }
 
 

@@ -50,8 +50,8 @@ def overlapping(ax) -> list[tuple[str, str]]:
 
 
 def test_importance_shows_means_by_colour_and_sizes_as_circles(attributed) -> None:
-    ax = scdrug.pl.pathway_importance(attributed, "alpha-1")
-    table = scdrug.get.importance_df(attributed, "alpha-1")
+    ax = scdrug.pl.attribute_pathways(attributed, "alpha-1")
+    table = scdrug.get.attribute_pathways_df(attributed, "alpha-1")
     table = pd.concat([table[table["kind"] == "pathway"], table[table["kind"] != "pathway"]])
     bars = ax.patches
     np.testing.assert_allclose([bar.get_width() for bar in bars], table["towards_sensitive"])
@@ -67,15 +67,15 @@ def test_importance_shows_means_by_colour_and_sizes_as_circles(attributed) -> No
 
 
 def test_importance_greys_names_that_are_not_identified(attributed) -> None:
-    ax = scdrug.pl.pathway_importance(attributed, "alpha-1")
+    ax = scdrug.pl.attribute_pathways(attributed, "alpha-1")
     colors = {label.get_text(): label.get_color() for label in ax.get_yticklabels()}
     assert colors["TNFA SIGNALING VIA NFKB"] != colors["DNA REPAIR"] == "black"
 
 
 def test_heatmap_shows_each_cell_from_resistant_to_sensitive_within_its_group(attributed) -> None:
-    ax = scdrug.pl.pathway_heatmap(attributed, "group", drug="alpha-1", n_pathways=3)
+    ax = scdrug.pl.attribute_pathways_heatmap(attributed, "group", drug="alpha-1", n_pathways=3)
     mesh = ax.collections[0]
-    top = scdrug.get.importance_df(attributed, "alpha-1").query("kind == 'pathway'")["pathway"].head(3)
+    top = scdrug.get.attribute_pathways_df(attributed, "alpha-1").query("kind == 'pathway'")["pathway"].head(3)
     table = attributed.obsm["pathway_ig_alpha-1"]
     order = table.sum(axis=1).to_frame("sum").assign(group=attributed.obs["group"]).sort_values(["group", "sum"]).index
     np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(3, -1), table.loc[order, list(top)].to_numpy().T)
@@ -88,10 +88,10 @@ def test_heatmap_shows_each_cell_from_resistant_to_sensitive_within_its_group(at
 def test_heatmap_takes_named_pathways_and_leaves_out_cells_without_label(attributed) -> None:
     attributed.obs["some"] = attributed.obs["group"].where(attributed.obs["group"] != "normal")
     names = ["HALLMARK_HYPOXIA", "HALLMARK_APOPTOSIS"]
-    ax = scdrug.pl.pathway_heatmap(attributed, "some", drug="alpha-1", features=names)
+    ax = scdrug.pl.attribute_pathways_heatmap(attributed, "some", drug="alpha-1", pathways=names)
     assert texts(ax.get_yticklabels()) == ["HYPOXIA", "APOPTOSIS"]
     assert ax.collections[0].get_array().size == 2 * 80
-    assert scdrug.pl.pathway_heatmap(attributed, drug="alpha-1").get_xlabel().startswith("120 cells")
+    assert scdrug.pl.attribute_pathways_heatmap(attributed, drug="alpha-1").get_xlabel().startswith("120 cells")
 
 
 def test_rank_pathways_shows_differences_and_pales_what_models_disagree_on(attributed) -> None:
@@ -136,9 +136,9 @@ def test_domains_are_rings_and_dots(joined) -> None:
 
 def test_wrong_arguments_are_named(attributed, joined) -> None:
     with pytest.raises(ValueError, match="n_pathways"):
-        scdrug.pl.pathway_importance(attributed, "alpha-1", n_pathways=0)
+        scdrug.pl.attribute_pathways(attributed, "alpha-1", n_pathways=0)
     with pytest.raises(KeyError, match="attribute_pathways"):
-        scdrug.pl.pathway_heatmap(joined)
+        scdrug.pl.attribute_pathways_heatmap(joined)
     with pytest.raises(KeyError, match="rank_pathways"):
         scdrug.pl.rank_pathways(attributed)
     with pytest.raises(ValueError, match="must hold both"):

@@ -67,7 +67,7 @@ def with_linear_path(reference) -> PathwayTransfer:
 
 @pytest.fixture(scope="module")
 def classifier(reference) -> PathwayTransfer:
-    return make(reference, task="classification")
+    return make(reference, target="sensitivity")
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_summaries_need_no_contributions_of_cells(ridge, cells) -> None:
     one, other = (adata.uns["gene_ig"]["table"].set_index("gene") for adata in (cells, small))
     np.testing.assert_allclose(other.loc[one.index, "importance"], one["importance"], rtol=1e-5)
     with pytest.raises(KeyError, match="each cell kept"):
-        scdrug.get.attribution_df(small, key="gene_ig")
+        scdrug.get.attribute_genes_df(small, by_cell=True)
 
 
 def test_genes_that_cells_lack_are_marked(ridge, cells) -> None:

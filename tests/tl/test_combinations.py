@@ -28,7 +28,7 @@ def suggest(adata: ad.AnnData, **kwargs) -> pd.DataFrame:
     scdrug.tl.suggest_combinations(
         adata, "group", **({"normal": "normal", "distinct": (), "min_percentile": 0.0} | kwargs)
     )
-    return scdrug.get.combinations_df(adata)
+    return scdrug.get.suggest_combinations_df(adata)
 
 
 def kills(adata: ad.AnnData, bound: str = "response") -> pd.DataFrame:
@@ -39,7 +39,7 @@ def kills(adata: ad.AnnData, bound: str = "response") -> pd.DataFrame:
 
 def test_kill_at_the_median_is_that_of_cadrres_sc(tumour):
     suggest(tumour)
-    found = scdrug.get.combinations_df(tumour, by_group=True)
+    found = scdrug.get.suggest_combinations_df(tumour, by_group=True)
     single = found[found["n_drugs"] == 1].drop_duplicates(["drugs", "group"])
     mean = scdrug.get.group_response_df(tumour, "group").set_index(["drug", "group"])["response"]
     log2_ic50 = mean.loc[pd.MultiIndex.from_frame(single[["drugs", "group"]])].to_numpy() / np.log(2)
@@ -49,7 +49,7 @@ def test_kill_at_the_median_is_that_of_cadrres_sc(tumour):
 
 def test_drugs_of_a_combination_multiply(tumour):
     suggest(tumour, k=3)
-    found = scdrug.get.combinations_df(tumour, by_group=True)
+    found = scdrug.get.suggest_combinations_df(tumour, by_group=True)
     for (_, _), part in found.groupby(["rank", "group"]):
         for column in ("kill", "lower", "upper"):
             whole, single = part.loc[part["n_drugs"] == 3, column], part.loc[part["n_drugs"] == 1, column]
@@ -117,7 +117,7 @@ def test_concentrations_beyond_what_was_tested_are_capped_and_said(tumour):
     doses = tumour.uns["combinations"]["doses"]
     assert doses.loc["gamma-c", "concentration"] == pytest.approx(0.1)
     assert doses["capped"].sum() == 1
-    found = scdrug.get.combinations_df(tumour)
+    found = scdrug.get.suggest_combinations_df(tumour)
     with_capped = found["drugs"].str.contains("gamma-c")
     assert (found.loc[with_capped, "n_beyond"] > 0).all()
     assert (found.loc[~with_capped, "n_beyond"] == 0).all()
@@ -155,7 +155,10 @@ def test_what_is_stored_survives_a_file(tumour, tmp_path, suffix):
     path = tmp_path / f"cells.{suffix}"
     tumour.write_h5ad(path) if suffix == "h5ad" else tumour.write_zarr(path)
     read = ad.read_h5ad(path) if suffix == "h5ad" else ad.read_zarr(path)
-    for table, by in ((scdrug.get.combinations_df, "by_group"), (scdrug.get.therapeutic_window_df, "by_sample")):
+    for table, by in (
+        (scdrug.get.suggest_combinations_df, "by_group"),
+        (scdrug.get.therapeutic_window_df, "by_sample"),
+    ):
         for part in (False, True):
             pd.testing.assert_frame_equal(
                 table(read, **{by: part}), table(tumour, **{by: part}), check_dtype=False, check_index_type=False
@@ -173,7 +176,7 @@ def test_refused_clones_are_left_out_and_one_clone_is_said(tumour):
     for part in ("T/B cells (0.00)", "no measure of safety", "There is one clone, 'tumour'"):
         assert part in text
     assert all(warning.filename == __file__ for warning in caught)
-    assert scdrug.get.combinations_df(tumour)["worst_group"].unique().tolist() == ["tumour"]
+    assert scdrug.get.suggest_combinations_df(tumour)["worst_group"].unique().tolist() == ["tumour"]
 
 
 def test_without_intervals_the_estimate_decides(tumour):

@@ -19,8 +19,8 @@ _STORED = {
     KEYS.RANKED: get.rank_drugs_df,
     "rank_stability": get.rank_stability_df,
     "therapeutic_window": get.therapeutic_window_df,
-    "combinations": get.combinations_df,
-    "patient_response": get.patients_df,
+    "combinations": get.suggest_combinations_df,
+    "patient_response": get.predict_patients_df,
     KEYS.RANKED_PATHWAYS: get.rank_pathways_df,
 }
 

@@ -56,7 +56,7 @@ def therapeutic_window_df(adata: AnnData, *, by_sample: bool = False, key: str =
 
 
 @checked
-def combinations_df(adata: AnnData, *, by_group: bool = False, key: str = "combinations") -> pd.DataFrame:
+def suggest_combinations_df(adata: AnnData, *, by_group: bool = False, key: str = "combinations") -> pd.DataFrame:
     """Get the combinations of drugs that were suggested.
 
     Parameters
@@ -86,7 +86,7 @@ def combinations_df(adata: AnnData, *, by_group: bool = False, key: str = "combi
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
     >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal", n_combinations=5)
-    >>> scdrug.get.combinations_df(cells).shape[0]
+    >>> scdrug.get.suggest_combinations_df(cells).shape[0]
     5
     """
     columns = {"table": ("rank", "drugs", "worst_lower"), "kill": ("rank", "drugs", "group", "kill")}
@@ -147,7 +147,7 @@ def rank_stability_df(
 
 
 @checked
-def patients_df(adata: AnnData, *, key: str = "patient_response") -> pd.DataFrame:
+def predict_patients_df(adata: AnnData, *, key: str = "patient_response") -> pd.DataFrame:
     """Get the score of each patient and drug from single cells.
 
     Parameters
@@ -175,7 +175,7 @@ def patients_df(adata: AnnData, *, key: str = "patient_response") -> pd.DataFram
     >>> model = scdrug.model.KernelRidge(reference)
     >>> model.train()
     >>> scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone")
-    >>> scdrug.get.patients_df(cells).shape[0] == 3 * 12
+    >>> scdrug.get.predict_patients_df(cells).shape[0] == 3 * 12
     True
     """
     columns = {"table": ("patient", "drug", "percentile", "percentile_worst")}

@@ -12,6 +12,7 @@ import torch
 
 from .. import __version__
 from .._arguments import checked
+from .._former import current_arguments
 from .._validate import check_choice
 from ._data import ReferenceInfo
 from ._options import Model, set_up_again
@@ -113,6 +114,7 @@ def load(cls: type[Model], dir_path: str | os.PathLike[str], *, adata: AnnData |
     weights = Weights(directory, config)
     _refuse_former(cls, config, weights)
     init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
+    init = current_arguments(cls.__init__, init, warn=False)
     with blaming(directory / CONFIG, "init"):
         model = cls(registry=_from_plain(config["registry"]), **init)
     if adata is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @checked
-def heatmap(
+def response_heatmap(
     adata: AnnData,
     groupby: str,
     *,
@@ -92,7 +92,7 @@ def heatmap(
     >>> model = scdrug.model.KernelRidge(reference)
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
-    >>> ax = scdrug.pl.heatmap(cells, "clone", n_drugs=8)
+    >>> ax = scdrug.pl.response_heatmap(cells, "clone", n_drugs=8)
     >>> len(ax.get_xticklabels())
     8
     """

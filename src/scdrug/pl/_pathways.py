@@ -10,6 +10,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._former import formerly
 from .._labels import group_labels
 from ..tl._attribution_stored import Stored, read_attribution, select_features
 from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @checked
-def pathway_importance(
+def attribute_pathways(
     adata: AnnData,
     drug: str | None = None,
     *,
@@ -40,13 +41,13 @@ def pathway_importance(
     Parameters
     ----------
     adata
-        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+        Cells with the results of :func:`scdrug.tl.attribute_pathways`.
     drug
         Name or id of the drug; may be omitted if there is only one.
     n_pathways
         Number of pathways to show.
     key
-        Where they are stored; ``"gene_ig"`` for genes.
+        Where :func:`scdrug.tl.attribute_pathways` stored its results.
     figsize
         Width and height of a new figure in inches.
     ax
@@ -72,7 +73,7 @@ def pathway_importance(
     >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, n_free=0, cells=cells)
     >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
-    >>> ax = scdrug.pl.pathway_importance(cells, n_pathways=5)
+    >>> ax = scdrug.pl.attribute_pathways(cells, n_pathways=5)
     >>> len(ax.get_yticklabels())
     5
     """
@@ -113,13 +114,14 @@ def pathway_importance(
 
 
 @checked
-def pathway_heatmap(
+@formerly(features="pathways")
+def attribute_pathways_heatmap(
     adata: AnnData,
     groupby: str | None = None,
     *,
     drug: str | None = None,
     n_pathways: int = 12,
-    features: Sequence[str] | None = None,
+    pathways: Sequence[str] | None = None,
     key: str = KEYS.PATHWAY_IG,
     figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
@@ -132,17 +134,17 @@ def pathway_heatmap(
     Parameters
     ----------
     adata
-        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+        Cells with the results of :func:`scdrug.tl.attribute_pathways`.
     groupby
         Column of `obs` to order cells by. Cells without label are left out.
     drug
         Name or id of the drug; may be omitted if there is only one.
     n_pathways
         Number of pathways to show, if they are not named.
-    features
+    pathways
         Pathways to show, from top to bottom.
     key
-        Where they are stored; ``"gene_ig"`` for genes.
+        Where :func:`scdrug.tl.attribute_pathways` stored its results.
     figsize
         Width and height of a new figure in inches.
     ax
@@ -168,15 +170,15 @@ def pathway_heatmap(
     >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, cells=cells)
     >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
-    >>> ax = scdrug.pl.pathway_heatmap(cells, "clone", n_pathways=5)
+    >>> ax = scdrug.pl.attribute_pathways_heatmap(cells, "clone", n_pathways=5)
     >>> [label.get_text().split()[0] for label in ax.get_xticklabels()]
     ['clone-a', 'clone-b', 'clone-c', 'normal']
     """
     stored = read_attribution(adata, key, drug)
-    if features is None:
+    if pathways is None:
         top, _ = top_features(stored, n_pathways)
     else:
-        names = select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
+        names = select_features(pathways, list(stored.table[stored.what].astype(str)), stored.what)
         top = stored.table.set_index(stored.what, drop=False).loc[names]
     table = stored.cells
     labels = pd.Categorical(["cells"] * adata.n_obs) if groupby is None else group_labels(adata, groupby)
@@ -214,6 +216,116 @@ def pathway_heatmap(
     bar.outline.set_visible(False)
     ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
     return ax
+
+
+@checked
+def attribute_genes(
+    adata: AnnData,
+    drug: str | None = None,
+    *,
+    n_genes: int = 12,
+    key: str = KEYS.GENE_IG,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot the genes that contribute most to a predicted response, as :func:`attribute_pathways` does pathways.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_genes`.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    n_genes
+        Number of genes to show.
+    key
+        Where :func:`scdrug.tl.attribute_genes` stored its results.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or the drug is unknown.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
+    >>> ax = scdrug.pl.attribute_genes(cells, n_genes=5)
+    >>> len(ax.get_yticklabels())
+    5
+    """
+    return attribute_pathways(adata, drug, n_pathways=n_genes, key=key, figsize=figsize, ax=ax)
+
+
+@checked
+def attribute_genes_heatmap(
+    adata: AnnData,
+    groupby: str | None = None,
+    *,
+    drug: str | None = None,
+    n_genes: int = 12,
+    genes: Sequence[str] | None = None,
+    key: str = KEYS.GENE_IG,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot contributions of the most important genes, cell by cell, as :func:`attribute_pathways_heatmap` does those of pathways.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_genes`.
+    groupby
+        Column of `obs` to order cells by. Cells without label are left out.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    n_genes
+        Number of genes to show, if they are not named.
+    genes
+        Genes to show, from top to bottom.
+    key
+        Where :func:`scdrug.tl.attribute_genes` stored its results.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes; the colour bar is an Axes of its own in the same figure.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or there is no such column, drug or gene.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
+    >>> ax = scdrug.pl.attribute_genes_heatmap(cells, "clone", n_genes=5)
+    >>> len(ax.get_yticklabels())
+    5
+    """
+    return attribute_pathways_heatmap(
+        adata, groupby, drug=drug, n_pathways=n_genes, pathways=genes, key=key, figsize=figsize, ax=ax
+    )
 
 
 def contribution_label(stored: Stored) -> str:

@@ -131,8 +131,8 @@ def attribute_pathways(
 
     See Also
     --------
-    scdrug.get.importance_df, scdrug.get.attribution_df : the results as tables.
-    scdrug.pl.pathway_importance, scdrug.pl.pathway_heatmap : and as figures.
+    scdrug.get.attribute_pathways_df : the results as a table.
+    scdrug.pl.attribute_pathways, scdrug.pl.attribute_pathways_heatmap : and as figures.
     scdrug.tl.rank_pathways : differences between groups of cells.
 
     Examples

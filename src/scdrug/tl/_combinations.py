@@ -158,8 +158,8 @@ def suggest_combinations(
 
     See Also
     --------
-    scdrug.get.combinations_df : the tables.
-    scdrug.pl.combinations : clones × drugs, and the gain over the best single drug.
+    scdrug.get.suggest_combinations_df : the tables.
+    scdrug.pl.suggest_combinations : clones × drugs, and the gain over the best single drug.
 
     Notes
     -----
@@ -185,7 +185,7 @@ def suggest_combinations(
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
     >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal", k=2)
-    >>> best = scdrug.get.combinations_df(cells).iloc[0]
+    >>> best = scdrug.get.suggest_combinations_df(cells).iloc[0]
     >>> bool(best["worst_lower"] >= best["null_lower"] >= best["best_single_lower"])
     True
     """

@@ -116,7 +116,7 @@ def predict_patients(
 
     See Also
     --------
-    scdrug.get.patients_df : scores of patients from single cells.
+    scdrug.get.predict_patients_df : scores of patients from single cells.
 
     Notes
     -----
@@ -139,7 +139,7 @@ def predict_patients(
     >>> cells = scdrug.datasets.toy_cells()
     >>> clones = ["clone-a", "clone-b", "clone-c"]
     >>> scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone", groups=clones)
-    >>> table = scdrug.get.patients_df(cells)
+    >>> table = scdrug.get.predict_patients_df(cells)
     >>> bool((table["percentile_worst"] <= table["percentile"]).all())
     True
     """

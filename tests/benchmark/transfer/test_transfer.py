@@ -136,7 +136,7 @@ def test_a_second_screen_is_scored_like_a_prediction_on_the_pairs_of_both(refere
         known = response.iloc[:, :-2].astype(float)
         z[name] = ((known - known[training].mean()) / known[training].std(ddof=0)).loc[LINES].to_numpy()
     both = np.where(np.isfinite(z["second"]), z["truth"], np.nan)
-    expected = scdrug.metrics.transfer_correlation(z["second"], both, np.zeros(10), np.ones(10))
+    expected = scdrug.metrics.transfer_correlation(z["second"], both, train_mean=np.zeros(10), train_sd=np.ones(10))
     assert value(table, "second screen", "flat") == pytest.approx(expected.flat, abs=1e-5)
     assert value(table, "second screen", "contrast") == pytest.approx(expected.contrast, abs=1e-5)
     assert value(table, "second screen", "per_drug") == pytest.approx(

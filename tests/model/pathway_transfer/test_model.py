@@ -133,10 +133,10 @@ def test_the_seed_decides_the_network(reference, cells, options) -> None:
     assert np.abs(first - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("target", ["response", "sensitivity"])
 @pytest.mark.parametrize("variant", ["base", "adversarial", "shared", "adversarial_shared", "full"])
-def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant, task, tmp_path) -> None:
-    model = make(reference, cells=cells, variant=variant, task=task)
+def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant, target, tmp_path) -> None:
+    model = make(reference, cells=cells, variant=variant, target=target)
     adata = cells.copy()
     tl.predict_response(adata, model)
     expected = adata.obsm["predicted_response"].to_numpy()
@@ -144,7 +144,7 @@ def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant
     model.save(tmp_path / "model")
     tl.predict_response(adata, load_pretrained(tmp_path / "model"))
     np.testing.assert_array_equal(adata.obsm["predicted_response"], expected)
-    if task == "classification":
+    if target == "sensitivity":
         assert ((expected >= 0) & (expected <= 1)).all()
         assert adata.uns["predicted_response"]["direction"] == "higher is more sensitive"
     if variant != "full":
@@ -155,7 +155,7 @@ def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant
 @pytest.mark.parametrize("preset", ["he2025", "he2025_released"])
 def test_presets_run_and_may_be_changed(reference, cells, preset) -> None:
     model = make(reference, train={"max_epochs": 2}, cells=cells, preset=preset, min_genes=4)
-    assert model.settings.task == "classification"
+    assert model.settings.target == "sensitivity"
     assert model.settings.n_hidden == 24
     assert ("pretraining_train_loss" in model.history) == (preset == "he2025")
     assert len(model.validation_indices_) == (6 if preset == "he2025" else 0)
@@ -190,7 +190,7 @@ def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path)
     np.testing.assert_allclose(model.get_pathway_activity(shuffled, batch_size=7), activity, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"task": "classification"}, {"variant": "base", "norm": "none"}])
+@pytest.mark.parametrize("options", [{}, {"target": "sensitivity"}, {"variant": "base", "norm": "none"}])
 def test_missing_genes_are_folded_into_the_first_layer(reference, cells, options) -> None:
     model = make(reference, cells=cells, **options)
     part = cells[:, np.random.default_rng(0).permutation(cells.n_vars)[:240]].copy()

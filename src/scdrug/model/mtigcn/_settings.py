@@ -24,7 +24,7 @@ PUBLISHED_WEIGHTS = {"classification": 0.75, "regression": 0.25, "lines": 0.10, 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a preset fixes and a keyword replaces; the defaults are those of the model without a preset."""
+    """What a preset fixes and a keyword replaces; the defaults are the preset ``"default"``."""
 
     tasks: tuple[str, ...] = TASKS
     hidden: int = 256
@@ -118,8 +118,8 @@ _PUBLISHED = Settings(
 
 #: Settings by name. ``"mtigcn"``: the paper, with the scales of the correlations that its numbers need;
 #: ``"mtigcn_released"``: as the released code computes; ``"nihgcn"``: the encoder with classification alone.
-PRESETS: dict[str | None, Settings] = {
-    None: Settings(),
+PRESETS: dict[str, Settings] = {
+    "default": Settings(),
     "mtigcn": _PUBLISHED,
     "mtigcn_released": replace(_PUBLISHED, epsilon=2.0, tie_similarity_heads=True),
     "nihgcn": replace(_PUBLISHED, tasks=("classification",), weights={**PUBLISHED_WEIGHTS, "classification": 1.0}),

@@ -9,14 +9,14 @@ from ..._validate import check_choice
 
 #: Ablations of He et al. 2025 (Table 3), from the plain autoencoder to the full model.
 VARIANTS = ("base", "adversarial", "shared", "adversarial_shared", "full")
-TASKS = ("regression", "classification")
+TARGETS = ("response", "sensitivity")
 SCHEDULES = ("joint", "two_phase", "fine_tune")
 ALIGNMENTS = ("none", "mmd", "coral", "adversarial")
 NORMS = ("batch", "layer", "none")
 PRIORS = ("linear",)
 LABELS = ("extreme", "median", "waterfall")
 _CHOICES = {
-    "task": TASKS, "labels": LABELS, "variant": VARIANTS, "schedule": SCHEDULES, "align": ALIGNMENTS, "norm": NORMS,
+    "target": TARGETS, "labels": LABELS, "variant": VARIANTS, "schedule": SCHEDULES, "align": ALIGNMENTS, "norm": NORMS,
 }  # fmt: skip
 
 
@@ -24,7 +24,7 @@ _CHOICES = {
 class Settings:
     """All that decides a network and its training; the defaults are the preset ``"default"``."""
 
-    task: str = "regression"
+    target: str = "response"
     #: Rule that makes labels of continuous responses, and share of lines on either side.
     labels: str = "extreme"
     fraction: float = 0.3
@@ -85,7 +85,7 @@ class Settings:
 #: He et al. 2025 as the paper describes it. What the paper leaves open (epochs, batch, share of lines, noise, norm) is as
 #: in the released code.
 _HE2025 = Settings(
-    task="classification",
+    target="sensitivity",
     n_top_genes=2500,
     standardize=None,
     min_genes=10,
@@ -159,8 +159,10 @@ def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
         check_choice(name, getattr(settings, name), choices)
     if settings.prior is not None:
         check_choice("prior", settings.prior, PRIORS)
-        if settings.task == "classification":
-            raise ValueError("`prior='linear'` predicts responses, not labels. Leave it out for classification.")
+        if settings.target == "sensitivity":
+            raise ValueError(
+                "`prior='linear'` predicts responses, not labels. Leave it out for `target='sensitivity'`."
+            )
         if not settings.linear_ridge > 0:
             raise ValueError(f"`prior='linear'` needs a `linear_ridge` above 0; found {settings.linear_ridge}.")
     if settings.align != "none" and not settings.is_shared:

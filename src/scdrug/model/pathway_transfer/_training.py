@@ -45,7 +45,7 @@ def make_targets(task: TrainingTask, settings: Settings, *, drugs: pd.Index, low
         If no drug can be learned.
     """
     train, validation = task.train_response, task.validation_response
-    if settings.task == "regression":
+    if settings.target == "response":
         targets = regression_targets(train, validation)
     else:
         targets = classification_targets(
@@ -55,7 +55,7 @@ def make_targets(task: TrainingTask, settings: Settings, *, drugs: pd.Index, low
             fraction=settings.fraction,
             lower_is_sensitive=lower_is_sensitive,
         )
-    check_targets(targets, drugs, task=settings.task)
+    check_targets(targets, drugs, target=settings.target)
     return targets
 
 

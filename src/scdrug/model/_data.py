@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from .._audit import check_unseen
-from .._compiled import compiled, over_rows
 from .._constants import KEYS
 from .._validate import check_key, examples
 from ..pp._measure_values import check_finite, check_values
@@ -20,6 +19,7 @@ from ..pp._profile import N_QUANTILES
 from ..pp._reference import MIN_LINES, check_scale_of_lines, weaknesses
 from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
 from ._arrays import Array, require
+from ._ranks import rank_in_quantiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,38 +39,6 @@ N_LINES = "n_lines"
 EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": float, "nci60_r": float}
 #: Quantiles of a calibration.
 N_PROBABILITIES = 101
-
-
-@compiled
-def _rank_in_quantiles(first, last, values, quantiles, out):  # pragma: no cover - compiled
-    """Interpolated probability of each value in its column's quantile function (rows × columns, 0-1)."""
-    end = quantiles.shape[1] - 1
-    for i in range(first, last):
-        for j in range(values.shape[1]):
-            value = values[i, j]
-            if np.isnan(value):  # not predicted
-                out[i, j] = np.nan
-                continue
-            # how many quantiles lie below the value, and how many not above it
-            below, upto = 0, end + 1
-            while below < upto:
-                middle = (below + upto) // 2
-                if quantiles[j, middle] < value:
-                    below = middle + 1
-                else:
-                    upto = middle
-            upto = below
-            while upto <= end and quantiles[j, upto] == value:
-                upto += 1
-            if upto > below:  # the middle of equal quantiles, in whichever direction they are read
-                out[i, j] = (below + upto - 1) / (2.0 * end)
-            elif below == 0:
-                out[i, j] = 0.0
-            elif below > end:
-                out[i, j] = 1.0
-            else:
-                low = quantiles[j, below - 1]
-                out[i, j] = (below - 1 + (value - low) / (quantiles[j, below] - low)) / end
 
 
 @dataclass(frozen=True)
@@ -202,10 +170,7 @@ class Calibration:
 
     def percentile(self, predicted: np.ndarray, columns: np.ndarray, *, lower_is_sensitive: bool) -> np.ndarray:
         """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32); NaN stays NaN."""
-        quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)
-        values = np.ascontiguousarray(predicted, dtype=np.float32)
-        rank = np.empty(values.shape, dtype=np.float32)
-        over_rows(len(values), lambda _, first, last: _rank_in_quantiles(first, last, values, quantiles, rank))
+        rank = rank_in_quantiles(predicted, self.quantiles[:, columns].T)
         return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank
 
 

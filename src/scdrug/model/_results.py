@@ -88,7 +88,6 @@ class PredictedResponse:
         calibration = model.calibration
         half_width = calibration.half_width[columns]
         percentile = calibration.percentile(response, columns, lower_is_sensitive=model.reference.lower_is_sensitive)
-        percentile[np.isnan(response).all(axis=1) if response.shape[1] else []] = np.nan
         return cls(
             ids=ids,
             response=response,

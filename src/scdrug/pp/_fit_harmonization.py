@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -108,11 +109,7 @@ def fit_harmonization(
     )
     totals = None
     if placed.scale != "scaled":
-        # names are read once for both
-        columns = match_cells(
-            adata, [*CYCLE_GENES, *HOUSEKEEPING_GENES], layer=layer, min_coverage=None, warn=False
-        ).columns
-        cycle, housekeeping = (part[part >= 0] for part in np.split(columns, [len(CYCLE_GENES)]))
+        cycle, housekeeping = _columns(adata, (CYCLE_GENES, HOUSEKEEPING_GENES), layer)
         totals = TotalsReader.of(sample, cycle, scale=placed.scale)
         evidence = replace(
             evidence,
@@ -120,6 +117,15 @@ def fit_harmonization(
             dividing=float(group_shares(totals(sample), np.zeros(len(rows), dtype=int), 1)[0]),
         )
     return replace(placed, evidence=evidence, totals=totals, check_again=not all(f.canonical for f in facts))
+
+
+def _columns(adata: AnnData, panels: Sequence[Sequence[str]], layer: str | None) -> list[np.ndarray]:
+    """Columns of the measured genes of each panel; they are looked up together, as reading the names takes longest."""
+    genes = list(dict.fromkeys(gene for panel in panels for gene in panel))
+    match = match_cells(adata, genes, layer=layer, min_coverage=None, warn=False)
+    place = dict(zip(genes, match.columns, strict=True))
+    of_panels = (np.array([place[gene] for gene in panel]) for panel in panels)
+    return [columns[columns >= 0] for columns in of_panels]
 
 
 def refit(fitted: Harmonization, counts: np.ndarray, sums: np.ndarray) -> Harmonization:

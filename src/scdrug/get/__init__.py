@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._attribution import attribution_df, importance_df, rank_pathways_df
-from ._decision import combinations_df, patients_df, rank_stability_df, therapeutic_window_df
+from ._controls import controls_df
+from ._decision import combinations_df, doses_df, patients_df, rank_stability_df, therapeutic_window_df
 from ._drug_evidence import drug_evidence_df
 from ._drugs import drugs_df
 from ._missing import missing_pairs_df
@@ -15,6 +16,8 @@ from ._response import group_response_df, response_df
 __all__ = [
     "attribution_df",
     "combinations_df",
+    "controls_df",
+    "doses_df",
     "drug_evidence_df",
     "drugs_df",
     "expression_df",

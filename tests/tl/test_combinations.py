@@ -117,10 +117,35 @@ def test_concentrations_beyond_what_was_tested_are_capped_and_said(tumour):
     doses = tumour.uns["combinations"]["doses"]
     assert doses.loc["gamma-c", "concentration"] == pytest.approx(0.1)
     assert doses["capped"].sum() == 1
+    pd.testing.assert_frame_equal(scdrug.get.doses_df(tumour), doses)
+    assert doses["max_dose"].dropna().round(6).to_dict() == {"gamma-c": 0.1, "delta": 100.0}
     found = scdrug.get.suggest_combinations_df(tumour)
     with_capped = found["drugs"].str.contains("gamma-c")
     assert (found.loc[with_capped, "n_beyond"] > 0).all()
     assert (found.loc[~with_capped, "n_beyond"] == 0).all()
+
+
+def test_doses_that_a_model_knows_are_used_and_unknown_ones_are_not_counted(tumour):
+    assert suggest(tumour)["n_beyond"].isna().all()
+    assert tumour.uns["combinations"]["params"]["tested_doses"] == "not known"
+    tumour.uns["predicted_response"]["drugs"]["max_dose"] = [0.1, *[np.nan] * 7]
+    with pytest.warns(UserWarning, match="capped at the highest one, for example 'Alpha-1'"):
+        suggest(tumour)
+    assert scdrug.get.doses_df(tumour).loc["alpha-1", "concentration"] == pytest.approx(0.1)
+
+
+def test_drugs_without_evidence_are_left_out_by_name(tumour):
+    drugs = tumour.uns["predicted_response"]["drugs"]
+    drugs["n_lines"], drugs["held_out_r"] = 800, [0.1, 0.3, 0.6, 0.6, 0.6, 0.6, 0.6, np.nan]
+    assert scdrug.get.drug_evidence_df(tumour)["evidence"].tolist()[:3] == ["none", "weak", "some"]
+    with pytest.warns(UserWarning, match="Left out 1 drugs whose evidence is below 'weak': 'Alpha-1'"):
+        found = suggest(tumour, n_combinations=28)
+    used = set(" + ".join(found["drugs"]).split(" + "))
+    assert used == set(drugs.index) - {"alpha-1"}  # nothing is known of theta, and nothing speaks against it
+    assert list(tumour.uns["combinations"]["params"]["left_out_evidence"]) == ["alpha-1"]
+    with pytest.warns(UserWarning, match="Left out 2 drugs whose evidence is below 'some'"):
+        suggest(tumour, min_evidence="some")
+    assert len(suggest(tumour, min_evidence="none", n_combinations=28)) == 28
 
 
 @pytest.mark.parametrize("normal", ["normal", ["normal", "T/B cells"]])
@@ -231,6 +256,7 @@ def test_cover_takes_the_fewest_drugs(tumour):
         ({"min_cells": 500}, ValueError, "No clone of .* has 500 cells"),
         ({"distinct": "target"}, ValueError, "share a target or pathway"),
         ({"hill": 0.0}, ValueError, "`hill` must be positive"),
+        ({"min_evidence": "good"}, ValueError, "`min_evidence` must be one of 'none'"),
     ],
 )
 def test_what_cannot_be_suggested_is_said_and_nothing_is_stored(tumour, kwargs, error, match):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -71,6 +73,7 @@ _COMBINATIONS = (
     Column("median_line", "median line", "Kill of a cell line in the middle of the screen, to compare with.", "percent"),
     Column("mean", "all cells", "Kill of all malignant cells.", "percent"),
     Column("normal", "normal cells", "Kill of the normal cells.", "percent"),
+    Column("n_beyond", "beyond doses", "Groups for which the IC50 of one of the drugs lies beyond the doses that were tested.", "count"),
     Column("covered", "covered", "Share of malignant cells that one of the drugs hits.", "percent"),
     Column("covered_normal", "normal covered", "Share of normal cells that one of the drugs hits.", "percent"),
 )  # fmt: skip
@@ -168,7 +171,7 @@ def _notes(key: str, results: Results) -> list[str]:
             "true: a model that errs in the same way each time is stable."
         ]
     elif key == "combinations":
-        notes = [f"Concentrations: {params.get('concentrations', 'not known')}.", *notes]
+        notes = [_concentrations(params), *notes]
     elif key == KEYS.RANKED_PATHWAYS:
         drug = str(params.get("drug", ""))
         notes = [f"Contributions to the prediction of {drug}." if drug else "", *notes]
@@ -177,6 +180,15 @@ def _notes(key: str, results: Results) -> list[str]:
             "The least of several uncertain numbers is too low, the more so the more clones there are: read mean and worst clone."
         ]
     return [note for note in notes if note]
+
+
+def _concentrations(params: Mapping[str, Any]) -> str:
+    told = f"Concentrations: {params.get('concentrations', 'not known')}."
+    if str(params.get("tested_doses", "not known")) == "not known":
+        return (
+            f"{told} The doses that were tested are not known, so that an IC50 beyond them is not told from the others."
+        )
+    return f"{told} None lies beyond the doses that were tested; where an IC50 does, it is an extrapolation."
 
 
 def _with_interval(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 from ._attribution import attribute_genes_df as attribute_genes_df
 from ._attribution import attribute_pathways_df as attribute_pathways_df
 from ._attribution import rank_pathways_df as rank_pathways_df
+from ._controls import controls_df as controls_df
+from ._decision import doses_df as doses_df
 from ._decision import predict_patients_df as predict_patients_df
 from ._decision import rank_stability_df as rank_stability_df
 from ._decision import suggest_combinations_df as suggest_combinations_df

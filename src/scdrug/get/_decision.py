@@ -95,6 +95,43 @@ def suggest_combinations_df(adata: AnnData, *, by_group: bool = False, key: str 
 
 
 @checked
+def doses_df(adata: AnnData, *, key: str = "combinations") -> pd.DataFrame:
+    """Get the concentrations at which drugs were combined.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.suggest_combinations`.
+    key
+        Where the results are.
+
+    Returns
+    -------
+    By drug id, for all drugs that could be combined: `name`; `concentration` (µM); `max_dose`, the highest dose that was tested (µM,
+    NaN where it is not known); `capped`, whether the concentration was lowered to it; and `hill`, the slope.
+
+    Raises
+    ------
+    KeyError
+        If there are no results.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal", max_dose={"trametinib": 1.0})
+    >>> float(scdrug.get.doses_df(cells).loc["trametinib", "max_dose"])
+    1.0
+    """
+    columns = {"table": ("rank", "drugs", "worst_lower"), "doses": ("name", "concentration", "capped")}
+    return stored(adata, key, function="suggest_combinations", tables=columns)["doses"].copy()
+
+
+@checked
 def rank_stability_df(
     adata: AnnData,
     group: Label | Sequence[Label] | None = None,

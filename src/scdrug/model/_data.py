@@ -17,7 +17,7 @@ from ..pp._measure_values import check_finite, check_values
 from ..pp._measures import find_measure, read_description
 from ..pp._profile import N_QUANTILES
 from ..pp._reference import MIN_LINES, check_scale_of_lines, weaknesses
-from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
+from ..pp._reference_tables import MAX_DOSE, as_names, as_text, dense_numbers, positive_numbers, read_numbers
 from ._arrays import Array, require
 from ._ranks import rank_in_quantiles
 
@@ -35,8 +35,8 @@ DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
 N_LINES = "n_lines"
 #: What else a drug table may say of how far to trust predictions of a drug, and the type of each: the screen that its responses come
 #: from, lines that a second screen shares and its correlation over them, correlation of predictions of left-out lines with
-#: what was measured, and of responses with those of NCI-60.
-EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": float, "nci60_r": float}
+#: what was measured, and of responses with those of NCI-60; and the highest dose that was tested, in µM.
+EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": float, "nci60_r": float, MAX_DOSE: float}
 #: Quantiles of a calibration.
 N_PROBABILITIES = 101
 
@@ -64,7 +64,9 @@ class ReferenceInfo:
         drugs["name"] = drugs["name"].where(drugs["name"] != "", drugs.index.to_series())
         drugs[N_LINES] = measured.notna().to_numpy().sum(axis=0)
         for column, kind in EVIDENCE.items():
-            if column in table:
+            if column == MAX_DOSE and column in table:
+                drugs[column] = positive_numbers(table[column], where=f"`adata.uns['drugs'][{MAX_DOSE!r}]`")
+            elif column in table:
                 drugs[column] = table[column].astype(kind)
         response = read_description(adata.uns)
         scale = str(adata.uns.get(KEYS.EXPRESSION, {}).get("scale", "log"))

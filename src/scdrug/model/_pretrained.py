@@ -33,6 +33,18 @@ def bundled_models() -> list[str]:
     return sorted(path.parent.name for path in zoo_directory().glob(f"*/{CONFIG}"))
 
 
+def controls_file(name: str) -> Path:
+    """Where the controls of a bundled model stand, as observed beside chance, if they do."""
+    return zoo_directory() / name / "controls.csv"
+
+
+def bundled_controls(name: str) -> pd.DataFrame | None:
+    """Read the controls of a bundled model, see `scdrug.benchmark.check_default`; `None` where there are none."""
+    if name not in bundled_models() or not controls_file(name).is_file():
+        return None
+    return pd.read_csv(controls_file(name))
+
+
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the folder of a bundled or saved model.
 

@@ -24,6 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--save", type=Path)
+    parser.add_argument(
+        "--part", default="ht115", help="of L1000; phase1 is GSE92742, whose files have to stand in l1000/"
+    )
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--drug-features", default="minimol")
@@ -38,7 +41,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
 
     screen = scdrug.datasets.gdsc("GDSC2", path=options.data / "gdsc")
-    profiles = scdrug.datasets.l1000("ht115", path=options.data / "l1000")
+    profiles = scdrug.datasets.l1000(options.part, path=options.data / "l1000")
     scdrug.pp.pair_controls(profiles)
     CSG2A.setup_anndata(screen)
     model = CSG2A(

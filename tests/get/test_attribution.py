@@ -84,10 +84,10 @@ def test_tables_of_0_1_come_from_the_functions_that_took_their_place(make_attrib
     adata, get = make_attributed(n_cells=30), scdrug.get
     adata.uns["responders"] = {"table": pd.DataFrame({"auroc": [0.7]}, index=["x"])}
     with pytest.warns(FutureWarning, match="Call scdrug.get.attribute_pathways_df with `by_cell=True`"):
-        cells = get.attribute_genes_df(adata, "alpha-1")
+        cells = get.attribution_df(adata, "alpha-1")
     pd.testing.assert_frame_equal(cells, get.attribute_pathways_df(adata, "alpha-1", by_cell=True))
     with pytest.warns(FutureWarning):
-        groups = get.attribute_genes_df(adata, "alpha-1", features="HALLMARK_HYPOXIA", groupby="group")
+        groups = get.attribution_df(adata, "alpha-1", features="HALLMARK_HYPOXIA", groupby="group")
     assert groups["pathway"].unique().tolist() == ["HALLMARK_HYPOXIA"]
     with pytest.warns(FutureWarning, match="Call scdrug.get.compare_responders_df") as caught:
         pd.testing.assert_frame_equal(

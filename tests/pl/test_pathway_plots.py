@@ -54,12 +54,12 @@ def test_importance_shows_means_by_colour_and_sizes_as_circles(attributed) -> No
     table = scdrug.get.attribute_pathways_df(attributed, "alpha-1")
     table = pd.concat([table[table["kind"] == "pathway"], table[table["kind"] != "pathway"]])
     bars = ax.patches
-    np.testing.assert_allclose([bar.get_width() for bar in bars], table["towards_sensitive"])
+    np.testing.assert_allclose([bar.get_width() for bar in bars], table["towards_sensitive"] * table["stability"])
     shown = [to_hex(bar.get_facecolor()) for bar in bars]
     wanted = np.where(table["towards_sensitive"] >= 0, SENSITIVE, RESISTANT)
     assert shown[:4] == wanted[:4].tolist() and shown[4:] == [OTHER, OTHER]
     circles = ax.containers[1][0].get_xdata()
-    np.testing.assert_allclose(np.abs(circles), table["importance"])
+    np.testing.assert_allclose(np.abs(circles), table["importance"] * table["stability"])
     assert texts(ax.get_yticklabels())[0] == str(table["pathway"].iloc[0]).removeprefix("HALLMARK_").replace("_", " ")
     assert "supports resistant  ←  →  supports sensitive" in ax.get_xlabel() and "ln(µM)" in ax.get_xlabel()
     assert ax.get_title(loc="left") == "Alpha-1"
@@ -94,17 +94,37 @@ def test_heatmap_takes_named_pathways_and_leaves_out_cells_without_label(attribu
     assert scdrug.pl.attribute_pathways_heatmap(attributed, drug="alpha-1").get_xlabel().startswith("120 cells")
 
 
-def test_rank_pathways_shows_differences_and_pales_what_models_disagree_on(attributed) -> None:
+def test_rank_pathways_shows_differences_that_come_back_shrunk_by_their_stability(attributed) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scdrug.tl.rank_pathways(attributed, "group", "alpha-1", reference="normal")
     axes = scdrug.pl.rank_pathways(attributed, n_pathways=4)
     assert [ax.get_title(loc="left") for ax in axes] == ["T/B cells", "tumour"]
-    table = scdrug.get.rank_pathways_df(attributed, "tumour").head(4)
-    np.testing.assert_allclose([bar.get_width() for bar in axes[1].patches], table["score"])
-    alpha = [bar.get_alpha() for bar in axes[1].patches]
-    assert alpha == np.where(table["sign_agreement"] == 1, 1.0, 0.35).tolist()
+    table = scdrug.get.rank_pathways_df(attributed, "tumour")
+    shown = table[table["repeats"] | (table["kind"] != "pathway")].head(4)
+    assert 0 < len(shown) < len(table)
+    np.testing.assert_allclose([bar.get_width() for bar in axes[1].patches], shown["score"] * shown["stability"])
+    written = texts(axes[1].texts)
+    assert written == [f"{value:.2f}" for value in shown["stability"]] + ["stability"]
+    named = table[table["kind"] == "pathway"]
+    assert axes[1].get_xlabel() == f"{named['repeats'].sum()} of {len(named)} come back from training to training"
     assert "difference to normal" in axes[0].figure._supxlabel.get_text()
+
+
+def test_importance_leaves_out_what_does_not_come_back(attributed) -> None:
+    table = attributed.uns["pathway_ig"]["table"]
+    table["stability"] = np.where(table["pathway"] == "HALLMARK_HYPOXIA", 0.3, 0.9)
+    table["repeats"] = table["stability"] >= 0.8
+    ax = scdrug.pl.pathway_importance(attributed, "alpha-1")
+    names = texts(ax.get_yticklabels())
+    assert "HYPOXIA" not in names and "DNA REPAIR" in names
+    rows = scdrug.get.importance_df(attributed, "alpha-1").set_index("pathway")
+    bar = ax.patches[names.index("DNA REPAIR")]
+    assert bar.get_width() == pytest.approx(0.9 * rows.loc["HALLMARK_DNA_REPAIR", "towards_sensitive"])
+    assert texts(ax.texts)[0] == "0.90" and "of 4 come back" in ax.get_xlabel()
+    table["repeats"] = False
+    ax = scdrug.pl.pathway_importance(attributed, "alpha-1")
+    assert "0 of 4 come back" in ax.get_xlabel() and len(ax.patches) == 2  # what no pathway explains is always shown
 
 
 def test_names_lose_the_prefix_that_they_share() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
@@ -95,6 +96,7 @@ _PATHWAYS = (
     Column("supports", "supports", "The sign of Δ in words."),
     Column("fdr", "FDR", "False discovery rate over pathways.", "p"),
     Column("sign_agreement", "agreement", "Share of models in which the difference has this sign.", "percent"),
+    Column("stability", "stability", "Share of Δ that would come back with other trainings.", "percent"),
 )  # fmt: skip
 _PATIENTS = (
     Column("patient", "patient", "Donor of the cells."),
@@ -143,7 +145,7 @@ def sections(results: Results) -> list[Section]:
         (KEYS.RANKED_PATHWAYS, "Pathways", _PATHWAYS, "What sets the groups apart"),
     ):
         if key in results.tables:
-            table = show(_with_interval(results.tables[key]), columns, id=key, caption=caption)
+            table = show(_with_interval(_that_comes_back(results.tables[key])), columns, id=key, caption=caption)
             found.append(Section(title, _notes(key, results), table))
     return found
 
@@ -175,6 +177,8 @@ def _notes(key: str, results: Results) -> list[str]:
     elif key == KEYS.RANKED_PATHWAYS:
         drug = str(params.get("drug", ""))
         notes = [f"Contributions to the prediction of {drug}." if drug else "", *notes]
+        if "repeats" in results.tables[key]:
+            notes.append("Pathways whose difference would not come back with other trainings are left out.")
     elif key == "patient_response":
         notes = [
             "The least of several uncertain numbers is too low, the more so the more clones there are: read mean and worst clone."
@@ -189,6 +193,14 @@ def _concentrations(params: Mapping[str, Any]) -> str:
             f"{told} The doses that were tested are not known, so that an IC50 beyond them is not told from the others."
         )
     return f"{told} None lies beyond the doses that were tested; where an IC50 does, it is an extrapolation."
+
+
+def _that_comes_back(table: pd.DataFrame) -> pd.DataFrame:
+    """A table without pathways or genes that would not come back with other trainings."""
+    if "repeats" not in table:
+        return table
+    named = table["kind"] == "pathway" if "kind" in table else True
+    return table[table["repeats"].astype(bool) | ~np.asarray(named)]
 
 
 def _with_interval(table: pd.DataFrame) -> pd.DataFrame:

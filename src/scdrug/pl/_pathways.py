@@ -13,7 +13,7 @@ from .._constants import KEYS
 from .._former import formerly
 from .._labels import group_labels
 from ..tl._attribution_stored import Stored, read_attribution, select_features
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
+from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,7 +34,8 @@ def attribute_pathways(
 
     Bars are mean contributions over cells: orange supports sensitive, blue resistant. The circle is the mean absolute
     contribution, by which pathways are ranked, on the side of the bar; its line is one standard deviation over models, if there
-    are several. Where bar and circle are apart, the pathway supports sensitive in some cells and resistant in others. Names in
+    are several. Both are then shrunk by the pathway's stability, which stands at the right, and pathways that do not come back
+    from training to training are left out and counted. Where bar and circle are apart, the pathway supports sensitive in some cells and resistant in others. Names in
     grey are not well identified: what the node stands for is uncertain. Grey bars below the line are of what no pathway
     explains.
 
@@ -80,15 +81,16 @@ def attribute_pathways(
     stored = read_attribution(adata, key, drug)
     top, rest = top_features(stored, n_pathways)
     shown = pd.concat([top, rest]) if len(rest) else top
+    stability = shown["stability"].to_numpy() if "stability" in shown else np.ones(len(shown))
     position = np.arange(len(shown)) + 0.5 * (np.arange(len(shown)) >= len(top))
-    mean, size = shown["towards_sensitive"].to_numpy(), shown["importance"].to_numpy()
+    mean, size = (stability * shown[name].to_numpy() for name in ("towards_sensitive", "importance"))
     side = np.where(mean >= 0, 1.0, -1.0)
     colors = np.where(mean >= 0, SENSITIVE, RESISTANT)
     colors[len(top) :] = OTHER
 
     ax = new_axes(ax, figsize or (6.0, 0.27 * len(shown) + 1.1))
     ax.barh(position, mean, color=colors, height=0.7)
-    spread = shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
+    spread = stability * shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
     ax.errorbar(
         side * size,
         position,
@@ -105,7 +107,9 @@ def attribute_pathways(
     label_features(ax, shown, position, stored.what)
     ax.set_ylim(position[-1] + 0.6, -0.6)
     ax.margins(x=0.06)
-    legend = "bar: mean over cells, circle: mean size" + (" ± sd over models" if spread.any() else "")
+    write_stability(ax, shown, position)
+    legend = "bar: mean over cells, circle: mean size" + (" ± sd over models" if "importance_sd" in shown else "")
+    legend += left_out(stored.table)
     ax.set_xlabel(f"{contribution_label(stored)}\n{legend}", fontsize=SMALL)
     ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
     ax.tick_params(axis="x", labelsize=SMALL)
@@ -335,10 +339,38 @@ def contribution_label(stored: Stored) -> str:
 
 
 def top_features(stored: Stored, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The most important pathways or genes, and the rows of what no pathway explains."""
+    """The most important pathways or genes that come back from training to training, and the rows of what no pathway explains."""
     table = stored.table
-    named = np.ones(len(table), dtype=bool) if "kind" not in table else (table["kind"] == "pathway").to_numpy()
-    return table[named].head(n), table[~named]
+    named = is_named(table)
+    return table[named & comes_back(table)].head(n), table[~named]
+
+
+def is_named(table: pd.DataFrame) -> np.ndarray:
+    """Which rows are pathways or genes, and not what no pathway explains (bool)."""
+    return np.ones(len(table), dtype=bool) if "kind" not in table else (table["kind"] == "pathway").to_numpy()
+
+
+def comes_back(table: pd.DataFrame) -> np.ndarray:
+    """Which rows come back from training to training; all if there was one (bool)."""
+    return table["repeats"].to_numpy(dtype=bool) if "repeats" in table else np.ones(len(table), dtype=bool)
+
+
+def left_out(table: pd.DataFrame) -> str:
+    """A line on what does not come back from training to training."""
+    named = is_named(table)
+    if "repeats" not in table:
+        return "\none training: whether these come back in another is not known" if "kind" in table else ""
+    return f"\n{int((named & comes_back(table)).sum())} of {int(named.sum())} come back from training to training"
+
+
+def write_stability(ax: Axes, rows: pd.DataFrame, position: np.ndarray) -> None:
+    """Write the stability of each row at the right."""
+    if "stability" not in rows or not len(rows):
+        return
+    style = {"fontsize": SMALL, "clip_on": False}
+    for value, y in zip(rows["stability"], position):
+        ax.text(1.015, y, f"{value:.2f}", transform=ax.get_yaxis_transform(), va="center", **style)
+    ax.text(1.015, 1.0, "stability", transform=ax.transAxes, va="bottom", color=TEXT, **style)
 
 
 def label_features(ax: Axes, rows: pd.DataFrame, position: np.ndarray, what: str) -> None:

@@ -156,6 +156,27 @@ def test_presets_are_those_of_the_paper_and_of_the_released_code(reference) -> N
 
 
 @pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Cisplatin", (2500, 10)),
+        ("Paclitaxel", (3000, 10)),
+        ("PLX-4720", (2500, 2)),
+        ("Lapatinib", (2500, 4)),
+        ("AZD7762", (2500, 10)),
+    ],
+)
+def test_the_preset_of_the_paper_has_values_for_single_drugs(reference, name, values) -> None:
+    one = reference.copy()
+    drug = one.obsm["response"].columns[:1]
+    one.obsm["response"], one.uns["drugs"] = one.obsm["response"][drug], one.uns["drugs"].loc[drug].assign(name=name)
+    found = settings(one, preset="he2025")
+    assert (found.n_top_genes, found.min_genes) == values
+    assert settings(one, preset="he2025", min_genes=7).min_genes == 7
+    assert settings(one).min_genes == 5
+    assert settings(one, preset="he2025_released").min_genes == 4
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"variant": "ful"}, "Did you mean 'full'"),

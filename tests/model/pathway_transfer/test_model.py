@@ -16,6 +16,7 @@ from scdrug.model import PathwayTransfer, load_pretrained
 from scdrug.model.pathway_transfer._losses import DomainBatches, Objective
 from scdrug.model.pathway_transfer._module import PathwayModule, Sizes
 from scdrug.model.pathway_transfer._settings import Settings
+from scdrug.model.pathway_transfer._training import Phases
 from scdrug.model.prior import LinearPrior
 from scdrug.nn import masked_mse, orthogonality
 
@@ -294,3 +295,27 @@ def test_pathways_can_be_named_instead_of_stored(reference) -> None:
     stored = make(reference)
     assert named.pathways_ == stored.pathways_
     np.testing.assert_array_equal(weights(named), weights(stored))
+
+
+def test_the_autoencoder_learns_from_lines_without_labels_too(reference, cells, monkeypatch) -> None:
+    adata, seen = reference.copy(), []
+    drug = adata.obsm["response"].columns[:1]
+    adata.obsm["response"] = adata.obsm["response"][drug]
+    adata.uns["drugs"] = adata.uns["drugs"].loc[drug]
+    adata.obsm["response"].iloc[:20] = float(
+        "nan"
+    )  # 20 of 60 lines without a response, and 40 % of the others without a label
+    PathwayTransfer.setup_anndata(adata)
+    model = PathwayTransfer(adata, preset="he2025", min_genes=2, cells=cells)
+    whole = Phases.autoencoder
+
+    def watched(self):
+        phase = whole(self)
+        seen.append((phase.batches.expression, phase.batches.response))
+        return phase
+
+    monkeypatch.setattr(Phases, "autoencoder", watched)
+    model.train(max_epochs=1)
+    expression, response = seen[0]
+    assert len(expression) == 60 - len(model.validation_indices_)
+    assert not response.isfinite().any()

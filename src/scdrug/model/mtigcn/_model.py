@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from .._blend import BlendedModel
 from .._card import MethodCard
 from .._options import PhaseOptions
 from .._plan import Phase
-from ..prior._drug_kernels import drug_features
+from ..prior._drug_kernels import STRUCTURES, drug_features
 from ..prior._process import ResponseProcess
 from ._features import network_features
 from ._labels import Labelling
@@ -71,12 +72,14 @@ class MTIGCN(BlendedModel):
         Normalise projections over the population, as the released code does and the paper does not say.
     drug_features
         ``"morgan"`` fingerprints, ``"minimol"`` (pretrained, extra ``molecule``), ``"both"``, or ``"table"``: strings of 0
-        and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted. The process
-        compares new drugs by the same.
+        and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted. By default
+        ``"auto"``: both where MiniMol is installed, else Morgan's; presets of the paper take Morgan's. The process
+        compares new drugs by the same, and by targets and pathway where these are known.
 
     Notes
     -----
-    An epoch is ten steps over the whole graph. With the process, and unless `validation` is given, one pair, line and drug in
+    An epoch is ten steps over the whole graph. Held-out pairs stop training by the error of what is predicted: squared error of
+    responses, or the share of sensitive-resistant pairs in the wrong order. With the process, and unless `validation` is given, one pair, line and drug in
     twenty are held out, so that all kinds of predictions are checked. Half of them decide when to stop and how scores of the process
     become probabilities, the other half how much the network counts; then the process is fitted to them too.
 
@@ -180,7 +183,8 @@ class MTIGCN(BlendedModel):
         return module
 
     def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase]:
-        return [training_phase(self.module.net, *self._graphs, self.settings, options)]
+        watched = TASK_OF[self.predicts]
+        return [training_phase(self.module.net, *self._graphs, self.settings, options, predicts=watched)]
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         self.module.fill_codes(*self._graphs[0].to(self.module.loadings.device))
@@ -272,5 +276,9 @@ class MTIGCN(BlendedModel):
         return {"net": self.module.net.config.model_dump(), "n_structures": self.module.n_structures}
 
     def _load_network(self, state: dict[str, Any]) -> None:
+        if self._computes_features:  # what the file was trained with, whatever is installed here
+            kinds = set(state["net"]["drug_features"])
+            name = next(key for key, kernel in DRUG_KERNELS.items() if set(STRUCTURES[kernel]) == kinds)
+            self.settings, self._drug_kernel = replace(self.settings, drug_features=name), DRUG_KERNELS[name]
         net, sizes = MTIGCNNet(NetConfig(**state["net"])), (len(self._lines), len(self.drugs))
         self.module = MTIGCNModule(net, n_lines=sizes[0], n_drugs=sizes[1], n_structures=state["n_structures"])

@@ -49,8 +49,9 @@ class PathwayTransfer(TwoDomainModel):
     registry
         Registry of an earlier setup, for loading without data.
     preset
-        ``"default"``; ``"he2025"``, the paper; ``"he2025_released"``, the authors' code without its defects. All other
-        arguments replace a value of the preset.
+        ``"default"``; ``"he2025"``, the paper, with its values of `n_top_genes` and `min_genes` for cisplatin, paclitaxel, PLX-4720
+        and lapatinib where one of these is the only drug; ``"he2025_released"``, the authors' code without its defects. All
+        other arguments replace a value of the preset.
     pathways
         Collection of gene sets: a name or the path of a ``.gmt`` file, see :func:`scdrug.datasets.gene_sets`. If omitted, the
         mask that :func:`scdrug.pp.pathway_mask` stored in the reference, which also takes a mapping of names to genes.
@@ -141,7 +142,8 @@ class PathwayTransfer(TwoDomainModel):
         cells_layer: str | None = None, cells_scale: str = "auto", cells_method: str = "quantile",
     ) -> None:  # fmt: skip
         super().__init__(adata, registry, source=CellSource(cells, cells_method, cells_layer, cells_scale))
-        self.settings = resolve_settings(preset, locals())
+        alone = str(self.drugs["name"].iloc[0]) if self.reference_ is not None and len(self.drugs) == 1 else None
+        self.settings = resolve_settings(preset, locals(), drug=alone)
         self._take_defaults(self.settings)
         self._task: TrainingTask | None = None
         self._targets: Targets | None = None

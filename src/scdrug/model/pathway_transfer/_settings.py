@@ -127,8 +127,16 @@ PRESETS: dict[str, Settings] = {
     ),
 }
 
+#: Genes read, and genes that a pathway has to exceed, which the paper found best by drug; of other drugs it says nothing.
+_HE2025_BY_DRUG: dict[str, dict[str, int]] = {
+    "cisplatin": {"min_genes": 10},
+    "paclitaxel": {"min_genes": 10, "n_top_genes": 3000},
+    "plx-4720": {"min_genes": 2},
+    "lapatinib": {"min_genes": 4},
+}
 
-def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
+
+def resolve_settings(preset: str, given: dict[str, Any], *, drug: str | None = None) -> Settings:
     """Fill in a preset where an argument was not given.
 
     Parameters
@@ -137,6 +145,8 @@ def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
         Name of the preset.
     given
         Arguments by name; `None` means not given.
+    drug
+        Name of the drug, if there is one alone: the paper's preset has values of its own for four.
 
     Returns
     -------
@@ -154,7 +164,8 @@ def resolve_settings(preset: str, given: dict[str, Any]) -> Settings:
         chosen["n_head"] = tuple(int(width) for width in chosen["n_head"])
     if chosen.get("variant") in ("base", "adversarial", "adversarial_shared"):
         chosen.setdefault("align", "none")
-    settings = replace(PRESETS[preset], **chosen)
+    of_drug = _HE2025_BY_DRUG.get((drug or "").lower(), {}) if preset == "he2025" else {}
+    settings = replace(PRESETS[preset], **(of_drug | chosen))
     for name, choices in _CHOICES.items():
         check_choice(name, getattr(settings, name), choices)
     if settings.prior is not None:

@@ -112,7 +112,7 @@ def train_ours(fold: Fold, labels: np.ndarray, observed: np.ndarray) -> dict[str
     training = fold.training
     adata = training.adata.copy()
     MTIGCN.setup_anndata(adata)
-    model = MTIGCN(adata, prior="process", predicts="sensitivity", hidden=WIDTH, width=WIDTH)
+    model = MTIGCN(adata, prior="process", target="sensitivity", n_hidden=WIDTH, n_latent=WIDTH)
     model.train(validation=training.validation)
     scores = model.predict(key_added=None).to_numpy()
     return {"test": area(scores[observed], labels[observed]), "epochs": len(model.history["train_loss"])}

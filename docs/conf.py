@@ -34,7 +34,9 @@ extensions = [
     "sphinx_autodoc_typehints",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinxcontrib.bibtex",
 ]
+bibtex_bibfiles = ["references.bib"]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "benchmark", "**.ipynb_checkpoints", "**/.*"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}

@@ -68,7 +68,10 @@ def single_cells(reference, folder: Path, recipe=RECIPE) -> tuple[float, float]:
     seen = response[~out].to_numpy(dtype=float)
     observed = response.loc[list(FIVE.values())].to_numpy(dtype=float)
     return transfer_correlation(
-        by_line.loc[list(FIVE)].to_numpy(), observed, np.nanmean(seen, axis=0), np.nanstd(seen, axis=0)
+        by_line.loc[list(FIVE)].to_numpy(),
+        observed,
+        train_mean=np.nanmean(seen, axis=0),
+        train_sd=np.nanstd(seen, axis=0),
     )
 
 

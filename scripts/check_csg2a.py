@@ -1,7 +1,7 @@
 """Print what pretraining CSG2A on a piece of L1000 does, and what the pretrained core says without having seen a response.
 
-    OMP_NUM_THREADS=1 python scripts/check_csg2a.py DATA [--save CORE] [--epochs 150] [--encoder minimol] [--lr 3e-4] [--propagation matmul]
-    OMP_NUM_THREADS=1 python scripts/check_csg2a.py DATA --preset csg2a --encoder mat --epochs 10 --head-epochs 2   # hours with many epochs
+    OMP_NUM_THREADS=1 python scripts/check_csg2a.py DATA [--save CORE] [--epochs 150] [--drug-features minimol] [--lr 3e-4] [--propagation matmul]
+    OMP_NUM_THREADS=1 python scripts/check_csg2a.py DATA --preset csg2a --drug-features mat --epochs 10 --head-epochs 2   # hours with many epochs
 
 DATA holds `l1000/` and `gdsc/` as `scdrug.datasets.l1000(path=...)` and `gdsc(path=...)` read them. The piece is one line (HT115), 6 h,
 354 compounds, 661 profiles on two plates: enough to exercise every step, and far too little for the claims of the paper. With
@@ -24,9 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--save", type=Path)
+    parser.add_argument(
+        "--part", default="ht115", help="of L1000; phase1 is GSE92742, whose files have to stand in l1000/"
+    )
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--lr", type=float, default=3e-4)
-    parser.add_argument("--encoder", default="minimol")
+    parser.add_argument("--drug-features", default="minimol")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--propagation", default=None)
     parser.add_argument("--ppi", default="none")
@@ -38,11 +41,15 @@ def main() -> None:
     warnings.filterwarnings("ignore")
 
     screen = scdrug.datasets.gdsc("GDSC2", path=options.data / "gdsc")
-    profiles = scdrug.datasets.l1000("ht115", path=options.data / "l1000")
+    profiles = scdrug.datasets.l1000(options.part, path=options.data / "l1000")
     scdrug.pp.pair_controls(profiles)
     CSG2A.setup_anndata(screen)
     model = CSG2A(
-        screen, preset=options.preset, encoder=options.encoder, propagation=options.propagation, ppi=options.ppi
+        screen,
+        preset=options.preset,
+        drug_features=options.drug_features,
+        propagation=options.propagation,
+        ppi=options.ppi,
     )
     start = time.process_time()
     summary = model.pretrain(profiles, max_epochs=options.epochs, lr=options.lr)
@@ -57,11 +64,9 @@ def main() -> None:
           f"{time.process_time() - start:.0f} s of the processor", flush=True)  # fmt: skip
     some = screen[:: max(screen.n_obs // options.lines, 1)].copy()
     scdrug.tl.perturbation_distance(some, model, time=options.time)
-    print(
-        f"\nzero-shot distance, {some.n_obs} lines\n{scdrug.get.perturbation_df(some, 'perturbation_distance').round(3)}"
-    )
+    print(f"\nzero-shot distance, {some.n_obs} lines\n{scdrug.get.perturbation_distance_df(some).round(3)}")
     scdrug.tl.mechanism_similarity(some, model, "pathway", min_drugs=5, n_samples=50, time=options.time)
-    print(f"\nmechanisms\n{scdrug.get.perturbation_df(some, 'mechanism_similarity').round(3)}")
+    print(f"\nmechanisms\n{scdrug.get.mechanism_similarity_df(some).round(3)}")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def draw(tables: dict[str, pd.DataFrame], baseline: str, folder: Path, split: st
         figure, axes = plt.subplots(1, 4, figsize=(15, 3.8), layout="constrained")
         for ax, (column, name) in zip(axes, LEVELS.items(), strict=False):
             ours, theirs = (group_correlations(t["predicted"], t["observed"], t[column]) for t in (table, base))
-            scdrug.pl.correlation_by_group(
+            scdrug.pl.group_correlations(
                 ours, theirs, model_name=model, baseline_name=baseline, level=name, n_labels=0, ax=ax
             )
         scdrug.pl.predicted_observed(table["predicted"], table["observed"], title=model, ax=axes[3])

@@ -24,6 +24,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     if "numba" in sys.modules:  # a plugin was faster
         sys.modules["numba"].set_num_threads(1)
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that are marked slow too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests unless they are asked for, by `--slow`, by `-m`, or by naming the test."""
+    if config.option.slow or config.option.markexpr or any("::" in argument for argument in config.args):
+        return
+    skip = pytest.mark.skip(reason="slow; pytest --slow runs it too")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
 SHARED = Path(os.environ.get("SCDRUG_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
 

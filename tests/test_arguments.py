@@ -116,7 +116,7 @@ def reference() -> ad.AnnData:
         (lambda c: scdrug.datasets.toy(seed=-1), ValueError, "`seed` must be between 0 and"),
         (lambda c: scdrug.datasets.toy(n_lines="all"), TypeError, "`n_lines` must be a whole number"),
         (lambda c: scdrug.datasets.gdsc(release="GDSC3"), ValueError, "`release` must be one of 'GDSC1', 'GDSC2'"),
-        (lambda c: scdrug.pl.heatmap(c, "clone", n_drugs=0), ValueError, "`n_drugs` must be at least 1"),
+        (lambda c: scdrug.pl.response_heatmap(c, "clone", n_drugs=0), ValueError, "`n_drugs` must be at least 1"),
         (lambda c: scdrug.pl.rank_drugs(c, ax="left"), TypeError, "`ax` must be an Axes or None; found 'left'"),
         (lambda c: scdrug.pl.rank_drugs(c, ax=np.array([1])), TypeError, "`ax` must be an Axes.*axes.0."),
         (lambda c: scdrug.pl.rank_drugs(c, figsize=(1, 2, 3)), TypeError, "`figsize` must be 2 numbers"),
@@ -201,7 +201,7 @@ def test_unknown_arguments_of_models_are_named_with_the_nearest(reference, name)
 
 def _network(reference):
     scdrug.model.CSG2A.setup_anndata(reference)
-    return scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    return scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
 
 
 @pytest.mark.parametrize(

@@ -577,7 +577,7 @@ def test_drugs_are_ranked_read_and_drawn_or_refused(predicted, label, seed, chos
         drugs = OPTIONS["drugs"][seed % len(OPTIONS["drugs"])]
         attempt(lambda: scdrug.get.response_df(adata, drugs=drugs, tidy=True), adata)
         attempt(lambda: scdrug.get.rank_drugs_df(adata, chosen.get("groups")), adata)
-        attempt(lambda: scdrug.pl.heatmap(adata, arguments["groupby"], drugs=drugs), adata)
+        attempt(lambda: scdrug.pl.response_heatmap(adata, arguments["groupby"], drugs=drugs), adata)
         attempt(lambda: scdrug.pl.rank_drugs(adata, groups=chosen.get("groups")), adata)
         attempt(lambda: scdrug.pl.response(adata, drugs, basis="odd"), adata)
         plt.close("all")

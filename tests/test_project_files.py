@@ -10,6 +10,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "scdrug"
@@ -86,6 +87,48 @@ def test_workflows_test_each_python_that_the_classifiers_name() -> None:
     assert {text.strip(' "') for text in matrix.split(",")} == named
     for path in (ROOT / ".github" / "workflows").glob("*.yaml"):
         assert "permissions: { contents: read }" in path.read_text(encoding="utf-8"), path.name
+
+
+def test_actions_are_pinned_to_commits() -> None:
+    """A tag can be moved to other code; a commit cannot."""
+    for path in (ROOT / ".github" / "workflows").glob("*.yaml"):
+        for action in re.findall(r"uses: (.+)", path.read_text(encoding="utf-8")):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action), (path.name, action)
+
+
+#: What the registry of scverse's ecosystem asks of an entry (schema 2.0, August 2026), beside what its submitter adds.
+_ENTRY = {
+    "name": str, "description": str, "project_home": str, "documentation_home": str, "tutorials_home": str, "license": str, "tags": list,
+    "primary_category": str, "language": str, "category": str, "install": dict, "test_command": str,
+}  # fmt: skip
+_OPTIONAL = {"tutorials_home", "test_command"}
+_VOCABULARY = {
+    "scRNA-seq", "bulk RNA-seq", "perturbation", "deep learning", "foundation model", "benchmarking", "spatial", "multi-omics",
+}  # fmt: skip
+
+
+def test_entry_for_the_ecosystem_is_valid_and_says_what_the_package_says() -> None:
+    entry = yaml.safe_load((ROOT / "ecosystem.yaml").read_text(encoding="utf-8"))
+    assert _ENTRY.keys() - _OPTIONAL <= entry.keys() <= _ENTRY.keys()
+    assert all(isinstance(value, _ENTRY[field]) for field, value in entry.items())
+    assert entry["category"] == "ecosystem"
+    assert 1 <= len(entry["tags"]) <= 10
+    assert {*entry["tags"], entry["primary_category"]} <= _VOCABULARY
+    assert len(set(entry["tags"])) == len(entry["tags"])
+    assert 1 <= len(re.findall(r"[.!?](?:\s|$)", entry["description"])) <= 2
+    assert entry["install"] == {"pypi": PROJECT["name"]} and entry["name"] == PROJECT["name"]
+    assert entry["license"] == PROJECT["license"]
+    assert entry["project_home"] == PROJECT["urls"]["Source"]
+    assert entry["documentation_home"] == PROJECT["urls"]["Documentation"]
+    page = entry["tutorials_home"].removeprefix(entry["documentation_home"] + "/en/latest/tutorials/")
+    assert (ROOT / "tutorials" / page.replace(".html", ".ipynb")).is_file()
+    assert entry["test_command"].replace('"', "'") in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_dependency_groups_are_the_extras() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    assert groups["test"] == ["scdrug[test]"] and groups["doc"] == ["scdrug[docs]"] and groups["dev"] == ["scdrug[dev]"]
+    assert {"test", "docs", "dev"} <= EXTRAS.keys()
 
 
 def test_changelog_has_a_section_for_this_version_or_for_what_is_not_released() -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ._annotations import Kind, kinds_of, numbers_in
+from ._former import current_arguments, named_arguments
 from ._validate import check_choice, examples, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,7 +57,7 @@ _NAMES_BY_RANGE = {
         n_neighbors n_pairs n_pathways n_permutations n_pool n_profiles n_repeats n_resamples n_samples n_sets n_steps
         n_combinations n_trials patience top width""",
     _at_least(2): "n_bins",
-    _POSITIVE: "C depth dose drug_ridge figsize hill learning_rate lr resolution ridge size target_depth time",
+    _POSITIVE: "C depth dose drug_ridge figsize hill lr resolution ridge size target_depth time",
     _NOT_ZERO: "n_jobs",
     _SHARE: "alpha fdr_max max_jaccard max_normal max_treated_share min_coverage min_covered min_percentile validation",
     _INNER_SHARE: "fraction level test_fraction",
@@ -213,7 +214,7 @@ _FURTHER: dict[str, Callable[[str, Any], None]] = {
 _CALL = """
 def call(*args, **kwargs):
     __tracebackhide__ = True
-    args = check(args, kwargs)
+    args, kwargs = check(args, kwargs)
     return function(*args, **kwargs)
 """
 
@@ -241,9 +242,16 @@ class _Checker:
     def _rules(self) -> dict[str, _Rule]:
         return rules_of(self._function)
 
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Return positional arguments, with plain scalars, and replace those by name in place."""
+    @functools.cached_property
+    def _has_former(self) -> bool:
+        return hasattr(self._function, "former_arguments")
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return positional arguments and those by name, under their present names, with plain scalars."""
         rules = self._rules
+        if self._has_former:
+            args, named = named_arguments(self._function, args, len(self._positional))
+            kwargs = current_arguments(self._function, {**kwargs, **named})
         for name, value in kwargs.items():
             rule = rules.get(name)
             if rule is not None:
@@ -252,14 +260,12 @@ class _Checker:
             elif name not in self._parameters and not self._takes_any:
                 self._refuse(name, args)
         if not args:
-            return args
-        return (
-            tuple(
-                rules[name].check(value) if name in rules and value is not self._parameters[name].default else value
-                for name, value in zip(self._positional, args, strict=False)
-            )
-            + args[len(self._positional) :]
+            return args, kwargs
+        checked_args = tuple(
+            rules[name].check(value) if name in rules and value is not self._parameters[name].default else value
+            for name, value in zip(self._positional, args, strict=False)
         )
+        return checked_args + args[len(self._positional) :], kwargs
 
     def _refuse(self, name: str, args: tuple[Any, ...]) -> None:
         known = [item for item in self._parameters if item not in ("self", "cls")]

@@ -24,6 +24,7 @@ class _Keys(NamedTuple):
     PERCENTILE: str = "response_percentile"  # obsm: DataFrame cells x drug ids, 0-1
     RELIABILITY: str = "response_reliability"  # obs: float, 0-1
     EVIDENCE: str = "response_evidence"  # obsm: DataFrame cells x what reliability and width follow from
+    GROUPED: str = "group_response"  # uns: tables of tl.predict_groups
     HARMONIZED: str = "harmonization"  # uns: fitted parameters
     RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
     PATHWAY_IG: str = "pathway_ig"  # obsm: f"{key}_{drug}", DataFrame cells x pathways; uns: tables

@@ -239,6 +239,7 @@ def test_committed_configurations_are_valid(path: Path) -> None:
     assert config.splits
 
 
+@pytest.mark.slow
 def test_the_committed_baselines_run_on_real_data(shared_data: Path, tmp_path) -> None:
     results = run_config(
         ROOT / "benchmarks" / "gdsc2_baselines.yaml",
@@ -254,6 +255,7 @@ def test_the_committed_baselines_run_on_real_data(shared_data: Path, tmp_path) -
     assert table["per_drug_pearson"] == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_single_cell_tasks_are_saved_one_by_one_and_not_run_twice(shared_data: Path, tmp_path, monkeypatch) -> None:
     from scdrug.benchmark.transfer import _run
 

@@ -49,6 +49,7 @@ def run_until_killed(folder: Path, last: int) -> None:
     benchmark(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
 def test_a_killed_run_goes_on_inside_the_fold_with_the_result_of_an_unbroken_one(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(scdrug.settings, "progress", False)

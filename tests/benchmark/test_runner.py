@@ -96,6 +96,7 @@ def test_models_are_compared_on_the_same_folds(screen: AnnData, tmp_path) -> Non
     assert table["n"] == 5
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_numbers_as_one_and_end_with_it(screen: AnnData, tmp_path) -> None:
     caller = os.getpid()
 

@@ -62,6 +62,43 @@ def test_version_is_printed() -> None:
     assert _run("--version") == (0, "scdrug 0.1.0 ")
 
 
+def test_groups_are_written_as_a_table(trained, cells: ad.AnnData, tmp_path) -> None:
+    out = tmp_path / "groups.csv"
+    common = [
+        "predict",
+        tmp_path / "in.h5ad",
+        "-o",
+        out,
+        "--model",
+        trained,
+        "--groups",
+        "clone",
+        "--sample-key",
+        "sample",
+    ]
+    code, text = _run(*common, "--drugs", "trametinib,paclitaxel")
+    assert code == 0, text
+    assert "150 cells in 4 groups × 2 drugs" in text
+    tl.predict_groups(cells, "clone", str(trained), sample_key="sample", drugs=["trametinib", "paclitaxel"])
+    stored, written = cells.uns["group_response"], pd.read_csv(out, keep_default_na=False)
+    of_groups, of_samples = (written[rows] for rows in (written["sample"] == "", written["sample"] != ""))
+    for table, expected in ((of_groups, stored["table"]), (of_samples, stored["samples"])):
+        assert table["group"].tolist() == expected["group"].tolist()
+        np.testing.assert_allclose(table["response"].astype(float), expected["response"], rtol=1e-5)
+    before = out.read_bytes()
+    for more, message in (
+        ([], "exists"),
+        (["--overwrite", "--groupby", "clone"], "leave out --groupby"),
+        (["--overwrite", "--sample-key", "nobody"], "'nobody' is not in `adata.obs`"),
+    ):
+        code, text = _run(*common, *more)
+        assert code == 2
+        assert message in text
+    code, text = _run(*common[:2], "-o", tmp_path / "groups.h5ad", *common[4:])
+    assert (code, "must end in .csv" in text) == (2, True)
+    assert out.read_bytes() == before
+
+
 @pytest.mark.parametrize("how", ["--in-memory", "--backed"])
 def test_predict_writes_what_the_function_stores(how: str, trained, cells: ad.AnnData, tmp_path) -> None:
     out, report = tmp_path / "out.h5ad", tmp_path / "report.html"
@@ -218,6 +255,7 @@ def test_demo_runs_on_the_real_tumour(tmp_path) -> None:
     assert len(re.findall(r"\b(?:10|[1-9]) [A-Z]", text)) >= 10
 
 
+@pytest.mark.slow
 def test_demo_on_lines_that_are_sequenced_deeply(tmp_path, shared_data) -> None:
     code, text = _run(
         "demo", "--cells", "lung", "--path", shared_data / "sc" / "sc_mixology", "--out", tmp_path / "demo"

@@ -47,7 +47,7 @@ def curves() -> pd.DataFrame:
             curve("A549", 905949, 1561, "Trametinib", 3.0, 0.9),
             curve("A549", 905949, 1003, "5-Fluorouracil", 4.0, 0.95),
             curve("No-Expression", 1, 1003, "5-Fluorouracil", 5.0, 0.99),
-            curve("A549", 905949, 1372, "Trametinib", 9.0, 0.1, dataset="GDSC1"),
+            curve("A549", 905949, 1372, "Trametinib", 9.0, 0.1, dataset="GDSC1") | {"MAX_CONC": 10.0},
         ]
     )
 
@@ -109,9 +109,36 @@ def test_official_files_become_a_reference(official):
         "3385",
         "Antimetabolite (DNA & RNA)",
         "Other",
+        1.0,
     ]
     assert adata.uns["dataset"]["name"] == "gdsc"
     assert len(adata.uns["dataset"]["sha256"]) == 5
+
+
+def test_the_highest_dose_that_was_tested_travels_from_the_screen_to_the_suggestion(tmp_path):
+    reference = scdrug.datasets.toy()
+    doses = dict.fromkeys(reference.uns["drugs"].index, np.nan) | {"trametinib": 0.001}
+    reference.uns["drugs"]["max_dose"] = pd.Series(doses)
+    scdrug.model.KernelRidge.setup_anndata(reference)
+    model = scdrug.model.KernelRidge(reference)
+    model.train()
+    model.save(tmp_path / "model")
+    cells = scdrug.datasets.toy_cells()
+    scdrug.tl.predict_response(cells, tmp_path / "model")
+    with pytest.warns(UserWarning, match="capped at the highest one, for example 'Trametinib'"):
+        scdrug.tl.suggest_combinations(cells, "clone", normal="normal")
+    assert scdrug.get.doses_df(cells).loc["trametinib", "concentration"] == pytest.approx(0.001)
+
+
+def test_doses_must_be_positive_numbers(official, curves):
+    curves["MAX_CONC"] = curves["MAX_CONC"].astype(object)
+    curves.loc[0, "MAX_CONC"] = -1.0
+    curves.loc[1:2, "MAX_CONC"] = None
+    curves.to_excel(official / f"{FITTED}.xlsx", index=False)
+    with pytest.raises(
+        ValueError, match="must hold positive numbers, in µM, or nothing; found '-1.0' for 'Trametinib'"
+    ):
+        scdrug.datasets.gdsc("GDSC2", path=official)
 
 
 def test_duplicated_lines_and_genes_of_the_expression_are_averaged(official):

@@ -145,6 +145,39 @@ def test_nci60_is_turned_so_that_lower_is_more_sensitive(tmp_path, shared_data):
     assert whole.obsm["response"].shape == (60, 1075)
 
 
+def test_mipe_gives_phases_as_numbers_and_targets(tmp_path, cache, shared_data):
+    columns = [
+        "sample_name",
+        "alias",
+        "development_phase",
+        "gene_symbol_1",
+        "gene_symbol_2",
+        "moa1",
+        "general_indication",
+    ]
+    rows = [
+        ["Imatinib", "STI-571", "Approved", "ABL1", "KIT", "Tyrosine kinase inhibitor", "Oncology"],
+        ["Elacridar", "GF-120918", "Phase I/II", "ABCB1", "NA", "NA", "Oncology"],
+        ["Nameless", "NA", "Discontinued", "NA", "NA", "NA", "NA"],
+        ["Old one", "NA", "phase II", "NA", "NA", "NA", "NA"],
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "drug-metadata.tsv", sep="\t", index=False)
+    table = scdrug.datasets.mipe(path=tmp_path)
+    assert table["name"].tolist() == [row[0] for row in rows]
+    assert table["phase"].tolist()[:2] == [4, 2] and np.isnan(table["phase"][2]) and table["phase"][3] == 2
+    assert table["targets"].tolist() == ["ABL1, KIT", "ABCB1", "", ""]
+    assert table["synonyms"].tolist() == ["STI-571", "GF-120918", "", ""]
+    assert "none stated" in table.attrs["dataset"]["licence"]
+    pd.DataFrame(rows, columns=columns).drop(columns="alias").to_csv(tmp_path / "drug-metadata.tsv", sep="\t")
+    with pytest.raises(ValueError, match="lacks the columns 'alias'"):
+        scdrug.datasets.mipe(path=tmp_path)
+    (cache / "mipe").mkdir(parents=True)
+    shutil.copy(shared_data / "drug_meta" / "ncats_mipe_drug-metadata.tsv", cache / "mipe" / "drug-metadata.tsv")
+    whole = scdrug.datasets.mipe()  # by the fetcher, which checks the hash
+    assert len(whole) == 1912 and whole["phase"].notna().sum() == 1794
+    assert whole.attrs["dataset"]["url"][0].endswith("drug-metadata.tsv")
+
+
 def test_pbmc_holds_counts_of_healthy_cells(shared_data, cache):
     cells = scdrug.datasets.pbmc(path=shared_data / "sc" / "pbmc80")
     assert cells.shape == (80, 23530)
@@ -282,11 +315,11 @@ def test_pdx_combinations_come_when_asked(workbook):
 
 def test_pdx_refuses_an_unknown_tumour_type(workbook):
     with pytest.raises(ValueError, match="'BRCA', 'GC'"):
-        scdrug.datasets.pdx(tumor_type="LUAD", path=workbook)
+        scdrug.datasets.pdx(tumour_type="LUAD", path=workbook)
 
 
 def test_pdx_tables_hold_genes_measured_in_every_model(shared_data):
-    tumours = scdrug.datasets.pdx(tumor_type="BRCA", path=shared_data / "pdx")
+    tumours = scdrug.datasets.pdx(tumour_type="BRCA", path=shared_data / "pdx")
     assert tumours.n_obs == 38
     assert np.isfinite(tumours.X).all()
     assert set(tumours.obs["tissue"]) == {"BRCA"}

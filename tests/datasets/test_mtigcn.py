@@ -155,7 +155,7 @@ def test_tables_of_patients_that_cannot_be_read_are_refused(response, unknown, e
 def test_patients_are_scored_in_whatever_order_their_genes_stand() -> None:
     reference = scdrug.datasets.toy(n_lines=60)
     MTIGCN.setup_anndata(reference)
-    model = MTIGCN(reference, prior="process", hidden=16, width=16)
+    model = MTIGCN(reference, prior="process", n_hidden=16, n_latent=16)
     model.train(max_epochs=2)
     cids = list(reference.uns["drugs"].index[:2])
     expression = pd.DataFrame(np.asarray(reference.X[:8]) * 2 + 1, columns=reference.var_names)

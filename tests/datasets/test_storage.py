@@ -17,7 +17,7 @@ LOADERS = {
     "toy_cells": lambda shared: scdrug.datasets.toy_cells(n_cells=24, n_genes=200),
     "oligodendroglioma": lambda shared: scdrug.datasets.oligodendroglioma(),
     "ccle": lambda shared: scdrug.datasets.ccle(path=shared / "ccle"),
-    "pdx": lambda shared: scdrug.datasets.pdx(tumor_type="BRCA", path=shared / "pdx"),
+    "pdx": lambda shared: scdrug.datasets.pdx(tumour_type="BRCA", path=shared / "pdx"),
     "sc_mixology": lambda shared: scdrug.datasets.sc_mixology(path=shared / "sc" / "sc_mixology"),
     "a375_plx4720": lambda shared: scdrug.datasets.a375_plx4720(path=shared / "sc" / "a375"),
     "l1000_ht115": lambda shared: scdrug.datasets.l1000("ht115", path=shared / "l1000"),

@@ -117,3 +117,18 @@ def test_a_ranking_says_which_drugs_stand_above_better_ones(judged, tmp_path) ->
             assert row.outranks_better == (row.score > 0 and row.evidence != "unknown" and better.any())
     judged.write_h5ad(tmp_path / "ranked.h5ad")
     pd.testing.assert_frame_equal(scdrug.get.rank_drugs_df(ad.read_h5ad(tmp_path / "ranked.h5ad")), table)
+
+
+def test_a_further_list_fills_phases_by_any_name_and_the_higher_one_counts(judged) -> None:
+    before = scdrug.get.drug_evidence_df(judged)["phase"]
+    further = pd.DataFrame(
+        {"name": ["GSK1120212", "x", "Vemurafenib"], "synonyms": ["", "compound-7", ""], "phase": [1.0, 2.0, np.nan]}
+    )
+    found = scdrug.get.drug_evidence_df(judged, phases=further)["phase"]
+    by_name = dict(zip([case[0] for case in CASES], found, strict=True))
+    assert by_name["Compound 7"] == 2 and by_name["Trametinib"] == 4 and by_name["Vemurafenib"] == 4
+    assert found[before.notna()].equals(before[before.notna()]) and np.isnan(by_name["Compound 8"])
+    with pytest.raises(ValueError, match="must hold phases from 0 to 4, or nothing; found '?5"):
+        scdrug.get.drug_evidence_df(judged, phases=further.assign(phase=[1, 5, 0]))
+    with pytest.raises(ValueError, match="must have the columns 'name' and 'phase'"):
+        scdrug.get.drug_evidence_df(judged, phases=further[["name"]])

@@ -23,7 +23,7 @@ def test_scores_follow_their_definition() -> None:
     predicted, observed, mean, sd = _five_lines()
     a, b = (predicted - mean) / sd, (observed - mean) / sd
     seen = ~np.isnan(b)
-    score = transfer_correlation(predicted, observed, mean, sd)
+    score = transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd)
     assert score.flat == pytest.approx(stats.pearsonr(a[seen], b[seen]).statistic)
     a_centred, b_centred, kept = a.copy(), b.copy(), seen.copy()
     for drug in range(40):
@@ -38,8 +38,8 @@ def test_scores_follow_their_definition() -> None:
 def test_drug_effects_count_in_flat_but_not_in_contrast() -> None:
     predicted, observed, mean, sd = _five_lines()
     shift = sd * np.random.default_rng(1).normal(scale=5, size=40)
-    before = transfer_correlation(predicted, observed, mean, sd)
-    after = transfer_correlation(predicted + shift, observed, mean, sd)
+    before = transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd)
+    after = transfer_correlation(predicted + shift, observed, train_mean=mean, train_sd=sd)
     assert after.contrast == pytest.approx(before.contrast)
     assert after.flat < before.flat - 0.1
 
@@ -47,30 +47,33 @@ def test_drug_effects_count_in_flat_but_not_in_contrast() -> None:
 def test_unit_of_a_drug_does_not_matter() -> None:
     predicted, observed, mean, sd = _five_lines()
     factor = np.linspace(0.1, 10, 40)
-    before = transfer_correlation(predicted, observed, mean, sd)
-    after = transfer_correlation(predicted * factor, observed * factor, mean * factor, sd * factor)
+    before = transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd)
+    after = transfer_correlation(predicted * factor, observed * factor, train_mean=mean * factor, train_sd=sd * factor)
     assert after == pytest.approx(before)
 
 
 def test_training_mean_scores_zero() -> None:
     _, observed, mean, sd = _five_lines()
-    assert transfer_correlation(np.broadcast_to(mean, observed.shape), observed, mean, sd) == (0.0, 0.0)
+    assert transfer_correlation(np.broadcast_to(mean, observed.shape), observed, train_mean=mean, train_sd=sd) == (
+        0.0,
+        0.0,
+    )
     single = np.tile(mean.astype(np.float32), (5, 1))
-    assert transfer_correlation(single, observed, mean, sd) == (0.0, 0.0)
+    assert transfer_correlation(single, observed, train_mean=mean, train_sd=sd) == (0.0, 0.0)
 
 
 def test_drugs_without_truth_need_no_training_statistics() -> None:
     predicted, observed, mean, sd = _five_lines()
-    before = transfer_correlation(predicted, observed, mean, sd)
+    before = transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd)
     mean[3], sd[3] = np.nan, 0.0
-    assert transfer_correlation(predicted, observed, mean, sd) == before
+    assert transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd) == before
 
 
 def test_bad_input_is_refused_with_the_reason() -> None:
     predicted, observed, mean, sd = _five_lines()
     with pytest.raises(ValueError, match="`train_sd` must hold one value"):
-        transfer_correlation(predicted, observed, mean, sd[:3])
+        transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd[:3])
     with pytest.raises(ValueError, match="positive"):
-        transfer_correlation(predicted, observed, mean, sd * 0)
+        transfer_correlation(predicted, observed, train_mean=mean, train_sd=sd * 0)
     with pytest.raises(ValueError, match="no finite prediction"):
-        transfer_correlation(predicted * np.nan, observed, mean, sd)
+        transfer_correlation(predicted * np.nan, observed, train_mean=mean, train_sd=sd)

@@ -30,10 +30,10 @@ MODELS: dict[str, tuple[type[DrugResponseModel], dict[str, Any], dict[str, Any]]
     ),
     "schedule": (
         CSG2A,
-        {"encoder": "morgan", "n_genes": 30, "settings": {"cosine_epochs": 5}},
+        {"drug_features": "morgan", "n_genes": 30, "settings": {"cosine_epochs": 5}},
         {"batch_size": 100, "max_epochs": 4},
     ),
-    "graph": (MTIGCN, {"hidden": 16, "width": 16}, {"max_epochs": 4}),
+    "graph": (MTIGCN, {"n_hidden": 16, "n_latent": 16}, {"max_epochs": 4}),
 }
 
 
@@ -140,6 +140,7 @@ def killed(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(KILLED_AT))
 def test_a_training_that_was_killed_goes_on_to_the_result_of_an_unbroken_one(name: str, killed: Path, steps) -> None:
     steps.start()

@@ -119,6 +119,7 @@ def test_only_what_can_be_stored_is_taken_as_dtype(dtype: str, ridge, tmp_path) 
 # ---------------------------------------------------------------------- kills and full disks
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process in the middle of its work")
 @pytest.mark.parametrize("there", ["another model", "nothing"])
 def test_a_kill_at_any_moment_leaves_a_whole_model(there: str, ridge, other, reference, tmp_path) -> None:

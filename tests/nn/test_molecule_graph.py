@@ -174,6 +174,7 @@ def test_some_of_the_molecules_are_those_molecules() -> None:
     assert sorted(map(tuple, part.edge_index.T.tolist())) == sorted(map(tuple, alone.edge_index.T.tolist()))
 
 
+@pytest.mark.slow
 def test_importing_the_layers_warns_of_nothing() -> None:
     code = "import torch, warnings; warnings.simplefilter('error'); import scdrug.nn._molecule_graph"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -41,9 +41,9 @@ def test_the_window_shows_drugs_with_interval_donors_and_shares(decided):
 
 
 def test_combinations_show_the_kill_of_each_clone_and_the_gain(decided):
-    clones, gain = scdrug.pl.combinations(decided, n_combinations=2)
-    table = scdrug.get.combinations_df(decided).head(2)
-    kill = scdrug.get.combinations_df(decided, by_group=True)
+    clones, gain = scdrug.pl.suggest_combinations(decided, n_combinations=2)
+    table = scdrug.get.suggest_combinations_df(decided).head(2)
+    kill = scdrug.get.suggest_combinations_df(decided, by_group=True)
     rows = kill[kill["rank"] <= 2].drop_duplicates(["rank", "drugs"])
     assert [text.get_text().strip() for text in clones.get_yticklabels()] == rows["names"].tolist()
     drawn = np.vstack([mesh.get_array().ravel() for mesh in clones.collections])

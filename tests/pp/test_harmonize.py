@@ -16,8 +16,9 @@ from scdrug import pp
 from scdrug.pp._fit_harmonization import fit_harmonization
 from scdrug.pp._genes import match_genes
 from scdrug.pp._profile import ReferenceProfile
+from scdrug.pp._row_loops import IDENTITY, QUANTILE, ZSCORE_LOG
 from scdrug.pp._rows import iter_row_blocks
-from scdrug.pp._transform import IDENTITY, QUANTILE, ZSCORE_LOG, target_cumulated, transform_rows
+from scdrug.pp._transform import target_cumulated, transform_rows
 
 GENES = np.array([f"GENE{i}" for i in range(60)])
 

@@ -108,6 +108,7 @@ def test_screens_that_do_not_fit_are_refused(screens) -> None:
         join_screens(first, other)
 
 
+@pytest.mark.slow
 def test_both_releases_of_gdsc(shared_data: Path) -> None:
     both = datasets.gdsc("both", path=shared_data / "gdsc")
     assert both.obsm["response"].shape == (944, 410)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import anndata as ad
 import numpy as np
@@ -234,3 +235,34 @@ def test_broken_rows_that_no_sample_looks_at_and_wholes_of_views_are_refused() -
     with pytest.raises(ValueError, match="sparse expression matrix is broken"):
         pp.align_genes(adata[:, ::-1], genes)
     assert list(adata.var_names) == genes
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "dense"])
+def test_expression_on_a_gpu_is_copied_block_by_block(form: str, caplog) -> None:
+    """By a stand-in for cupy's matrices, which come to memory by `get` alone."""
+    counts = sp.random(50, 20, density=0.3, format="csr", dtype=np.float32, random_state=0)
+    copied = []
+
+    class OnGpu:
+        def __init__(self, matrix) -> None:
+            self._matrix, self.shape = matrix, matrix.shape
+            self.format = getattr(matrix, "format", None)
+
+        def __getitem__(self, rows):
+            return OnGpu(self._matrix[rows])
+
+        def tocsr(self):
+            return OnGpu(self._matrix.tocsr())
+
+        def get(self):
+            copied.append(self.shape[0])
+            return self._matrix
+
+    OnGpu.__module__ = "cupyx.scipy.sparse"
+    matrix = OnGpu(counts.toarray() if form == "dense" else counts.asformat(form))
+    cells = SimpleNamespace(X=matrix, n_obs=50, is_view=False, layers={})
+    with caplog.at_level("INFO", logger="scdrug"):
+        found = sp.vstack([block for _, block in iter_row_blocks(cells, chunk_size=20)])
+    np.testing.assert_array_equal(found.toarray(), counts.toarray())
+    assert copied == [20, 20, 10]
+    assert "lies on a GPU" in caplog.text

@@ -81,7 +81,7 @@ def test_numbers_of_the_ranking_are_those_of_get(page: str, everything) -> None:
     [
         ("ranked_drugs", get.rank_drugs_df, "score"),
         ("therapeutic_window", get.therapeutic_window_df, "window"),
-        ("combinations", get.combinations_df, "worst_lower"),
+        ("combinations", get.suggest_combinations_df, "worst_lower"),
         ("rank_stability", get.rank_stability_df, "stability"),
         ("rank_pathways", get.rank_pathways_df, "score"),
         ("groups", lambda cells: get.group_reliability_df(cells, "clone"), "reliability"),
@@ -156,7 +156,9 @@ def test_scores_of_patients_are_shown(cells, tmp_path) -> None:
     model.train()
     scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone")
     scores = _csv(_write(cells, tmp_path), "patient_response")
-    np.testing.assert_allclose(scores["percentile"].astype(float), get.patients_df(cells)["percentile"], rtol=1e-5)
+    np.testing.assert_allclose(
+        scores["percentile"].astype(float), get.predict_patients_df(cells)["percentile"], rtol=1e-5
+    )
 
 
 def test_what_others_keep_under_the_same_key_is_left_alone(cells, tmp_path) -> None:

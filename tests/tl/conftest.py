@@ -88,7 +88,9 @@ def make_attributed() -> Callable[..., ad.AnnData]:
         adata = ad.AnnData(np.zeros((n_cells, 2), dtype=np.float32), obs=obs)
         found, tables = [], []
         for drug in Model.drugs.index:
-            values = [rng.normal(scale=0.2, size=(n_cells, 6)).astype(np.float32) for _ in range(n_models)]
+            alike = rng.normal(scale=0.2, size=(n_cells, 6)).astype(np.float32)  # what comes back from model to model
+            noise = [rng.normal(scale=0.1, size=(n_cells, 6)).astype(np.float32) for _ in range(n_models)]
+            values = [alike + part for part in noise]
             for part in values:
                 part[group == "tumour", 1] -= 1.0
                 part[:, 0] += 0.5

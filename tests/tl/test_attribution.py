@@ -67,7 +67,7 @@ def with_linear_path(reference) -> PathwayTransfer:
 
 @pytest.fixture(scope="module")
 def classifier(reference) -> PathwayTransfer:
-    return make(reference, task="classification")
+    return make(reference, target="sensitivity")
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,13 @@ def test_several_models_are_averaged_and_kept(models, cells) -> None:
     spread = np.array([np.abs(values).mean(axis=0) for values in each]).std(axis=0, ddof=1)
     table = held["table"][held["table"]["drug"] == DRUG].set_index("pathway")
     np.testing.assert_allclose(table["importance_sd"].loc[cells.obsm[f"pathway_ig_{DRUG}"].columns], spread, atol=1e-5)
+    # what a mean over three models is shrunk by: one minus its squared error over its square
+    by_model = np.stack(each, axis=2)
+    share = 1 - (by_model.var(axis=2, ddof=1) / 3).sum(axis=0) / (by_model.mean(axis=2) ** 2).sum(axis=0)
+    found = table["stability"].loc[cells.obsm[f"pathway_ig_{DRUG}"].columns]
+    np.testing.assert_allclose(found, np.clip(share, 0, 1), atol=1e-4)
+    assert (table["repeats"] == (table["stability"] >= 0.8)).all()
+    assert (table["importance"] * table["stability"]).is_monotonic_decreasing
 
 
 def test_free_nodes_are_one_column_since_they_are_interchangeable(models, cells) -> None:
@@ -193,7 +200,7 @@ def test_summaries_need_no_contributions_of_cells(ridge, cells) -> None:
     one, other = (adata.uns["gene_ig"]["table"].set_index("gene") for adata in (cells, small))
     np.testing.assert_allclose(other.loc[one.index, "importance"], one["importance"], rtol=1e-5)
     with pytest.raises(KeyError, match="each cell kept"):
-        scdrug.get.attribution_df(small, key="gene_ig")
+        scdrug.get.attribute_genes_df(small, by_cell=True)
 
 
 def test_genes_that_cells_lack_are_marked(ridge, cells) -> None:
@@ -228,7 +235,7 @@ def test_differences_between_groups_add_up_to_the_difference_of_predictions(mode
     values = np.mean([predicted(cells, model) for model in models], axis=0)
     mine, other = (values[(cells.obs["clone"] == name).to_numpy()].mean() for name in ("clone-a", "normal"))
     assert table["score"].sum() == pytest.approx(-(mine - other), abs=0.02)
-    assert table["score"].abs().is_monotonic_decreasing
+    assert (table["score"].abs() * table["stability"]).is_monotonic_decreasing
     assert ((table["supports"] == "sensitive") == (table["score"] >= 0)).all()
     by_model = cells.obsm[f"pathway_ig_{DRUG}_models"]
     clone = cells.obs["clone"].to_numpy()
@@ -236,6 +243,8 @@ def test_differences_between_groups_add_up_to_the_difference_of_predictions(mode
     row = table.set_index("pathway").loc["HYPOXIA"]
     position = list(cells.obsm[f"pathway_ig_{DRUG}"].columns).index("HYPOXIA")
     assert row["score_sd"] == pytest.approx(difference[position].std(ddof=1), rel=1e-3)
+    error = difference[position].var(ddof=1) / 3
+    assert row["stability"] == pytest.approx(max(1 - error / row["score"] ** 2, 0), abs=1e-3)
 
 
 @pytest.mark.parametrize("sample_key", [None, "donor"])
@@ -249,6 +258,69 @@ def test_the_planted_pathway_makes_the_tumour_resistant(make_attributed, sample_
     assert best["pathway"] == "HALLMARK_DNA_REPAIR" and best["rank"] == 1
     assert best["score"] == pytest.approx(-1.0, abs=0.15) and best["fdr"] < 0.01 and best["sign_agreement"] == 1
     assert best["n_samples"] == (0 if sample_key is None else 4)
+
+
+# ------------------------------------------------------------------------- gene sets, and what comes back
+
+
+@pytest.fixture(scope="module")
+def halves() -> list[KernelRidge]:
+    """Linear models on halves of 120 lines."""
+    whole, rng, models = datasets.toy(), np.random.default_rng(0), []
+    for _ in range(6):
+        adata = whole[np.sort(rng.permutation(whole.n_obs)[: whole.n_obs // 2])].copy()
+        KernelRidge.setup_anndata(adata)
+        models.append(KernelRidge(adata))
+        models[-1].train()
+    return models
+
+
+@pytest.mark.parametrize("name", ["models", "with_linear_path", "ridge"])
+def test_genes_share_their_contribution_among_the_sets_that_hold_them(name, cells, request) -> None:
+    model = request.getfixturevalue(name)
+    genes = [str(gene) for gene in (model[0] if isinstance(model, list) else model).genes]
+    sets = {"a/b": genes[:30], "c": genes[20:40], "few": genes[:4]}
+    tl.attribute_pathways(cells, model, DRUG, pathways=sets)
+    tl.attribute_genes(cells, model, DRUG)
+    table, by_gene = cells.obsm[f"pathway_ig_{DRUG}"], cells.obsm[f"gene_ig_{DRUG}"].to_numpy()
+    assert list(table.columns) == ["a|b", "c", "no pathway"]
+    shared = by_gene[:, 20:30].sum(axis=1) / 2
+    expected = by_gene[:, :20].sum(axis=1) + shared, by_gene[:, 30:40].sum(axis=1) + shared, by_gene[:, 40:].sum(axis=1)
+    np.testing.assert_allclose(table.to_numpy().T, expected, atol=1e-4)
+    kinds = cells.uns["pathway_ig"]["table"].set_index("pathway")["kind"]
+    assert kinds.to_dict() == {"a|b": "pathway", "c": "pathway", "no pathway": "no pathway"}
+
+
+def test_planted_pathways_come_back_and_others_are_shrunk(halves) -> None:
+    cells = datasets.toy_cells(n_cells=120)
+    effects = datasets.toy().uns["truth"]
+    drugs = list(effects.index[:6])
+    tl.attribute_pathways(cells, halves, drugs, pathways="toy", resampled=True)
+    planted, repeats, first = [], [], []
+    for drug in drugs:
+        table = scdrug.get.importance_df(cells, drug).query("kind == 'pathway'").set_index("pathway")
+        true = effects.loc[drug].to_numpy() != 0
+        planted.append(true)
+        repeats.append(table["repeats"].loc[effects.columns].to_numpy(dtype=bool))
+        first.append(true[list(effects.columns).index(table.index[0])])
+        strongest = effects.loc[drug].abs().idxmax()
+        activity = cells.obsm["true_pathway_activity"][strongest]
+        found = np.corrcoef(cells.obsm[f"pathway_ig_{drug}"][strongest], -effects.loc[drug, strongest] * activity)[0, 1]
+        assert found > 0.9
+    assert all(first)
+    planted, repeats = np.array(planted), np.array(repeats)
+    assert repeats[planted].mean() > 0.7 and repeats[~planted].mean() < 0.3
+
+
+def test_models_of_other_lines_are_shrunk_by_how_much_they_differ(halves, cells) -> None:
+    found = {}
+    for resampled in (False, True):
+        other = cells.copy()
+        tl.attribute_pathways(other, halves, DRUG, pathways="toy", resampled=resampled)
+        found[resampled] = other.uns["pathway_ig"]["table"].set_index("pathway")["stability"]
+    assert (found[True] <= found[False].loc[found[True].index]).all()
+    lost = 1 - found[False][found[False] > 0.9]
+    np.testing.assert_allclose(1 - found[True].loc[lost.index], 6 * lost, rtol=1e-3)
 
 
 # ------------------------------------------------------------------------- errors and warnings

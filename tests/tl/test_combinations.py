@@ -28,7 +28,7 @@ def suggest(adata: ad.AnnData, **kwargs) -> pd.DataFrame:
     scdrug.tl.suggest_combinations(
         adata, "group", **({"normal": "normal", "distinct": (), "min_percentile": 0.0} | kwargs)
     )
-    return scdrug.get.combinations_df(adata)
+    return scdrug.get.suggest_combinations_df(adata)
 
 
 def kills(adata: ad.AnnData, bound: str = "response") -> pd.DataFrame:
@@ -39,7 +39,7 @@ def kills(adata: ad.AnnData, bound: str = "response") -> pd.DataFrame:
 
 def test_kill_at_the_median_is_that_of_cadrres_sc(tumour):
     suggest(tumour)
-    found = scdrug.get.combinations_df(tumour, by_group=True)
+    found = scdrug.get.suggest_combinations_df(tumour, by_group=True)
     single = found[found["n_drugs"] == 1].drop_duplicates(["drugs", "group"])
     mean = scdrug.get.group_response_df(tumour, "group").set_index(["drug", "group"])["response"]
     log2_ic50 = mean.loc[pd.MultiIndex.from_frame(single[["drugs", "group"]])].to_numpy() / np.log(2)
@@ -49,7 +49,7 @@ def test_kill_at_the_median_is_that_of_cadrres_sc(tumour):
 
 def test_drugs_of_a_combination_multiply(tumour):
     suggest(tumour, k=3)
-    found = scdrug.get.combinations_df(tumour, by_group=True)
+    found = scdrug.get.suggest_combinations_df(tumour, by_group=True)
     for (_, _), part in found.groupby(["rank", "group"]):
         for column in ("kill", "lower", "upper"):
             whole, single = part.loc[part["n_drugs"] == 3, column], part.loc[part["n_drugs"] == 1, column]
@@ -117,10 +117,35 @@ def test_concentrations_beyond_what_was_tested_are_capped_and_said(tumour):
     doses = tumour.uns["combinations"]["doses"]
     assert doses.loc["gamma-c", "concentration"] == pytest.approx(0.1)
     assert doses["capped"].sum() == 1
-    found = scdrug.get.combinations_df(tumour)
+    pd.testing.assert_frame_equal(scdrug.get.doses_df(tumour), doses)
+    assert doses["max_dose"].dropna().round(6).to_dict() == {"gamma-c": 0.1, "delta": 100.0}
+    found = scdrug.get.suggest_combinations_df(tumour)
     with_capped = found["drugs"].str.contains("gamma-c")
     assert (found.loc[with_capped, "n_beyond"] > 0).all()
     assert (found.loc[~with_capped, "n_beyond"] == 0).all()
+
+
+def test_doses_that_a_model_knows_are_used_and_unknown_ones_are_not_counted(tumour):
+    assert suggest(tumour)["n_beyond"].isna().all()
+    assert tumour.uns["combinations"]["params"]["tested_doses"] == "not known"
+    tumour.uns["predicted_response"]["drugs"]["max_dose"] = [0.1, *[np.nan] * 7]
+    with pytest.warns(UserWarning, match="capped at the highest one, for example 'Alpha-1'"):
+        suggest(tumour)
+    assert scdrug.get.doses_df(tumour).loc["alpha-1", "concentration"] == pytest.approx(0.1)
+
+
+def test_drugs_without_evidence_are_left_out_by_name(tumour):
+    drugs = tumour.uns["predicted_response"]["drugs"]
+    drugs["n_lines"], drugs["held_out_r"] = 800, [0.1, 0.3, 0.6, 0.6, 0.6, 0.6, 0.6, np.nan]
+    assert scdrug.get.drug_evidence_df(tumour)["evidence"].tolist()[:3] == ["none", "weak", "some"]
+    with pytest.warns(UserWarning, match="Left out 1 drugs whose evidence is below 'weak': 'Alpha-1'"):
+        found = suggest(tumour, n_combinations=28)
+    used = set(" + ".join(found["drugs"]).split(" + "))
+    assert used == set(drugs.index) - {"alpha-1"}  # nothing is known of theta, and nothing speaks against it
+    assert list(tumour.uns["combinations"]["params"]["left_out_evidence"]) == ["alpha-1"]
+    with pytest.warns(UserWarning, match="Left out 2 drugs whose evidence is below 'some'"):
+        suggest(tumour, min_evidence="some")
+    assert len(suggest(tumour, min_evidence="none", n_combinations=28)) == 28
 
 
 @pytest.mark.parametrize("normal", ["normal", ["normal", "T/B cells"]])
@@ -155,7 +180,10 @@ def test_what_is_stored_survives_a_file(tumour, tmp_path, suffix):
     path = tmp_path / f"cells.{suffix}"
     tumour.write_h5ad(path) if suffix == "h5ad" else tumour.write_zarr(path)
     read = ad.read_h5ad(path) if suffix == "h5ad" else ad.read_zarr(path)
-    for table, by in ((scdrug.get.combinations_df, "by_group"), (scdrug.get.therapeutic_window_df, "by_sample")):
+    for table, by in (
+        (scdrug.get.suggest_combinations_df, "by_group"),
+        (scdrug.get.therapeutic_window_df, "by_sample"),
+    ):
         for part in (False, True):
             pd.testing.assert_frame_equal(
                 table(read, **{by: part}), table(tumour, **{by: part}), check_dtype=False, check_index_type=False
@@ -173,7 +201,7 @@ def test_refused_clones_are_left_out_and_one_clone_is_said(tumour):
     for part in ("T/B cells (0.00)", "no measure of safety", "There is one clone, 'tumour'"):
         assert part in text
     assert all(warning.filename == __file__ for warning in caught)
-    assert scdrug.get.combinations_df(tumour)["worst_group"].unique().tolist() == ["tumour"]
+    assert scdrug.get.suggest_combinations_df(tumour)["worst_group"].unique().tolist() == ["tumour"]
 
 
 def test_without_intervals_the_estimate_decides(tumour):
@@ -228,6 +256,7 @@ def test_cover_takes_the_fewest_drugs(tumour):
         ({"min_cells": 500}, ValueError, "No clone of .* has 500 cells"),
         ({"distinct": "target"}, ValueError, "share a target or pathway"),
         ({"hill": 0.0}, ValueError, "`hill` must be positive"),
+        ({"min_evidence": "good"}, ValueError, "`min_evidence` must be one of 'none'"),
     ],
 )
 def test_what_cannot_be_suggested_is_said_and_nothing_is_stored(tumour, kwargs, error, match):

@@ -53,14 +53,14 @@ def _predict(adata: ad.AnnData, trained: model.KernelRidge, **options) -> ad.Ann
     return adata
 
 
-def _same(found: ad.AnnData, expected: ad.AnnData, atol: float = 1e-5) -> None:
+def _same(found: ad.AnnData, expected: ad.AnnData, atol: float = 3e-5) -> None:
     for use in ("response", "percentile"):
         table = get.response_df(expected, use=use)
         pd.testing.assert_frame_equal(
             get.response_df(found, use=use), table, atol=atol, check_dtype=False, check_names=False
         )
     reliability = np.asarray(found.obs["response_reliability"])
-    np.testing.assert_allclose(reliability, expected.obs["response_reliability"], atol=1e-5)
+    np.testing.assert_allclose(reliability, expected.obs["response_reliability"], atol=3e-5)
     pd.testing.assert_frame_equal(
         get.group_response_df(found, "clone"), get.group_response_df(expected, "clone"), atol=atol
     )
@@ -68,7 +68,7 @@ def _same(found: ad.AnnData, expected: ad.AnnData, atol: float = 1e-5) -> None:
     assert list(np.asarray(groups["reason"])) == list(expected.uns[KEY]["groups"]["reason"])
 
 
-@pytest.mark.parametrize(("options", "atol"), [({}, 1e-5), ({"percentiles": False, "dtype": "float16"}, 2e-2)])
+@pytest.mark.parametrize(("options", "atol"), [({}, 3e-5), ({"percentiles": False, "dtype": "float16"}, 2e-2)])
 def test_a_store_holds_what_memory_would(trained, expected, tmp_path: Path, options, atol: float) -> None:
     out = tmp_path / "cells.zarr"
     adata = _predict(_cells(), trained, out=out, **options)
@@ -206,11 +206,11 @@ def test_rankings_plots_and_the_page_read_a_store_as_they_read_memory(trained, e
             get.therapeutic_window_df,
             lambda one: get.response_df(one, drugs="trametinib", tidy=True),
         ):
-            pd.testing.assert_frame_equal(read(lazy), read(expected), atol=1e-5)
-        maps = [pl.heatmap(adata, "clone").collections[0].get_array() for adata in (lazy, expected)]
-        np.testing.assert_allclose(*maps, atol=1e-6)
+            pd.testing.assert_frame_equal(read(lazy), read(expected), atol=3e-5)
+        maps = [pl.response_heatmap(adata, "clone").collections[0].get_array() for adata in (lazy, expected)]
+        np.testing.assert_allclose(*maps, atol=3e-5)
         dots = [pl.response(adata, "trametinib", basis="pca").collections[-1].get_array() for adata in (lazy, expected)]
-        np.testing.assert_allclose(*dots, atol=1e-6)
+        np.testing.assert_allclose(*dots, atol=3e-5)
         pages = [tmp_path / "lazy.html", tmp_path / "memory.html"]
         for adata, page in zip((lazy, expected), pages, strict=True):
             report(adata, page, groupby="clone")

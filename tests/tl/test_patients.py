@@ -50,7 +50,7 @@ def test_responders_are_predicted_to_be_sensitive(patients, reference, ridge, ha
     assert patients.obsm["predicted_response"].shape == (100, 2)
     assert patients.uns["predicted_response"]["harmonize"] == harmonize
     tl.compare_responders(patients)
-    table = get.perturbation_df(patients, "compare_responders")
+    table = get.compare_responders_df(patients)
     assert (table["auroc"] > 0.7).all()
     assert (table["difference"] < 0).all()
     assert (table["fdr"] < 0.01).all()
@@ -149,7 +149,7 @@ def test_results_of_version_0_1_are_read_and_replaced(patients, ridge) -> None:
     tl.compare_responders(patients)
     table = patients.uns["responders"]["table"]
     patients.uns["responders"], patients.uns["responders_params"] = table, {"min_patients": 10}
-    assert get.perturbation_df(patients, "compare_responders").equals(table)
+    assert get.compare_responders_df(patients).equals(table)
     assert pl.compare_responders(patients) is not None
     tl.compare_responders(patients)
     assert set(patients.uns["responders"]) == {"table", "params", "stored_in"}
@@ -167,7 +167,7 @@ CLONES = ["clone-a", "clone-b"]
 def test_a_patient_is_the_weighted_mean_of_the_clones_beside_the_least_sensitive_one(tumours, ridge) -> None:
     tumours = tumours[(tumours.obs["clone"] != "clone-b") | (np.arange(240) % 2 == 0)].copy()
     tl.predict_patients(tumours, ridge, sample_key="sample", groupby="clone", groups=CLONES, min_cells=3)
-    table = get.patients_df(tumours)
+    table = get.predict_patients_df(tumours)
     assert len(table) == 3 * len(ridge.drugs)
     cells = tumours.obs.assign(
         response=tumours.obsm["predicted_response"]["trametinib"].astype(float),
@@ -190,19 +190,19 @@ def test_cells_of_patients_are_predicted_as_one_cohort(tumours, ridge) -> None:
     expected = tl.predict_response(tumours, ridge, copy=True).obsm["predicted_response"]
     tl.predict_patients(tumours, ridge, sample_key="sample", groupby="clone", groups=CLONES, key_added="mine")
     pd.testing.assert_frame_equal(tumours.obsm["mine"], expected, rtol=1e-5)
-    assert len(get.patients_df(tumours, key="mine_patients")) == 3 * len(ridge.drugs)
+    assert len(get.predict_patients_df(tumours, key="mine_patients")) == 3 * len(ridge.drugs)
 
 
 def test_patients_without_clones_and_clones_of_few_cells_are_said(tumours, ridge) -> None:
     with pytest.warns(UserWarning, match="the worst clone is the mean"):
         tl.predict_patients(tumours, ridge, sample_key="sample")
-    table = get.patients_df(tumours)
+    table = get.predict_patients_df(tumours)
     np.testing.assert_allclose(table["percentile"], table["percentile_worst"])
     rare = (tumours.obs["clone"] == "clone-a") & (tumours.obs["sample"] == "patient-1")
     fewer = tumours[~rare | (rare.cumsum() <= 4)].copy()
     with pytest.warns(UserWarning, match=r"Left out 1 clones .* 4 cells in all: 'clone-a of patient-1 \(4\)'"):
         tl.predict_patients(fewer, ridge, sample_key="sample", groupby="clone", groups=CLONES)
-    table = get.patients_df(fewer)
+    table = get.predict_patients_df(fewer)
     assert set(table.loc[table["patient"] == "patient-1", "worst_clone"]) == {"clone-b"}
 
 

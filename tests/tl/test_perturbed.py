@@ -31,7 +31,7 @@ def trained(reference: ad.AnnData):
     adata = reference.copy()
     model.CSG2A.setup_anndata(adata)
     edges = pd.DataFrame({"source": list(adata.var_names[:100]), "target": list(adata.var_names[100:200])})
-    trained = model.CSG2A(adata, encoder="morgan", genes="reference", ppi=edges)
+    trained = model.CSG2A(adata, drug_features="morgan", genes="reference", ppi=edges)
     trained.pretrain(datasets.toy_perturbations(), max_epochs=60, lr=3e-3, patience=60)
     trained.train(max_epochs=1, early_stopping=False)
     settings.progress = before
@@ -43,7 +43,7 @@ def untaught(reference: ad.AnnData):
     settings.progress, before = False, settings.progress
     adata = reference.copy()
     model.CSG2A.setup_anndata(adata)
-    untaught = model.CSG2A(adata, encoder="morgan", n_genes=40, propagation="none")
+    untaught = model.CSG2A(adata, drug_features="morgan", n_genes=40, propagation="none")
     untaught.train(max_epochs=1, early_stopping=False)
     settings.progress = before
     return untaught
@@ -52,8 +52,8 @@ def untaught(reference: ad.AnnData):
 def test_a_drug_is_predicted_to_lower_the_pathway_it_lowers(trained) -> None:
     cells = datasets.toy_cells(n_cells=60)
     tl.predict_expression(cells, trained, drugs=list(trained.drugs.index), groupby="clone", time=24.0)
-    shift = get.expression_df(cells).groupby("drug").mean()
-    assert list(get.expression_df(cells).index.unique("group")) == sorted(cells.obs["clone"].unique())
+    shift = get.predict_expression_df(cells).groupby("drug").mean()
+    assert list(get.predict_expression_df(cells).index.unique("group")) == sorted(cells.obs["clone"].unique())
     # beside the other drugs: what all drugs do to these cells is not planted
     own = shift.loc["trametinib"] - shift.drop("trametinib").mean()
     truth = cells.uns["truth"].loc["trametinib"]
@@ -71,12 +71,12 @@ def test_a_drug_is_predicted_to_lower_the_pathway_it_lowers(trained) -> None:
 def test_shifts_are_returned_wide_or_tidy(trained) -> None:
     cells = datasets.toy_cells(n_cells=12)
     tl.predict_expression(cells, trained, drugs=["trametinib"], groupby="clone")
-    tidy = get.expression_df(cells, groups="normal", tidy=True)
+    tidy = get.predict_expression_df(cells, groups="normal", tidy=True)
     assert len(tidy) == 300
     assert set(tidy["group"]) == {"normal"}
-    assert get.expression_df(cells).shape == (4, 300)
+    assert get.predict_expression_df(cells).shape == (4, 300)
     with pytest.raises(KeyError, match="clone-z"):
-        get.expression_df(cells, groups="clone-z")
+        get.predict_expression_df(cells, groups="clone-z")
 
 
 def test_results_do_not_depend_on_the_order_of_genes_and_survive_files(trained, tmp_path) -> None:
@@ -97,7 +97,7 @@ def test_results_do_not_depend_on_the_order_of_genes_and_survive_files(trained, 
     cells.write_h5ad(tmp_path / "cells.h5ad")
     again = ad.read_h5ad(tmp_path / "cells.h5ad")
     assert sp.issparse(again.varp["gene_interactions"])
-    pd.testing.assert_frame_equal(get.expression_df(again), get.expression_df(cells))
+    pd.testing.assert_frame_equal(get.predict_expression_df(again), get.predict_expression_df(cells))
     cells.uns[key]["shift"] = cells.uns[key]["shift"].iloc[:, :9]  # zarr writes each column as a folder
     cells.write_zarr(tmp_path / "cells.zarr")
 
@@ -120,7 +120,7 @@ def test_interactions_leave_out_the_diagonal_and_say_what_the_prior_knew(trained
     a, b = (adata.var_names.get_loc(pairs[c].iloc[0]) for c in ("gene_a", "gene_b"))
     assert matrix[a, b] == pytest.approx(pairs["attention"].iloc[0])
     bare = tl.gene_interactions(
-        adata, trained, "trametinib", n_pairs=200, subset="some", method="none", prior=False, copy=True
+        adata, trained, "trametinib", n_pairs=200, subset="some", method="none", ppi=False, copy=True
     )
     joined = pairs.merge(bare.uns["gene_interactions"]["pairs"], on=["gene_a", "gene_b"])
     np.testing.assert_allclose(
@@ -217,13 +217,14 @@ def test_all_analyses_of_a_pretrained_core_are_stored_read_and_drawn(trained, re
         "perturbation_distance",
         "perturbed_markers",
     ):
-        pd.testing.assert_frame_equal(get.perturbation_df(again, of), get.perturbation_df(adata, of), check_dtype=False)
+        table = getattr(get, f"{of}_df")
+        pd.testing.assert_frame_equal(table(again), table(adata), check_dtype=False)
         assert getattr(pl, of)(again).get_figure() is not None
     assert "Expression under" in pl.predict_expression(again, drug="paclitaxel", n_genes=5).get_title(loc="left")
     with pytest.raises(ValueError, match="several drugs"):
         pl.predict_expression(again)
     with pytest.raises(KeyError, match=r"Run scdrug.tl.compare_responders"):
-        get.perturbation_df(again, "compare_responders")
+        get.compare_responders_df(again)
     matplotlib.pyplot.close("all")
 
 

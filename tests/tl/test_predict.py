@@ -325,6 +325,7 @@ def test_drugs_that_were_never_screened_are_predicted_from_their_structure(cells
         tl.predict_response(cells, with_drugs, drugs={"x": "C1CC(("})
 
 
+@pytest.mark.slow
 def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data, gdsc2) -> None:
     """The recipe of the bundled model, trained without the five assayed lines, through the public API."""
     from scdrug.metrics import transfer_correlation
@@ -343,7 +344,10 @@ def test_single_cells_of_unseen_lines_reach_the_published_level(shared_data, gds
     seen = response[~out].to_numpy(dtype=float)
     observed = response.loc[list(five.values())].to_numpy(dtype=float)
     score = transfer_correlation(
-        by_line.loc[list(five)].to_numpy(), observed, np.nanmean(seen, axis=0), np.nanstd(seen, axis=0)
+        by_line.loc[list(five)].to_numpy(),
+        observed,
+        train_mean=np.nanmean(seen, axis=0),
+        train_sd=np.nanstd(seen, axis=0),
     )
     assert cells.n_obs == 571
     assert score.flat >= 0.44

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scdrug.tl._rank_stats import REST, adjust, class_sums, compare_cells, compare_samples, rank_sum, welch
+from scdrug.tl._class_sums import class_sums
+from scdrug.tl._rank_stats import REST, adjust, compare_cells, compare_samples, rank_sum, welch
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_cells_rank_sum_equals_scipy_with_ties(cells, reference):
 def test_blocks_of_drugs_change_nothing(cells, method, monkeypatch):
     values, codes = cells
     whole = compare_cells(lambda b: values[:, b], 5, codes, [0], reference=REST, method=method)[0]
-    monkeypatch.setattr("scdrug.tl._rank_stats._BLOCK", 1)
+    monkeypatch.setattr("scdrug.tl._class_sums._BLOCK", 1)
     single = compare_cells(lambda b: values[:, b], 5, codes, [0], reference=REST, method=method)[0]
     np.testing.assert_allclose(single.p_value, whole.p_value, rtol=1e-12)
     np.testing.assert_array_equal(class_sums(lambda b: values[:, b], 5, codes, 3).shape, (3, 5))

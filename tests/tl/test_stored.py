@@ -14,7 +14,7 @@ READERS = {
     "get.response_df": get.response_df,
     "get.drugs_df": get.drugs_df,
     "tl.rank_drugs": lambda adata: tl.rank_drugs(adata, "group", key_added="again"),
-    "pl.heatmap": lambda adata: pl.heatmap(adata, "group"),
+    "pl.response_heatmap": lambda adata: pl.response_heatmap(adata, "group"),
     "pl.response": lambda adata: pl.response(adata, "delta"),
 }
 
@@ -146,7 +146,7 @@ ATTRIBUTED = {
 }
 
 
-@pytest.mark.parametrize("reader", [get.importance_df, get.attribution_df, pl.pathway_importance])
+@pytest.mark.parametrize("reader", [get.attribute_pathways_df, pl.attribute_pathways])
 @pytest.mark.parametrize("name", list(ATTRIBUTED))
 def test_contributions_of_a_wrong_form_are_named_with_what_to_run(name: str, reader, make_attributed) -> None:
     adata = make_attributed(n_cells=30)
@@ -159,9 +159,9 @@ def test_cells_of_contributions_as_array_are_refused(make_attributed) -> None:
     adata = make_attributed(n_cells=30)
     adata.obsm["pathway_ig_alpha-1"] = adata.obsm["pathway_ig_alpha-1"].to_numpy()
     for call in (
-        lambda: get.attribution_df(adata, "alpha-1"),
+        lambda: get.attribute_pathways_df(adata, "alpha-1", by_cell=True),
         lambda: tl.rank_pathways(adata, "group", "alpha-1"),
-        lambda: pl.pathway_heatmap(adata, "group", drug="alpha-1"),
+        lambda: pl.attribute_pathways_heatmap(adata, "group", drug="alpha-1"),
     ):
         with pytest.raises(ValueError, match=r"must be a DataFrame.*Run scdrug\.tl\.attribute_pathways"):
             call()
@@ -170,7 +170,7 @@ def test_cells_of_contributions_as_array_are_refused(make_attributed) -> None:
 @pytest.mark.parametrize(
     ("function", "read"),
     [
-        ("predict_expression", get.expression_df),
+        ("predict_expression", get.predict_expression_df),
         ("predict_expression", pl.predict_expression),
         ("gene_interactions", pl.gene_interactions),
         ("gene_interactions", lambda a: tl.enrich_interactions(a, {"x": ["A"]})),
@@ -179,7 +179,7 @@ def test_cells_of_contributions_as_array_are_refused(make_attributed) -> None:
         ("perturbation_distance", pl.perturbation_distance),
         ("mechanism_similarity", pl.mechanism_similarity),
         ("compare_responders", pl.compare_responders),
-        *((name, lambda a, name=name: get.perturbation_df(a, name)) for name in (
+        *((name, getattr(get, f"{name}_df")) for name in (
             "gene_interactions", "perturbed_markers", "perturbation_distance", "mechanism_similarity",
             "enrich_interactions", "compare_responders",
         )),

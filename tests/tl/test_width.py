@@ -51,7 +51,7 @@ def test_intervals_of_cells_and_groups_widen_with_what_is_lacking_and_never_belo
 
 def test_reliability_and_width_do_not_depend_on_which_drugs_are_asked_for(trained) -> None:
     every, one = predicted(trained), predicted(trained, drugs="trametinib")
-    np.testing.assert_allclose(every.obs["response_reliability"], one.obs["response_reliability"], rtol=1e-5)
+    np.testing.assert_allclose(every.obs["response_reliability"], one.obs["response_reliability"], rtol=1e-4)
     tables = [scdrug.get.group_response_df(cells, "clone", drugs="trametinib") for cells in (every, one)]
     pd.testing.assert_frame_equal(*tables, rtol=1e-3)
 

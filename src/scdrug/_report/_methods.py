@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import __version__
 from .._constants import KEYS
+from ._controls import failed
 from ._read import Results
 
 _SCREEN = (
@@ -51,6 +52,12 @@ def methods_text(results: Results) -> dict[str, list[str]]:
             f"Prediction intervals of groups are split-conformal, at the level {level:.0%}, with the cell line as the unit."
         )
         references.append(_CONFORMAL)
+    if results.controls is not None:
+        held = int(len(results.controls) - len(failed(results.controls)))
+        text.append(
+            f"The recipe of the model was compared with chance on cells of lines that it was not trained on: {held} of {len(results.controls)} "
+            "statistics lay above 95 % of what permuted responses, exchanged names of genes, or random assignment of lines gave."
+        )
     for key, write in _PARAGRAPHS.items():
         if key in results.params:
             text.append(write(results.params[key]))

@@ -20,8 +20,8 @@ _STORED = {
     KEYS.RANKED: get.rank_drugs_df,
     "rank_stability": get.rank_stability_df,
     "therapeutic_window": get.therapeutic_window_df,
-    "combinations": get.combinations_df,
-    "patient_response": get.patients_df,
+    "combinations": get.suggest_combinations_df,
+    "patient_response": get.predict_patients_df,
     KEYS.RANKED_PATHWAYS: get.rank_pathways_df,
 }
 
@@ -48,6 +48,8 @@ class Results:
         Of `get.group_reliability_df` for the column that drugs were ranked by.
     tables, params
         Results beside predictions, by key of `uns`.
+    controls
+        Of `get.controls_df`, or what the caller passed, if anything.
     overall
         Mean percentile of each drug over all cells, where there are no groups.
     """
@@ -58,6 +60,7 @@ class Results:
     drugs: pd.DataFrame
     reliability: tuple[float, float, float]
     overall: pd.Series | None
+    controls: pd.DataFrame | None = None
     groupby: str | None = None
     groups: pd.DataFrame | None = None
     response: pd.DataFrame | None = None
@@ -80,7 +83,7 @@ class Results:
         return groups[groups["refused"].to_numpy(dtype=bool)]
 
 
-def read_results(adata: AnnData, groupby: str | None, key: str) -> Results:
+def read_results(adata: AnnData, groupby: str | None, key: str, controls: pd.DataFrame | None = None) -> Results:
     """Read all that is stored under the default keys.
 
     Raises
@@ -88,7 +91,9 @@ def read_results(adata: AnnData, groupby: str | None, key: str) -> Results:
     KeyError
         If there are no predictions, or no column `groupby`.
     """
-    drugs = _with_evidence(adata, get.drugs_df(adata, key=key), key)
+    drugs = get.drugs_df(adata, key=key)
+    evidence = get.drug_evidence_df(adata, key=key)
+    drugs = drugs.join(evidence[[column for column in evidence if column not in drugs]])
     tables = {name: read(adata) for name, read in _STORED.items() if _is_result(adata, name)}
     params = {name: adata.uns[name]["params"] for name in tables}
     ranked_by = params.get(KEYS.RANKED, {}).get("groupby")
@@ -104,6 +109,7 @@ def read_results(adata: AnnData, groupby: str | None, key: str) -> Results:
         drugs=drugs,
         reliability=tuple(float(reliability.quantile(share)) for share in (0.5, 0.1, 0.9)),
         overall=_overall(adata, list(drugs.index), key) if groupby is None else None,
+        controls=_bundled_controls(adata, key) if controls is None else controls,
         groupby=groupby,
         groups=groups,
         response=None if groupby is None else get.group_response_df(adata, groupby, key=key),
@@ -127,11 +133,8 @@ def _is_result(adata: AnnData, name: str) -> bool:
     return isinstance(found.get("table"), pd.DataFrame) and len(found["table"]) > 0
 
 
-def _with_evidence(adata: AnnData, drugs: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Drugs with what the package knows of them beyond the model, where it does."""
-    read = getattr(get, "drug_evidence_df", None)
-    if read is None:
-        return drugs
-    found = read(adata, key=key)
-    found = found.set_index("drug") if "drug" in found else found
-    return drugs.join(found[[column for column in found if column not in drugs]])
+def _bundled_controls(adata: AnnData, key: str) -> pd.DataFrame | None:
+    try:
+        return get.controls_df(adata, key=key)
+    except KeyError:  # a model of the user's own
+        return None

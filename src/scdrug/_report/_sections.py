@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
@@ -71,6 +74,7 @@ _COMBINATIONS = (
     Column("median_line", "median line", "Kill of a cell line in the middle of the screen, to compare with.", "percent"),
     Column("mean", "all cells", "Kill of all malignant cells.", "percent"),
     Column("normal", "normal cells", "Kill of the normal cells.", "percent"),
+    Column("n_beyond", "beyond doses", "Groups for which the IC50 of one of the drugs lies beyond the doses that were tested.", "count"),
     Column("covered", "covered", "Share of malignant cells that one of the drugs hits.", "percent"),
     Column("covered_normal", "normal covered", "Share of normal cells that one of the drugs hits.", "percent"),
 )  # fmt: skip
@@ -92,6 +96,7 @@ _PATHWAYS = (
     Column("supports", "supports", "The sign of Δ in words."),
     Column("fdr", "FDR", "False discovery rate over pathways.", "p"),
     Column("sign_agreement", "agreement", "Share of models in which the difference has this sign.", "percent"),
+    Column("stability", "stability", "Share of Δ that would come back with other trainings.", "percent"),
 )  # fmt: skip
 _PATIENTS = (
     Column("patient", "patient", "Donor of the cells."),
@@ -140,7 +145,7 @@ def sections(results: Results) -> list[Section]:
         (KEYS.RANKED_PATHWAYS, "Pathways", _PATHWAYS, "What sets the groups apart"),
     ):
         if key in results.tables:
-            table = show(_with_interval(results.tables[key]), columns, id=key, caption=caption)
+            table = show(_with_interval(_that_comes_back(results.tables[key])), columns, id=key, caption=caption)
             found.append(Section(title, _notes(key, results), table))
     return found
 
@@ -168,15 +173,34 @@ def _notes(key: str, results: Results) -> list[str]:
             "true: a model that errs in the same way each time is stable."
         ]
     elif key == "combinations":
-        notes = [f"Concentrations: {params.get('concentrations', 'not known')}.", *notes]
+        notes = [_concentrations(params), *notes]
     elif key == KEYS.RANKED_PATHWAYS:
         drug = str(params.get("drug", ""))
         notes = [f"Contributions to the prediction of {drug}." if drug else "", *notes]
+        if "repeats" in results.tables[key]:
+            notes.append("Pathways whose difference would not come back with other trainings are left out.")
     elif key == "patient_response":
         notes = [
             "The least of several uncertain numbers is too low, the more so the more clones there are: read mean and worst clone."
         ]
     return [note for note in notes if note]
+
+
+def _concentrations(params: Mapping[str, Any]) -> str:
+    told = f"Concentrations: {params.get('concentrations', 'not known')}."
+    if str(params.get("tested_doses", "not known")) == "not known":
+        return (
+            f"{told} The doses that were tested are not known, so that an IC50 beyond them is not told from the others."
+        )
+    return f"{told} None lies beyond the doses that were tested; where an IC50 does, it is an extrapolation."
+
+
+def _that_comes_back(table: pd.DataFrame) -> pd.DataFrame:
+    """A table without pathways or genes that would not come back with other trainings."""
+    if "repeats" not in table:
+        return table
+    named = table["kind"] == "pathway" if "kind" in table else True
+    return table[table["repeats"].astype(bool) | ~np.asarray(named)]
 
 
 def _with_interval(table: pd.DataFrame) -> pd.DataFrame:

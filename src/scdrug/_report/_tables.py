@@ -30,7 +30,7 @@ class Column:
     help
         What it means, in a sentence or less.
     kind
-        ``"text"``, ``"level"`` (of evidence), or a key of `_FORMATS`.
+        ``"text"``, ``"level"`` (of evidence), ``"strip"`` (low, high and value, drawn; not in the CSV), or a key of `_FORMATS`.
     """
 
     name: str
@@ -41,11 +41,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, a value to sort by (empty: the text), and the length of a bar, 0-1 (NaN: none)."""
+    """Text, a value to sort by (empty: the text), the length of a bar, 0-1 (NaN: none), and a range with a mark in it, 0-1."""
 
     text: str
     order: str = ""
     bar: float = np.nan
+    strip: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def show(frame: pd.DataFrame, columns: Sequence[Column], *, id: str, caption: st
     """
     groups = list(dict.fromkeys(frame["group"].astype(str))) if "group" in frame else []
     kept, left_out = _cut(frame, MAX_ROWS)
+    drawn = [column.name for column in columns if column.kind == "strip"]
     present = [column for column in columns if column.name in kept and _holds_something(kept[column.name])]
     cells = [_cells(kept[column.name], column.kind) for column in present]
     return Table(
@@ -84,7 +86,7 @@ def show(frame: pd.DataFrame, columns: Sequence[Column], *, id: str, caption: st
         caption,
         present,
         [list(row) for row in zip(*cells, strict=True)],
-        packed_csv(_cut(frame, MAX_CSV_ROWS)[0]),
+        packed_csv(_cut(frame.drop(columns=drawn, errors="ignore"), MAX_CSV_ROWS)[0]),
         groups,
         left_out,
     )
@@ -126,6 +128,11 @@ def _cells(values: pd.Series, kind: str) -> list[Cell]:
         return [Cell("–" if _missing(value) else str(value)) for value in values]
     if kind == "level":
         return [Cell(str(value), str(_LEVELS.get(str(value), -1))) for value in values]
+    if kind == "strip":
+        return [
+            Cell("", f"{value:.4g}", strip=tuple(min(max(part, 0.0), 1.0) for part in (low, high, value)))
+            for low, high, value in values
+        ]
     form = _FORMATS[kind]
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
     return [

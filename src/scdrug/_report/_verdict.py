@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .._constants import KEYS
+from ._controls import failed
 from ._read import Results
 from ._tables import fixed, signed
 from ._top import top_drugs
@@ -59,6 +60,12 @@ def cannot_say(results: Results, n_drugs: int) -> list[str]:
     found += _replicates(results)
     found += _weak_evidence(results, n_drugs)
     missing = [question for key, question in _OTHER.items() if key not in results.tables]
+    if results.controls is None:
+        missing.append("whether the recipe of the model is beyond chance (scdrug.benchmark.check_default)")
+    elif failed(results.controls):
+        found.append(
+            f"Whether the recipe of the model is beyond chance: not by each control, see {_listed(failed(results.controls))}."
+        )
     if missing:
         found.append(f"Not computed: {'; '.join(missing)}.")
     return [*found, _LIMITS]

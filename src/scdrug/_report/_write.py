@@ -11,8 +11,10 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._html import render_page
 from .._own_files import write_atomically
+from ..get._controls import check_controls
 from ._assets import own_text, table_library, table_styles
 from ._cells import cells_view
+from ._controls import NOTE, controls_table
 from ._heat import heat_map
 from ._methods import methods_text, provenance_rows
 from ._read import Results, read_results
@@ -20,6 +22,7 @@ from ._sections import groups_table, sections
 from ._verdict import cannot_say, says
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 _ENDINGS = (".html", ".htm")
@@ -35,13 +38,14 @@ def report(
     n_drugs: int = 10,
     basis: str | None = None,
     max_cells: int = 200_000,
+    controls: pd.DataFrame | None = None,
     key: str = KEYS.PREDICTED,
     overwrite: bool = False,
 ) -> Path:
     """Write one page that says what was predicted, how far to believe it, and where to go on.
 
     It begins with a verdict in plain words, and shows whatever of rankings, stability, therapeutic window, combinations and pathways is
-    stored in `adata`, in tables that sort and filter. The page is one file and asks nothing of the network.
+    stored in `adata`, and the controls of the model, in tables that sort and filter. The page is one file and asks nothing of the network.
 
     Parameters
     ----------
@@ -60,6 +64,8 @@ def report(
     max_cells
         Cells drawn in the embedding; of more, as many are drawn by chance, and the page says so. The more cells, the fewer drugs they can
         be coloured by: 30 for 50,000 cells, 5 for 200,000.
+    controls
+        Controls of the model, as :func:`scdrug.benchmark.check_default` returns them; those that come with a bundled model if omitted.
     key
         Where :func:`scdrug.tl.predict_response` stored its results.
     overwrite
@@ -74,7 +80,7 @@ def report(
     KeyError
         If there are no predictions, or no such column or embedding.
     ValueError
-        If `path` does not end in ``.html``, or `groupby` holds measurements rather than labels.
+        If `path` does not end in ``.html``, `groupby` holds measurements rather than labels, or `controls` is no such table.
     FileExistsError
         If the file exists and `overwrite` is false.
 
@@ -103,7 +109,7 @@ def report(
     True
     """
     target = _check_target(Path(path), overwrite)
-    results = read_results(adata, groupby, key)
+    results = read_results(adata, groupby, key, None if controls is None else check_controls(controls))
     content = _content(results, title, n_drugs)
     content["cells"] = cells_view(adata, results, basis=basis, max_cells=max_cells, key=key)
     html = render_page(
@@ -137,6 +143,8 @@ def _content(results: Results, title: str, n_drugs: int) -> dict[str, Any]:
         "groups": groups_table(results),
         "sections": sections(results),
         "heat": heat_map(results, n_drugs),
+        "controls": controls_table(results),
+        "controls_note": NOTE,
         "provenance": provenance_rows(results),
         "methods": methods_text(results),
     }

@@ -214,7 +214,7 @@ def _tasks(adata: AnnData, named: Mapping[str, Splits], specs: Sequence[ModelSpe
         if unknown:
             raise ValueError(f"{spec.name!r} asks for the splits {examples(unknown)}; there are {examples(named)}.")
         wanted = [key for key in named if spec.splits is None or key in spec.splits]
-        if needs_structure.intersection(wanted) and not _takes_unseen_drugs(spec, adata, response_key):
+        if needs_structure.intersection(wanted) and not takes_unseen_drugs(spec, adata, response_key):
             if spec.splits is not None:
                 raise ValueError(
                     f"{spec.name!r} ({spec.model_name}) cannot predict drugs that were not in training, as the splits "
@@ -235,7 +235,7 @@ def _tasks(adata: AnnData, named: Mapping[str, Splits], specs: Sequence[ModelSpe
     return sorted(tasks, key=lambda task: (order[task.split], named[task.split].folds.index(task.fold)))
 
 
-def _takes_unseen_drugs(spec: ModelSpec, adata: AnnData, response_key: str) -> bool:
+def takes_unseen_drugs(spec: ModelSpec, adata: AnnData, response_key: str) -> bool:
     """Whether the model, with these parameters, takes drugs from their structure."""
     model_class = spec.model_class
     if not model_class.card.unseen_drugs:

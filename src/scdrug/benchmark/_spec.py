@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .._arguments import checked
+from .._former import current_arguments
 from .._validate import nearest, plain, slug
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class ModelSpec:
     splits: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        for argument in ("params", "tune"):  # as the constructor would take them
+            given = getattr(self, argument)
+            object.__setattr__(self, argument, current_arguments(self.model_class.__init__, given))
         known = _parameters(self.model_class.__init__)
         for argument, names in (("params", self.params), ("tune", self.tune)):
             for name in names:

@@ -80,12 +80,25 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="Where to write a copy with results: .h5ad or .zarr.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to write a copy with results: .h5ad or .zarr; with --groups a table: .csv.",
+        ),
     ],
     model: Annotated[str, typer.Option(help="Bundled model, or folder of a saved one.")] = "default",
     drugs: Annotated[str | None, typer.Option(help="Drugs by name or id, separated by commas; all if omitted.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer to read; X if omitted.")] = None,
     scale: Annotated[str, typer.Option(help="counts, linear, log, scaled, or auto.")] = "auto",
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Predict the groups of this column of obs instead of single cells, in little memory, and write a table.",
+        ),
+    ] = None,
     groupby: Annotated[str | None, typer.Option(help="Column of obs to rank drugs by, e.g. clones.")] = None,
     reference: Annotated[
         str, typer.Option(help="Group to compare with, e.g. normal cells; 'rest' for all others.")
@@ -104,14 +117,37 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")] = False,
 ) -> None:
     """Predict the response of each cell to each drug, and rank drugs by group."""
+    from ._groups import run_groups
     from ._predict import run_predict
 
+    names = None if drugs is None else [name.strip() for name in drugs.split(",") if name.strip()]
     with clean_errors(debug=_state["debug"]):
+        if groups is not None:
+            if groupby is not None or report is not None or reference != "rest":
+                raise ValueError(
+                    "--groups writes a table of groups, without ranking: leave out --groupby, --reference and --report, or --groups."
+                )
+            run_groups(
+                cells,
+                output,
+                groups=groups,
+                model=model,
+                sample_key=sample_key,
+                modality=modality,
+                backed=backed,
+                overwrite=overwrite,
+                console=console,
+                drugs=names,
+                layer=layer,
+                scale=scale,
+                fit_on=fit_on,
+            )
+            return
         run_predict(
             cells,
             output,
             model=model,
-            drugs=None if drugs is None else [name.strip() for name in drugs.split(",") if name.strip()],
+            drugs=names,
             layer=layer,
             scale=scale,
             groupby=groupby,

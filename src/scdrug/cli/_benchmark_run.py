@@ -213,10 +213,10 @@ def _plan(specs: Sequence[ModelSpec], folds: dict[str, tuple[str, int]]) -> dict
 
 def _takes_new_drugs(spec: ModelSpec) -> bool:
     """Whether the model, with its parameters, takes drugs from their structure; asked on a toy screen."""
-    from ..benchmark._runner import _takes_unseen_drugs
+    from ..benchmark._runner import takes_unseen_drugs
     from ..datasets import toy
 
-    return _takes_unseen_drugs(spec, toy(n_lines=20), "response")
+    return takes_unseen_drugs(spec, toy(n_lines=20), "response")
 
 
 def _progress(console: Console) -> Progress:

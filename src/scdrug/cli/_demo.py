@@ -125,7 +125,7 @@ def _draw(adata: AnnData, out: Path, *, by: str) -> list[Path]:
     title = "Oligodendroglioma" if by == "cell_type" else "Lung cancer lines"
     for name, draw in {
         "rank_drugs.png": lambda: pl.rank_drugs(adata),
-        "clones.png": lambda: pl.heatmap(adata, by),
+        "clones.png": lambda: pl.response_heatmap(adata, by),
     }.items():
         draw()
         with whole_file(out / name) as part:

@@ -52,9 +52,9 @@ def run_predict(
         check_output(report, overwrite=overwrite, endings=_REPORTS)
     with console.status("Loading the model"):
         from .. import get, tl
-        from ..model import load_pretrained
+        from ..model._pretrained import load_predictor
 
-        trained = load_pretrained(model)
+        trained = load_predictor(model)
         n_drugs = len(trained.select_drugs(drugs)[1])
     if file.kind == "h5mu":
         modality, how = find_modality(cells, modality, trained.genes)

@@ -10,6 +10,7 @@ from ._gdsc import gdsc
 from ._gene_sets import gene_sets, read_gmt
 from ._he2025 import he2025
 from ._l1000 import l1000
+from ._mipe import mipe
 from ._mtigcn import mtigcn, mtigcn_patients
 from ._mtigcn_ccle import mtigcn_ccle
 from ._nci60 import nci60
@@ -31,6 +32,7 @@ __all__ = [
     "he2025",
     "l1000",
     "list",
+    "mipe",
     "mtigcn",
     "mtigcn_ccle",
     "mtigcn_patients",

@@ -23,6 +23,8 @@ _RESPONSE_COLUMNS = (
     "LN_IC50",
     "AUC",
 )
+#: The highest concentration that was tested, in µM; derived tables may lack it.
+_HIGHEST_DOSE = "MAX_CONC"
 #: How the headers of Cell_Lines_Details.xlsx start once line breaks and spaces are made single, and what they become.
 _DETAIL_COLUMNS = {
     "COSMIC identifier": "cosmic_id",
@@ -36,12 +38,17 @@ def read_fitted_responses(path: Path, release: str) -> pd.DataFrame:
 
     Returns
     -------
-    Table with the columns of :data:`_RESPONSE_COLUMNS`; ids are strings, LN_IC50 is in ln(µM).
+    Table with the columns of :data:`_RESPONSE_COLUMNS`, and MAX_CONC (µM) where the file has it; ids are strings, LN_IC50 is in
+    ln(µM).
     """
     table = read_table(
-        path, columns=_RESPONSE_COLUMNS, numbers=("LN_IC50", "AUC"), ids=("DATASET", "CELL_LINE_NAME", "DRUG_NAME")
+        path,
+        columns=_RESPONSE_COLUMNS,
+        numbers=("LN_IC50", "AUC", _HIGHEST_DOSE),
+        ids=("DATASET", "CELL_LINE_NAME", "DRUG_NAME"),
     )
-    table = table.loc[table["DATASET"].astype(str) == release, list(_RESPONSE_COLUMNS)]
+    kept = [*_RESPONSE_COLUMNS, *(name for name in (_HIGHEST_DOSE,) if name in table)]
+    table = table.loc[table["DATASET"].astype(str) == release, kept]
     if table.empty:
         raise ValueError(f"{path} has no row with DATASET {release!r}: it belongs to another release.")
     for column in ("COSMIC_ID", "DRUG_ID"):
@@ -125,9 +132,9 @@ def structures_by_drug_id(drug_list: Path, smiles: Path) -> pd.DataFrame:
 def compound_table(
     responses: pd.DataFrame, compounds: pd.DataFrame | None, structures: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Targets, pathways and structures by drug name.
+    """Targets, pathways, structures and the highest dose that was tested (µM, where responses tell), by drug name.
 
-    A name may stand for several ids; the first id that knows a value gives it.
+    A name may stand for several ids; the first id that knows a value gives it, and the highest dose is that of all.
     """
     screened = responses.drop_duplicates(["DRUG_NAME", "DRUG_ID"]).rename(
         columns={"PUTATIVE_TARGET": "targets", "PATHWAY_NAME": "pathway", "DRUG_NAME": "name"}
@@ -137,4 +144,7 @@ def compound_table(
             screened[column] = screened[column].fillna(screened["DRUG_ID"].map(compounds[source]))
     if structures is not None:
         screened = screened.join(structures, on="DRUG_ID")
-    return screened.drop(columns="DRUG_ID").groupby("name", sort=True).first()
+    drugs = screened.drop(columns="DRUG_ID").groupby("name", sort=True).first()
+    if _HIGHEST_DOSE in responses:
+        drugs["max_dose"] = responses.groupby("DRUG_NAME")[_HIGHEST_DOSE].max().reindex(drugs.index)
+    return drugs

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._former import formerly
 from .._validate import check_choice, examples
 from ._local import card, find, obtain, require
 from ._tables import read_table
@@ -28,11 +29,12 @@ _COLUMNS = ("Model", "Treatment", "Treatment type", "Treatment target", *_UNITS)
 
 
 @checked
+@formerly(tumor_type="tumour_type")
 def pdx(
     *,
     measure: Literal["BestAvgResponse", "BestResponse"] = "BestAvgResponse",
     treatments: Literal["single", "all"] = "single",
-    tumor_type: str | None = None,
+    tumour_type: str | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> AnnData:
     """Patient-derived xenografts: expression of the tumours, and their growth under treatment.
@@ -44,7 +46,7 @@ def pdx(
         Lower means more sensitive.
     treatments
         Drugs given alone (``"single"``), or combinations too (``"all"``). Untreated controls are left out.
-    tumor_type
+    tumour_type
         Only models of this type, such as ``"BRCA"``.
     path
         The workbook of the publication (sheets *RNAseq_fpkm*, *PCT curve metrics*, *PCT raw data*), or a folder with
@@ -68,14 +70,14 @@ def pdx(
     Notes
     -----
     The layout with tables holds 1,825 genes that were chosen by supervised screening on these very responses, most of
-    them for some tumour types only: choose a `tumor_type`, and use it for demonstration, never for evaluation.
+    them for some tumour types only: choose a `tumour_type`, and use it for demonstration, never for evaluation.
 
     Source: Gao et al. 2015 (doi:10.1038/nm.3954).
 
     Examples
     --------
     >>> import scdrug
-    >>> tumours = scdrug.datasets.pdx(tumor_type="BRCA")  # doctest: +SKIP
+    >>> tumours = scdrug.datasets.pdx(tumour_type="BRCA")  # doctest: +SKIP
     """
     from ..pp._reference import build_reference
 
@@ -83,11 +85,11 @@ def pdx(
     check_choice("treatments", treatments, ("single", "all"))
     folder = obtain("pdx", [_WORKBOOK], path)
     expression, responses, types, files = _read(folder)
-    if tumor_type is not None:
-        check_choice("tumor_type", tumor_type, sorted(types.unique()))
-        chosen = types.index[types == tumor_type]
+    if tumour_type is not None:
+        check_choice("tumour_type", tumour_type, sorted(types.unique()))
+        chosen = types.index[types == tumour_type]
         expression, responses = expression[expression.index.isin(chosen)], responses[responses["Model"].isin(chosen)]
-    expression = _complete_genes(expression, tumor_type, sorted(types.unique()))
+    expression = _complete_genes(expression, tumour_type, sorted(types.unique()))
     responses = responses[responses["Treatment"] != "untreated"]
     if treatments == "single":
         responses = responses[responses["Treatment type"] == "single"]
@@ -135,10 +137,10 @@ def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, list[Pat
     return expression, responses, types, files
 
 
-def _complete_genes(expression: pd.DataFrame, tumor_type: str | None, types: list[str]) -> pd.DataFrame:
+def _complete_genes(expression: pd.DataFrame, tumour_type: str | None, types: list[str]) -> pd.DataFrame:
     complete = expression.loc[:, expression.notna().all(axis=0)]
     if complete.shape[1] == 0:
-        advice = f"Choose a `tumor_type`: {examples(types, 9)}." if tumor_type is None else "Choose another one."
+        advice = f"Choose a `tumour_type`: {examples(types, 9)}." if tumour_type is None else "Choose another one."
         raise ValueError(f"No gene was measured in all {len(expression)} models. {advice}")
     return complete
 

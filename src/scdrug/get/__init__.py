@@ -1,32 +1,21 @@
-"""Tidy tables of what :mod:`scdrug.tl` stored."""
+"""Tidy tables of what :mod:`scdrug.tl` stored, each named after its function; those of predicted responses after what they show.
 
-from __future__ import annotations
+Functions are imported on first use, so that importing this namespace stays cheap.
+"""
 
-from ._attribution import attribution_df, importance_df, rank_pathways_df
-from ._decision import combinations_df, patients_df, rank_stability_df, therapeutic_window_df
-from ._drug_evidence import drug_evidence_df
-from ._drugs import drugs_df
-from ._missing import missing_pairs_df
-from ._perturbed import expression_df, perturbation_df
-from ._rank import rank_drugs_df
-from ._reliability import group_reliability_df
-from ._response import group_response_df, response_df
+import lazy_loader as lazy
 
-__all__ = [
-    "attribution_df",
-    "combinations_df",
-    "drug_evidence_df",
-    "drugs_df",
-    "expression_df",
-    "group_reliability_df",
-    "group_response_df",
-    "importance_df",
-    "missing_pairs_df",
-    "patients_df",
-    "perturbation_df",
-    "rank_drugs_df",
-    "rank_pathways_df",
-    "rank_stability_df",
-    "response_df",
-    "therapeutic_window_df",
-]
+from .._former import former_names
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+__getattr__ = former_names(
+    __name__,
+    __getattr__,
+    {
+        "combinations_df": "suggest_combinations_df",
+        "expression_df": "predict_expression_df",
+        "importance_df": "attribute_pathways_df",
+        "patients_df": "predict_patients_df",
+    },
+    kept={"attribution_df": "_former", "perturbation_df": "_former"},
+)

@@ -12,46 +12,110 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label, group_labels
 from .._validate import check_choice
-from ..tl._attribution_stored import read_attribution, read_pathway_ranking, select_features
+from ..tl._attribution_stored import Stored, read_attribution, read_pathway_ranking, select_features
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 @checked
-def attribution_df(
+def attribute_pathways_df(
     adata: AnnData,
     drug: str | None = None,
     *,
-    features: str | Sequence[str] | None = None,
+    pathways: str | Sequence[str] | None = None,
+    supports: str | None = None,
+    by_cell: bool = False,
     groupby: str | None = None,
     key: str = KEYS.PATHWAY_IG,
 ) -> pd.DataFrame:
-    """Get what each pathway or gene contributes to each cell's predicted response, as a tidy table.
+    """Get the pathways that contribute to a predicted response: over all cells, by group or by cell.
 
     Parameters
     ----------
     adata
-        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+        Cells with the results of :func:`scdrug.tl.attribute_pathways`.
     drug
         Name or id of the drug; may be omitted if there is only one.
-    features
-        Pathways or genes, in the order wanted; all, most important first, if omitted.
+    pathways
+        Pathways, in the order wanted; all, most important first, if omitted.
+    supports
+        Keep what supports ``"sensitive"`` or ``"resistant"`` in the mean over all cells.
+    by_cell
+        Get the contributions to each cell instead of one row per pathway.
     groupby
-        Column of `obs`: return means of groups instead of cells. Cells without label are left out.
+        Column of `obs`: get means of groups instead. Cells without label are left out.
     key
-        Where the contributions are stored; ``"gene_ig"`` for genes.
+        Where :func:`scdrug.tl.attribute_pathways` stored its results.
 
     Returns
     -------
-    One row per cell and pathway: `cell`, `drug`, `pathway` (or `gene`), `towards_sensitive`: the contribution, positive =
-    supports sensitive, negative = supports resistant. With `groupby`, `group`, `n_cells` and `sd` over cells instead of
-    `cell`.
+    One row per pathway, with the columns that :func:`scdrug.tl.attribute_pathways` describes. With `by_cell`, one row per cell and
+    pathway: `cell`, `drug`, `pathway`, `towards_sensitive` (the contribution: positive = supports sensitive, negative = supports
+    resistant). With `groupby`, one row per group and pathway: `group`, `drug`, `pathway`, `towards_sensitive` (mean), `sd` over
+    cells, `n_cells`.
 
     Raises
     ------
     KeyError
         If nothing was attributed, or a drug, pathway or column is unknown; the nearest one is offered.
+    ValueError
+        If `supports` is none of those that are possible, or `by_cell` and `groupby` are both asked for.
+
+    See Also
+    --------
+    attribute_genes_df : the same for genes.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.pp.pathway_mask(reference, "toy")
+    >>> scdrug.model.PathwayTransfer.setup_anndata(reference)
+    >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32)
+    >>> model.train(max_epochs=2)
+    >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
+    >>> table = scdrug.get.attribute_pathways_df(cells, supports="resistant")
+    >>> bool((table["towards_sensitive"] < 0).all())
+    True
+    """
+    return _contributions(adata, drug, pathways, supports=supports, by_cell=by_cell, groupby=groupby, key=key)
+
+
+@checked
+def attribute_genes_df(
+    adata: AnnData,
+    drug: str | None = None,
+    *,
+    genes: str | Sequence[str] | None = None,
+    supports: str | None = None,
+    by_cell: bool = False,
+    groupby: str | None = None,
+    key: str = KEYS.GENE_IG,
+) -> pd.DataFrame:
+    """Get the genes that contribute to a predicted response: over all cells, by group or by cell.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_genes`.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    genes
+        Genes, in the order wanted; all, most important first, if omitted.
+    supports, by_cell, groupby
+        As in :func:`attribute_pathways_df`.
+    key
+        Where :func:`scdrug.tl.attribute_genes` stored its results.
+
+    Returns
+    -------
+    One row per gene, cell and gene, or group and gene, in the columns of :func:`attribute_pathways_df`, with `gene` for `pathway`.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As :func:`attribute_pathways_df`.
 
     Examples
     --------
@@ -61,22 +125,55 @@ def attribution_df(
     >>> model = scdrug.model.KernelRidge(reference)
     >>> model.train()
     >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
-    >>> scdrug.get.attribution_df(cells, groupby="clone", key="gene_ig").columns.tolist()
+    >>> scdrug.get.attribute_genes_df(cells, groupby="clone").columns.tolist()
     ['group', 'drug', 'gene', 'towards_sensitive', 'sd', 'n_cells']
     """
+    return _contributions(adata, drug, genes, supports=supports, by_cell=by_cell, groupby=groupby, key=key)
+
+
+def _contributions(
+    adata: AnnData,
+    drug: str | None,
+    features: str | Sequence[str] | None,
+    *,
+    supports: str | None,
+    by_cell: bool,
+    groupby: str | None,
+    key: str,
+) -> pd.DataFrame:
+    """Rows of pathways or genes, of cells and these, or of groups and these."""
+    if supports is not None:
+        check_choice("supports", supports, ("sensitive", "resistant"))
+    if by_cell and groupby is not None:
+        raise ValueError("`by_cell` asks for each cell and `groupby` for means of groups. Leave one of them out.")
     stored = read_attribution(adata, key, drug)
-    names = select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
+    table = stored.table if supports is None else stored.table[stored.table["supports"].astype(str) == supports]
+    names = list(table[stored.what].astype(str))
+    if features is not None:
+        kept = set(names)
+        names = [
+            name
+            for name in select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
+            if name in kept
+        ]
+    if not by_cell and groupby is None:
+        return table.set_index(stored.what, drop=False).loc[names].reset_index(drop=True)
     values = stored.cells[names]
-    if groupby is None:
-        return pd.DataFrame(
-            {
-                "cell": np.repeat(values.index.to_numpy(), len(names)),
-                "drug": stored.drug,
-                stored.what: np.tile(np.asarray(names, dtype=object), len(values)),
-                "towards_sensitive": values.to_numpy().ravel(),
-            }
-        )
-    labels = group_labels(adata, groupby)
+    return _by_cell(stored, values) if by_cell else _by_group(stored, values, group_labels(adata, str(groupby)))
+
+
+def _by_cell(stored: Stored, values: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "cell": np.repeat(values.index.to_numpy(), values.shape[1]),
+            "drug": stored.drug,
+            stored.what: np.tile(values.columns.to_numpy(dtype=object), len(values)),
+            "towards_sensitive": values.to_numpy().ravel(),
+        }
+    )
+
+
+def _by_group(stored: Stored, values: pd.DataFrame, labels: pd.Categorical) -> pd.DataFrame:
     parts = []
     for code, group in enumerate(labels.categories):
         chosen = values.to_numpy()[labels.codes == code].astype(float)
@@ -85,7 +182,7 @@ def attribution_df(
                 {
                     "group": group,
                     "drug": stored.drug,
-                    stored.what: names,
+                    stored.what: list(values.columns),
                     "towards_sensitive": chosen.mean(axis=0),
                     "sd": chosen.std(axis=0, ddof=1) if len(chosen) > 1 else np.nan,
                     "n_cells": len(chosen),
@@ -93,53 +190,6 @@ def attribution_df(
             )
         )
     return pd.concat(parts, ignore_index=True)
-
-
-@checked
-def importance_df(
-    adata: AnnData, drug: str | None = None, *, supports: str | None = None, key: str = KEYS.PATHWAY_IG
-) -> pd.DataFrame:
-    """Get pathways or genes by their importance for a predicted response.
-
-    Parameters
-    ----------
-    adata
-        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
-    drug
-        Name or id of the drug; may be omitted if there is only one.
-    supports
-        Keep what supports ``"sensitive"`` or ``"resistant"`` in the mean over cells.
-    key
-        Where the contributions are stored; ``"gene_ig"`` for genes.
-
-    Returns
-    -------
-    A copy of the rows, most important first; for the columns see :func:`scdrug.tl.attribute_pathways`.
-
-    Raises
-    ------
-    KeyError
-        If nothing was attributed, or the drug is unknown.
-    ValueError
-        If `supports` is none of those that are possible.
-
-    Examples
-    --------
-    >>> import scdrug
-    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
-    >>> scdrug.model.KernelRidge.setup_anndata(reference)
-    >>> model = scdrug.model.KernelRidge(reference)
-    >>> model.train()
-    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
-    >>> table = scdrug.get.importance_df(cells, supports="resistant", key="gene_ig")
-    >>> bool((table["towards_sensitive"] < 0).all())
-    True
-    """
-    if supports is not None:
-        check_choice("supports", supports, ("sensitive", "resistant"))
-    table = read_attribution(adata, key, drug).table
-    kept = table if supports is None else table[table["supports"].astype(str) == supports]
-    return kept.reset_index(drop=True)
 
 
 @checked

@@ -56,7 +56,7 @@ def therapeutic_window_df(adata: AnnData, *, by_sample: bool = False, key: str =
 
 
 @checked
-def combinations_df(adata: AnnData, *, by_group: bool = False, key: str = "combinations") -> pd.DataFrame:
+def suggest_combinations_df(adata: AnnData, *, by_group: bool = False, key: str = "combinations") -> pd.DataFrame:
     """Get the combinations of drugs that were suggested.
 
     Parameters
@@ -86,12 +86,49 @@ def combinations_df(adata: AnnData, *, by_group: bool = False, key: str = "combi
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
     >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal", n_combinations=5)
-    >>> scdrug.get.combinations_df(cells).shape[0]
+    >>> scdrug.get.suggest_combinations_df(cells).shape[0]
     5
     """
     columns = {"table": ("rank", "drugs", "worst_lower"), "kill": ("rank", "drugs", "group", "kill")}
     found = stored(adata, key, function="suggest_combinations", tables=columns)
     return found["kill" if by_group else "table"].copy()
+
+
+@checked
+def doses_df(adata: AnnData, *, key: str = "combinations") -> pd.DataFrame:
+    """Get the concentrations at which drugs were combined.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.suggest_combinations`.
+    key
+        Where the results are.
+
+    Returns
+    -------
+    By drug id, for all drugs that could be combined: `name`; `concentration` (µM); `max_dose`, the highest dose that was tested (µM,
+    NaN where it is not known); `capped`, whether the concentration was lowered to it; and `hill`, the slope.
+
+    Raises
+    ------
+    KeyError
+        If there are no results.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> cells, reference = scdrug.datasets.toy_cells(), scdrug.datasets.toy()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.predict_response(cells, model)
+    >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal", max_dose={"trametinib": 1.0})
+    >>> float(scdrug.get.doses_df(cells).loc["trametinib", "max_dose"])
+    1.0
+    """
+    columns = {"table": ("rank", "drugs", "worst_lower"), "doses": ("name", "concentration", "capped")}
+    return stored(adata, key, function="suggest_combinations", tables=columns)["doses"].copy()
 
 
 @checked
@@ -147,7 +184,7 @@ def rank_stability_df(
 
 
 @checked
-def patients_df(adata: AnnData, *, key: str = "patient_response") -> pd.DataFrame:
+def predict_patients_df(adata: AnnData, *, key: str = "patient_response") -> pd.DataFrame:
     """Get the score of each patient and drug from single cells.
 
     Parameters
@@ -175,7 +212,7 @@ def patients_df(adata: AnnData, *, key: str = "patient_response") -> pd.DataFram
     >>> model = scdrug.model.KernelRidge(reference)
     >>> model.train()
     >>> scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone")
-    >>> scdrug.get.patients_df(cells).shape[0] == 3 * 12
+    >>> scdrug.get.predict_patients_df(cells).shape[0] == 3 * 12
     True
     """
     columns = {"table": ("patient", "drug", "percentile", "percentile_worst")}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
-from ..pp._drug_names import listed_indications, split_codes
+from .._validate import examples
+from ..pp._drug_names import listed_indications, phases_of, split_codes
 from ..pp._tumour_types import tumour_codes
 from ..tl._drug_evidence import evidence_of
 from ..tl._stored import read_predictions
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @checked
-def drug_evidence_df(adata: AnnData, tumour_type: str | None = None, *, key: str = KEYS.PREDICTED) -> pd.DataFrame:
+def drug_evidence_df(
+    adata: AnnData, tumour_type: str | None = None, *, phases: pd.DataFrame | None = None, key: str = KEYS.PREDICTED
+) -> pd.DataFrame:
     """Get what speaks for the prediction of each drug, and how far the drug has come in the clinic.
 
     Parameters
@@ -27,6 +31,9 @@ def drug_evidence_df(adata: AnnData, tumour_type: str | None = None, *, key: str
         Cells with the results of :func:`scdrug.tl.predict_response`.
     tumour_type
         Type of tumour: a code of TCGA (``"BRCA"``, ``"COAD/READ"``) or a name (``"breast cancer"``).
+    phases
+        A further list of clinical phases, such as that of :func:`scdrug.datasets.mipe`: the columns `name`, `phase` (0-4, NaN where
+        unknown) and, if it has it, `synonyms`. The higher phase of both lists counts.
     key
         Where :func:`scdrug.tl.predict_response` stored its results.
 
@@ -49,7 +56,8 @@ def drug_evidence_df(adata: AnnData, tumour_type: str | None = None, *, key: str
     KeyError
         If there are no predictions.
     ValueError
-        If `tumour_type` is unknown (near names are offered), or the list of indications says nothing of it.
+        If `tumour_type` is unknown (near names are offered), or the list of indications says nothing of it; if `phases` lacks a column, or
+        holds phases other than 0 to 4.
 
     See Also
     --------
@@ -87,7 +95,22 @@ def drug_evidence_df(adata: AnnData, tumour_type: str | None = None, *, key: str
     covered = listed_indications()
     codes = None if tumour_type is None else tumour_codes(tumour_type, covered)
     table = evidence_of(read_predictions(adata, key).drugs)
+    if phases is not None:
+        table["phase"] = np.fmax(table["phase"], phases_of(table["name"], _check_phases(phases)))
     if codes is not None:
         indicated = [not set(codes).isdisjoint(split_codes(text)) for text in table["indications"]]
         table.insert(table.columns.get_loc("indications") + 1, "indicated", indicated)
     return table
+
+
+def _check_phases(table: pd.DataFrame) -> pd.DataFrame:
+    lacking = [column for column in ("name", "phase") if column not in table]
+    if lacking:
+        raise ValueError(f"`phases` must have the columns 'name' and 'phase'; it has {examples(table.columns)}.")
+    numbers = pd.to_numeric(table["phase"], errors="coerce")
+    wrong = table["phase"].notna() & ~numbers.between(0, 4)
+    if wrong.any():
+        raise ValueError(
+            f"`phases['phase']` must hold phases from 0 to 4, or nothing; found {examples(table['phase'][wrong])}."
+        )
+    return table.assign(phase=numbers)

@@ -10,6 +10,7 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
 from ..tl._group_reliability import judge_groups
+from ..tl._grouped import read_grouped
 from ..tl._stored import read_predictions
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def group_reliability_df(adata: AnnData, groupby: str, *, key: str = KEYS.PREDIC
     groupby
         Column of `obs` with the groups; any, whether cells were predicted with it or not. Cells without a label are left out.
     key
-        Where :func:`scdrug.tl.predict_response` stored its results.
+        Where :func:`scdrug.tl.predict_response` stored its results, or :func:`scdrug.tl.predict_groups` (``"group_response"``).
 
     Returns
     -------
@@ -58,4 +59,7 @@ def group_reliability_df(adata: AnnData, groupby: str, *, key: str = KEYS.PREDIC
     >>> scdrug.get.group_reliability_df(cells, "clone")["refused"].any()
     np.False_
     """
+    grouped = read_grouped(adata, key, groupby)
+    if grouped is not None:
+        return grouped.reliability.copy()
     return judge_groups(read_predictions(adata, key), group_labels(adata, groupby))

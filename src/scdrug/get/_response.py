@@ -14,6 +14,8 @@ from .._labels import group_labels
 from .._lazy import in_memory
 from ..pp._drugs import resolve_drugs
 from ..tl._group_response import summarise_groups
+from ..tl._group_sums import Strata, read_samples
+from ..tl._grouped import read_grouped
 from ..tl._stored import check_use, read_predictions
 from ..tl._width import cell_half_width
 
@@ -99,6 +101,7 @@ def group_response_df(
     groupby: str,
     *,
     drugs: str | Sequence[str] | None = None,
+    sample_key: str | None = None,
     key: str = KEYS.PREDICTED,
 ) -> pd.DataFrame:
     """Get the predicted response of groups of cells, such as clones or donors, with the interval of each.
@@ -111,22 +114,24 @@ def group_response_df(
         Column of `obs` with the groups. Cells without a label, and cells that show too few genes, are left out.
     drugs
         Names or ids of drugs, in the order wanted; all if omitted.
+    sample_key
+        Column of `obs` with donors: each group in each donor then has a row of its own, with the column `sample`.
     key
-        Where :func:`scdrug.tl.predict_response` stored its results.
+        Where :func:`scdrug.tl.predict_response` stored its results, or :func:`scdrug.tl.predict_groups` (``"group_response"``).
 
     Returns
     -------
     A row for each group and drug, in the order of the groups: `group`, `drug` (id), `name`, `n_cells`, `response` (mean over the
     cells, in the unit of the reference; lower ln IC50 = more sensitive), `lower` and `upper` (NaN where the model states no
     interval, or no group has two cells), `percentile` (mean, 0-1; 1 = more sensitive than all reference lines) and `reliability`
-    (0-1, see :func:`group_reliability_df`).
+    (0-1, see :func:`group_reliability_df`). Results of :func:`scdrug.tl.predict_groups` have the column `spread` too.
 
     Raises
     ------
     KeyError
         If there are no predictions or no such column, or a drug is unknown; the nearest names are offered.
     ValueError
-        If no cell has a label, or the column holds measurements.
+        If no cell has a label, the column holds measurements, or groups or donors are not those that were predicted.
 
     Notes
     -----
@@ -149,6 +154,9 @@ def group_response_df(
     >>> bool((table["lower"] < table["response"]).all())
     True
     """
+    grouped = read_grouped(adata, key, groupby)
+    if grouped is not None:
+        return grouped.responses(drugs, sample_key)
     predictions = read_predictions(adata, key)
     ids = list(predictions.response.columns) if drugs is None else resolve_drugs(drugs, predictions.drugs)
     labels = group_labels(adata, groupby)
@@ -156,4 +164,7 @@ def group_response_df(
         raise ValueError(
             f"No cell with a prediction has a label in `adata.obs[{groupby!r}]`. Choose another column, or name the groups."
         )
-    return summarise_groups(predictions, labels, ids)
+    if sample_key is None:
+        return summarise_groups(predictions, labels, ids)
+    strata = Strata.of(labels, read_samples(adata, sample_key, groupby))
+    return strata.name(summarise_groups(predictions, strata.within_samples, ids))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._arguments import checked
+from .._former import formerly
 from ._arrays import correlation, matrices
 from ._regression import center_drugs
 
@@ -21,8 +22,9 @@ class TransferScore(NamedTuple):
 
 
 @checked
+@formerly(("train_mean", "train_sd"))
 def transfer_correlation(
-    predicted: np.ndarray, observed: np.ndarray, train_mean: np.ndarray, train_sd: np.ndarray
+    predicted: np.ndarray, observed: np.ndarray, *, train_mean: np.ndarray, train_sd: np.ndarray
 ) -> TransferScore:
     """Correlate predicted with measured response over lines and drugs, both as z scores of the training lines.
 

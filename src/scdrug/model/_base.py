@@ -106,6 +106,11 @@ class DrugResponseModel(BaseModelClass):
     def _setup_arg(self, name: str) -> Any:
         return self.registry_["setup_args"][name]
 
+    @property
+    def _class_name(self) -> str:
+        """Name of the class in messages and in what is stored with predictions."""
+        return type(self).__name__
+
     # ------------------------------------------------------------------ what the reference was
 
     @property

@@ -7,7 +7,6 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import pandas as pd
 
@@ -18,8 +17,9 @@ from ..pp._measure_values import check_finite, check_values
 from ..pp._measures import find_measure, read_description
 from ..pp._profile import N_QUANTILES
 from ..pp._reference import MIN_LINES, check_scale_of_lines, weaknesses
-from ..pp._reference_tables import as_names, as_text, dense_numbers, read_numbers
+from ..pp._reference_tables import MAX_DOSE, as_names, as_text, dense_numbers, positive_numbers, read_numbers
 from ._arrays import Array, require
+from ._ranks import rank_in_quantiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,35 +35,10 @@ DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
 N_LINES = "n_lines"
 #: What else a drug table may say of how far to trust predictions of a drug, and the type of each: the screen that its responses come
 #: from, lines that a second screen shares and its correlation over them, correlation of predictions of left-out lines with
-#: what was measured, and of responses with those of NCI-60.
-EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": float, "nci60_r": float}
+#: what was measured, and of responses with those of NCI-60; and the highest dose that was tested, in µM.
+EVIDENCE = {"screen": str, "n_shared": int, "screen_r": float, "held_out_r": float, "nci60_r": float, MAX_DOSE: float}
 #: Quantiles of a calibration.
 N_PROBABILITIES = 101
-
-
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _rank_in_quantiles(values, quantiles):  # pragma: no cover - compiled
-    """Interpolated probability of each value in its column's quantile function (rows × columns, 0-1)."""
-    n_rows, n_columns = values.shape
-    last = quantiles.shape[1] - 1
-    out = np.empty((n_rows, n_columns), dtype=np.float32)
-    for i in numba.prange(n_rows):
-        for j in range(n_columns):
-            value, steps = values[i, j], quantiles[j]
-            if np.isnan(value):  # not predicted
-                out[i, j] = np.nan
-            elif value < steps[0]:
-                out[i, j] = 0.0
-            elif value > steps[last]:
-                out[i, j] = 1.0
-            else:
-                low = np.searchsorted(steps, value, side="right") - 1
-                if steps[low] == value:  # the middle of equal quantiles, in whichever direction they are read
-                    out[i, j] = (low + np.searchsorted(steps, value, side="left")) / (2.0 * last)
-                else:
-                    width = steps[low + 1] - steps[low]
-                    out[i, j] = (low + (value - steps[low]) / width) / last
-    return out
 
 
 @dataclass(frozen=True)
@@ -89,7 +64,9 @@ class ReferenceInfo:
         drugs["name"] = drugs["name"].where(drugs["name"] != "", drugs.index.to_series())
         drugs[N_LINES] = measured.notna().to_numpy().sum(axis=0)
         for column, kind in EVIDENCE.items():
-            if column in table:
+            if column == MAX_DOSE and column in table:
+                drugs[column] = positive_numbers(table[column], where=f"`adata.uns['drugs'][{MAX_DOSE!r}]`")
+            elif column in table:
                 drugs[column] = table[column].astype(kind)
         response = read_description(adata.uns)
         scale = str(adata.uns.get(KEYS.EXPRESSION, {}).get("scale", "log"))
@@ -195,8 +172,7 @@ class Calibration:
 
     def percentile(self, predicted: np.ndarray, columns: np.ndarray, *, lower_is_sensitive: bool) -> np.ndarray:
         """Share of reference lines that are predicted to be less sensitive (rows × drugs, 0-1, float32); NaN stays NaN."""
-        quantiles = np.ascontiguousarray(self.quantiles[:, columns].T, dtype=np.float32)
-        rank = _rank_in_quantiles(np.ascontiguousarray(predicted, dtype=np.float32), quantiles)
+        rank = rank_in_quantiles(predicted, self.quantiles[:, columns].T)
         return np.subtract(1, rank, out=rank) if lower_is_sensitive else rank
 
 

@@ -119,8 +119,8 @@ def cannot_explain(found: str, of: str) -> TypeError:
     """What to raise for a model, `found` in words, without parts that contributions could be attributed to."""
     if of == "pathways":
         return TypeError(
-            f"Pathways are attributed to by a PathwayTransfer with `variant='full'`; found a {found}. "
-            "scdrug.tl.attribute_genes explains linear models, too."
+            f"Pathways are nodes of a PathwayTransfer with `variant='full'`; found a {found}. Name gene sets, such as "
+            "`pathways='hallmark'`, and linear models are attributed to them."
         )
     return TypeError(
         "Genes are attributed to by PathwayTransfer and by linear models, such as the bundled 'gdsc-ridge'; this "

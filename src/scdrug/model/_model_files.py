@@ -12,11 +12,11 @@ import torch
 
 from .. import __version__
 from .._arguments import checked
+from .._former import current_arguments
 from .._validate import check_choice
-from ..pp._profile import ReferenceProfile
-from ._arrays import check_header, check_values
-from ._data import CALIBRATION_ARRAYS, PROFILE_ARRAYS, Calibration, ReferenceInfo, check_tables
+from ._data import ReferenceInfo
 from ._options import Model, set_up_again
+from ._parts import read_parts
 from ._schema import blaming, check_part
 from ._storage import CONFIG, DTYPES, Weights, read_config, write_model
 
@@ -114,6 +114,7 @@ def load(cls: type[Model], dir_path: str | os.PathLike[str], *, adata: AnnData |
     weights = Weights(directory, config)
     _refuse_former(cls, config, weights)
     init = {key: value for key, value in config["init"].items() if key not in ("adata", "registry")}
+    init = current_arguments(cls.__init__, init, warn=False)
     with blaming(directory / CONFIG, "init"):
         model = cls(registry=_from_plain(config["registry"]), **init)
     if adata is not None:
@@ -152,24 +153,11 @@ def _restore(model: DrugResponseModel, config: dict[str, Any], weights: Weights,
     check_part(model._state_schema, config["state"], path, "state")
     with blaming(path, "state"), torch.device("meta"):  # sizes without memory
         model._load_state(config["state"])
-        wanted = {f"module.{name}": array for name, array in model._wanted_arrays().items()}
-        sizes = model._sizes()
-    wanted |= PROFILE_ARRAYS | CALIBRATION_ARRAYS
-    check_header(weights.path, weights.header, wanted, {**sizes, "genes": len(model.genes), "drugs": len(model.drugs)})
-    arrays = weights.read()
-    check_values(weights.path, arrays, wanted)
-
-    def part(prefix: str) -> dict[str, np.ndarray]:
-        return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-
-    tables = part("calibration.")
-    if weights.header["calibration.quantiles"].scaled:  # as 0.1 did: rows with a scale each need not rise any more
-        tables["quantiles"] = np.sort(tables["quantiles"], axis=0)
-    model.profile_ = ReferenceProfile.from_arrays(part("profile."), model.genes)
-    model.calibration_ = Calibration(**tables, **config["calibration"])  # type: ignore[arg-type]
-    check_tables(weights.path, model.profile_, model.calibration_)
+        wanted, sizes = model._wanted_arrays(), model._sizes()
+    parts = read_parts(weights, config, model.reference_, wanted, sizes)
+    model.profile_, model.calibration_ = parts.profile, parts.calibration
     with blaming(weights.path, "module"):
-        model._load_module_arrays(part("module."))
+        model._load_module_arrays(parts.module)
     weights.check_intact()
     model.module.eval()
     model.is_trained_ = True

@@ -226,15 +226,15 @@ def refuse_without_prior(model: str, prior: str | None, *, example: str = "proce
         )
 
 
-def preset_settings(presets: Mapping[str | None, Any], preset: str | None, **given: Any) -> Any:
+def preset_settings(presets: Mapping[str, Any], preset: str, **given: Any) -> Any:
     """Settings of a preset with what was given instead.
 
     Parameters
     ----------
     presets
-        Settings by name, `None` for a model without a preset; they bring `with_values`.
+        Settings by name; they bring `with_values`.
     preset
-        Name, or `None`.
+        Name.
     **given
         Settings by name; `None` leaves the preset's.
 
@@ -243,8 +243,7 @@ def preset_settings(presets: Mapping[str | None, Any], preset: str | None, **giv
     ValueError
         If a name or value is unknown or out of range.
     """
-    if preset is not None:
-        check_choice("preset", preset, tuple(name for name in presets if name is not None))
+    check_choice("preset", preset, tuple(presets))
     return presets[preset].with_values(**given)
 
 

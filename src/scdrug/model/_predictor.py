@@ -7,13 +7,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+from ._product import Product
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..pp._harmonization import Harmonization
     from ._base import DrugResponseModel
+    from ._unseen import JoinedModel
+    from .baseline._linear import LinearModel
 
 
 class RowPredictor:
@@ -24,17 +27,25 @@ class RowPredictor:
     same.
     """
 
-    def __init__(self, model: DrugResponseModel, harmonization: Harmonization, drugs: np.ndarray) -> None:
+    def __init__(
+        self,
+        model: DrugResponseModel | LinearModel | JoinedModel,
+        harmonization: Harmonization,
+        drugs: np.ndarray,
+        *,
+        accelerator: str = "cpu",
+    ) -> None:
         self._model, self.harmonization, self._drugs = model, harmonization, drugs
         self._buffer: np.ndarray | None = None
-        self._product: torch.Tensor | None = None
+        self._product: Product | None = None
         linear = model._first_layer(drugs, complete=not harmonization.unmeasured.any())
         if linear is not None:
             weights, intercept = harmonization.fold(*linear)
             to_scores, offset = harmonization.leading_scores
             self._n_units = weights.shape[1]
-            self._product = torch.from_numpy(np.hstack([weights, to_scores]).astype(np.float32))
-            self._offset = torch.from_numpy(np.concatenate([intercept, -offset]).astype(np.float32))
+            self._product = Product(
+                np.hstack([weights, to_scores]), np.concatenate([intercept, -offset]), accelerator=accelerator
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs to predict: the model without the data that it was trained on."""
@@ -64,8 +75,7 @@ class RowPredictor:
             extra = () if inputs is None else (None, inputs)
             return self._model._predict_rows(rows.values, self._drugs, *extra), rows.similarity, rows.typicality
         values, similarity = self.harmonization.place(block, group, out=self._buffer)
-        # torch's threads and numba's are the same pool; numpy's would fight for the cores
-        both = torch.addmm(self._offset, torch.from_numpy(values), self._product).numpy()
+        both = self._product(values)
         first, scores = both[:, : self._n_units], both[:, self._n_units :]
         predicted = self._model._after_first_layer(first, self._drugs, values)
         return predicted, similarity, self._model.profile.typicality(scores)

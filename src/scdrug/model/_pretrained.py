@@ -14,6 +14,7 @@ from .._arguments import checked
 from .._validate import nearest
 from ._registry import CLASSES, load_class
 from ._storage import CONFIG, read_config
+from .baseline._linear import LinearModel, is_linear
 
 if TYPE_CHECKING:
     from ._base import DrugResponseModel
@@ -30,6 +31,18 @@ def zoo_directory() -> Path:
 def bundled_models() -> list[str]:
     """Names of the bundled models."""
     return sorted(path.parent.name for path in zoo_directory().glob(f"*/{CONFIG}"))
+
+
+def controls_file(name: str) -> Path:
+    """Where the controls of a bundled model stand, as observed beside chance, if they do."""
+    return zoo_directory() / name / "controls.csv"
+
+
+def bundled_controls(name: str) -> pd.DataFrame | None:
+    """Read the controls of a bundled model, see `scdrug.benchmark.check_default`; `None` where there are none."""
+    if name not in bundled_models() or not controls_file(name).is_file():
+        return None
+    return pd.read_csv(controls_file(name))
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
@@ -89,6 +102,24 @@ def load_pretrained(name_or_path: str | os.PathLike[str] = "default") -> DrugRes
             f"Known classes: {', '.join(CLASSES)}."
         )
     return load_class(name).load(path)
+
+
+def load_predictor(name_or_path: str | os.PathLike[str]) -> DrugResponseModel | LinearModel:
+    """Load what predicts: of a linear model its arrays, which takes neither torch nor scvi-tools; any other model as it is.
+
+    Parameters
+    ----------
+    name_or_path
+        As :func:`load_pretrained` takes it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_pretrained`.
+    """
+    path = find_model(name_or_path)
+    config = read_config(path)
+    return LinearModel.load(path, config) if is_linear(config) else load_pretrained(path)
 
 
 def list_models() -> pd.DataFrame:

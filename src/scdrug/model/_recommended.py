@@ -65,7 +65,7 @@ _TASKS = {
     ),
     "sensitivity": Recommendation(
         "MTIGCN",
-        {"predicts": "sensitivity", "prior": "process"},
+        {"target": "sensitivity", "prior": "process"},
         "Probabilities of being sensitive come from the process and are calibrated on held-out pairs; the network has a share where it "
         "helps.",
     ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._base import DrugResponseModel
     from ._data import Calibration
     from ._unseen import JoinedModel
+    from .baseline._linear import LinearModel
 
 #: Of samples that are on the reference's scale.
 NO_DIFFICULTY = {"shift": 0.0, "missing": 0.0, "noise_depth": 1.0, "noise_power": 0.0}
@@ -51,7 +52,7 @@ class PredictedResponse:
     @classmethod
     def of(
         cls,
-        model: DrugResponseModel | JoinedModel,
+        model: DrugResponseModel | LinearModel | JoinedModel,
         ids: list[str],
         columns: np.ndarray,
         response: np.ndarray | None,
@@ -152,12 +153,12 @@ def store_predictions(adata: AnnData, key: str, values: Mapping[Place, Any], *, 
     return store(adata, there, report=key, drop=[place for place in values if place[0] == "obsm"], copy=copy)
 
 
-def provenance(self: DrugResponseModel, **extra: Any) -> dict[str, Any]:
+def provenance(self: DrugResponseModel | LinearModel, **extra: Any) -> dict[str, Any]:
     """Model, version, unit and direction of predictions, in plain types for ``uns``."""
     return plain(
         {
-            "model": self.notes_.get("name", type(self).__name__),
-            "model_class": type(self).__name__,
+            "model": self.notes_.get("name", self._class_name),
+            "model_class": self._class_name,
             "scdrug_version": __version__,
             **self.reference.response,
             **extra,
@@ -212,7 +213,7 @@ def _line_quantiles(
     return pd.DataFrame(calibration.quantiles[::step][:, columns].T, index=pd.Index(ids), columns=names)
 
 
-def _drug_table(model: DrugResponseModel | JoinedModel, ids: list[str]) -> pd.DataFrame:
+def _drug_table(model: DrugResponseModel | LinearModel | JoinedModel, ids: list[str]) -> pd.DataFrame:
     """The model's drugs, and whether they lie within what it was trained on, where it can tell."""
     table, notes = model.drugs.loc[ids], model._drug_notes()
     return table if notes is None else table.join(notes.loc[ids])

@@ -54,6 +54,7 @@ class Drugs(Part):
     screen_r: list[float | None] | None = None
     held_out_r: list[float | None] | None = None
     nci60_r: list[float | None] | None = None
+    max_dose: list[float | None] | None = None
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:

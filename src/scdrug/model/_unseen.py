@@ -199,14 +199,14 @@ def _predict_new(model: DrugResponseModel, asked: pd.DataFrame) -> DrugResponseM
     if not model._takes_unseen_drugs:
         also = "; as it was set up this one has no features of drugs" if model.card.unseen_drugs else ""
         raise ValueError(
-            f"{type(model).__name__} cannot predict drugs from their structure ({examples(asked['name'])}){also}. Models "
+            f"{model._class_name} cannot predict drugs from their structure ({examples(asked['name'])}){also}. Models "
             f"that can: {', '.join(PREDICT_UNSEEN_DRUGS)}, some of them only with `drug_kernel='tanimoto'`. Drugs that the model was "
             "trained on can be asked for by name."
         )
     lacking = asked["name"][asked["smiles"] == ""]
     if model._needs_structures and len(lacking):
         raise ValueError(
-            f"{type(model).__name__} reads structures; none is given of {examples(lacking)}. Give `smiles`, or take a model that goes "
+            f"{model._class_name} reads structures; none is given of {examples(lacking)}. Give `smiles`, or take a model that goes "
             "by targets, such as the bundled one."
         )
     other = model._for_unseen(asked)

@@ -20,7 +20,7 @@ _KILL = ("rank", "drugs", "names", "n_drugs", "group", "kill")
 
 
 @checked
-def combinations(
+def suggest_combinations(
     adata: AnnData,
     *,
     n_combinations: int = 5,
@@ -60,7 +60,7 @@ def combinations(
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
     >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal")
-    >>> clones, gain = scdrug.pl.combinations(cells, n_combinations=3)
+    >>> clones, gain = scdrug.pl.suggest_combinations(cells, n_combinations=3)
     >>> len(clones.get_yticklabels())
     9
     """

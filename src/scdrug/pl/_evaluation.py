@@ -20,7 +20,7 @@ _MAX_DOTS = 4000
 
 
 @checked
-def correlation_by_group(
+def group_correlations(
     model: Mapping[str, float] | pd.Series,
     baseline: Mapping[str, float] | pd.Series,
     *,
@@ -62,7 +62,7 @@ def correlation_by_group(
     Examples
     --------
     >>> import scdrug
-    >>> ax = scdrug.pl.correlation_by_group({"LGG": 0.9, "ALL": 0.8}, {"LGG": 0.8, "ALL": 0.85}, level="cancer type")
+    >>> ax = scdrug.pl.group_correlations({"LGG": 0.9, "ALL": 0.8}, {"LGG": 0.8, "ALL": 0.85}, level="cancer type")
     >>> ax.get_title(loc="left")
     'By cancer type'
     """

@@ -13,9 +13,9 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
 from ..pp._drugs import resolve_drugs
+from ..tl._class_sums import class_sums
 from ..tl._group_reliability import judge_groups
 from ..tl._group_response import summarise_groups
-from ..tl._rank_stats import class_sums
 from ..tl._stored import Predictions, check_use, read_predictions
 from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @checked
-def heatmap(
+def response_heatmap(
     adata: AnnData,
     groupby: str,
     *,
@@ -92,7 +92,7 @@ def heatmap(
     >>> model = scdrug.model.KernelRidge(reference)
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
-    >>> ax = scdrug.pl.heatmap(cells, "clone", n_drugs=8)
+    >>> ax = scdrug.pl.response_heatmap(cells, "clone", n_drugs=8)
     >>> len(ax.get_xticklabels())
     8
     """

@@ -10,9 +10,10 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._former import formerly
 from .._labels import group_labels
 from ..tl._attribution_stored import Stored, read_attribution, select_features
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, new_axes, shorten
+from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, diverging, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @checked
-def pathway_importance(
+def attribute_pathways(
     adata: AnnData,
     drug: str | None = None,
     *,
@@ -33,20 +34,21 @@ def pathway_importance(
 
     Bars are mean contributions over cells: orange supports sensitive, blue resistant. The circle is the mean absolute
     contribution, by which pathways are ranked, on the side of the bar; its line is one standard deviation over models, if there
-    are several. Where bar and circle are apart, the pathway supports sensitive in some cells and resistant in others. Names in
+    are several. Both are then shrunk by the pathway's stability, which stands at the right, and pathways that do not come back
+    from training to training are left out and counted. Where bar and circle are apart, the pathway supports sensitive in some cells and resistant in others. Names in
     grey are not well identified: what the node stands for is uncertain. Grey bars below the line are of what no pathway
     explains.
 
     Parameters
     ----------
     adata
-        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+        Cells with the results of :func:`scdrug.tl.attribute_pathways`.
     drug
         Name or id of the drug; may be omitted if there is only one.
     n_pathways
         Number of pathways to show.
     key
-        Where they are stored; ``"gene_ig"`` for genes.
+        Where :func:`scdrug.tl.attribute_pathways` stored its results.
     figsize
         Width and height of a new figure in inches.
     ax
@@ -72,22 +74,23 @@ def pathway_importance(
     >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, n_free=0, cells=cells)
     >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
-    >>> ax = scdrug.pl.pathway_importance(cells, n_pathways=5)
+    >>> ax = scdrug.pl.attribute_pathways(cells, n_pathways=5)
     >>> len(ax.get_yticklabels())
     5
     """
     stored = read_attribution(adata, key, drug)
     top, rest = top_features(stored, n_pathways)
     shown = pd.concat([top, rest]) if len(rest) else top
+    stability = shown["stability"].to_numpy() if "stability" in shown else np.ones(len(shown))
     position = np.arange(len(shown)) + 0.5 * (np.arange(len(shown)) >= len(top))
-    mean, size = shown["towards_sensitive"].to_numpy(), shown["importance"].to_numpy()
+    mean, size = (stability * shown[name].to_numpy() for name in ("towards_sensitive", "importance"))
     side = np.where(mean >= 0, 1.0, -1.0)
     colors = np.where(mean >= 0, SENSITIVE, RESISTANT)
     colors[len(top) :] = OTHER
 
     ax = new_axes(ax, figsize or (6.0, 0.27 * len(shown) + 1.1))
     ax.barh(position, mean, color=colors, height=0.7)
-    spread = shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
+    spread = stability * shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
     ax.errorbar(
         side * size,
         position,
@@ -104,7 +107,9 @@ def pathway_importance(
     label_features(ax, shown, position, stored.what)
     ax.set_ylim(position[-1] + 0.6, -0.6)
     ax.margins(x=0.06)
-    legend = "bar: mean over cells, circle: mean size" + (" ± sd over models" if spread.any() else "")
+    write_stability(ax, shown, position)
+    legend = "bar: mean over cells, circle: mean size" + (" ± sd over models" if "importance_sd" in shown else "")
+    legend += left_out(stored.table)
     ax.set_xlabel(f"{contribution_label(stored)}\n{legend}", fontsize=SMALL)
     ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
     ax.tick_params(axis="x", labelsize=SMALL)
@@ -113,13 +118,14 @@ def pathway_importance(
 
 
 @checked
-def pathway_heatmap(
+@formerly(features="pathways")
+def attribute_pathways_heatmap(
     adata: AnnData,
     groupby: str | None = None,
     *,
     drug: str | None = None,
     n_pathways: int = 12,
-    features: Sequence[str] | None = None,
+    pathways: Sequence[str] | None = None,
     key: str = KEYS.PATHWAY_IG,
     figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
@@ -132,17 +138,17 @@ def pathway_heatmap(
     Parameters
     ----------
     adata
-        Cells with the results of :func:`scdrug.tl.attribute_pathways` or :func:`scdrug.tl.attribute_genes`.
+        Cells with the results of :func:`scdrug.tl.attribute_pathways`.
     groupby
         Column of `obs` to order cells by. Cells without label are left out.
     drug
         Name or id of the drug; may be omitted if there is only one.
     n_pathways
         Number of pathways to show, if they are not named.
-    features
+    pathways
         Pathways to show, from top to bottom.
     key
-        Where they are stored; ``"gene_ig"`` for genes.
+        Where :func:`scdrug.tl.attribute_pathways` stored its results.
     figsize
         Width and height of a new figure in inches.
     ax
@@ -168,15 +174,15 @@ def pathway_heatmap(
     >>> model = scdrug.model.PathwayTransfer(reference, n_hidden=32, cells=cells)
     >>> model.train(max_epochs=3)
     >>> scdrug.tl.attribute_pathways(cells, model, "trametinib")
-    >>> ax = scdrug.pl.pathway_heatmap(cells, "clone", n_pathways=5)
+    >>> ax = scdrug.pl.attribute_pathways_heatmap(cells, "clone", n_pathways=5)
     >>> [label.get_text().split()[0] for label in ax.get_xticklabels()]
     ['clone-a', 'clone-b', 'clone-c', 'normal']
     """
     stored = read_attribution(adata, key, drug)
-    if features is None:
+    if pathways is None:
         top, _ = top_features(stored, n_pathways)
     else:
-        names = select_features(features, list(stored.table[stored.what].astype(str)), stored.what)
+        names = select_features(pathways, list(stored.table[stored.what].astype(str)), stored.what)
         top = stored.table.set_index(stored.what, drop=False).loc[names]
     table = stored.cells
     labels = pd.Categorical(["cells"] * adata.n_obs) if groupby is None else group_labels(adata, groupby)
@@ -216,6 +222,116 @@ def pathway_heatmap(
     return ax
 
 
+@checked
+def attribute_genes(
+    adata: AnnData,
+    drug: str | None = None,
+    *,
+    n_genes: int = 12,
+    key: str = KEYS.GENE_IG,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot the genes that contribute most to a predicted response, as :func:`attribute_pathways` does pathways.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_genes`.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    n_genes
+        Number of genes to show.
+    key
+        Where :func:`scdrug.tl.attribute_genes` stored its results.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or the drug is unknown.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
+    >>> ax = scdrug.pl.attribute_genes(cells, n_genes=5)
+    >>> len(ax.get_yticklabels())
+    5
+    """
+    return attribute_pathways(adata, drug, n_pathways=n_genes, key=key, figsize=figsize, ax=ax)
+
+
+@checked
+def attribute_genes_heatmap(
+    adata: AnnData,
+    groupby: str | None = None,
+    *,
+    drug: str | None = None,
+    n_genes: int = 12,
+    genes: Sequence[str] | None = None,
+    key: str = KEYS.GENE_IG,
+    figsize: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot contributions of the most important genes, cell by cell, as :func:`attribute_pathways_heatmap` does those of pathways.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`scdrug.tl.attribute_genes`.
+    groupby
+        Column of `obs` to order cells by. Cells without label are left out.
+    drug
+        Name or id of the drug; may be omitted if there is only one.
+    n_genes
+        Number of genes to show, if they are not named.
+    genes
+        Genes to show, from top to bottom.
+    key
+        Where :func:`scdrug.tl.attribute_genes` stored its results.
+    figsize
+        Width and height of a new figure in inches.
+    ax
+        Where to plot.
+
+    Returns
+    -------
+    The Axes; the colour bar is an Axes of its own in the same figure.
+
+    Raises
+    ------
+    KeyError
+        If nothing was attributed, or there is no such column, drug or gene.
+
+    Examples
+    --------
+    >>> import scdrug
+    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
+    >>> scdrug.model.KernelRidge.setup_anndata(reference)
+    >>> model = scdrug.model.KernelRidge(reference)
+    >>> model.train()
+    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
+    >>> ax = scdrug.pl.attribute_genes_heatmap(cells, "clone", n_genes=5)
+    >>> len(ax.get_yticklabels())
+    5
+    """
+    return attribute_pathways_heatmap(
+        adata, groupby, drug=drug, n_pathways=n_genes, pathways=genes, key=key, figsize=figsize, ax=ax
+    )
+
+
 def contribution_label(stored: Stored) -> str:
     """Name of an axis of contributions, with unit and direction."""
     unit = f" [{stored.unit}]" if stored.unit else ""
@@ -223,10 +339,38 @@ def contribution_label(stored: Stored) -> str:
 
 
 def top_features(stored: Stored, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The most important pathways or genes, and the rows of what no pathway explains."""
+    """The most important pathways or genes that come back from training to training, and the rows of what no pathway explains."""
     table = stored.table
-    named = np.ones(len(table), dtype=bool) if "kind" not in table else (table["kind"] == "pathway").to_numpy()
-    return table[named].head(n), table[~named]
+    named = is_named(table)
+    return table[named & comes_back(table)].head(n), table[~named]
+
+
+def is_named(table: pd.DataFrame) -> np.ndarray:
+    """Which rows are pathways or genes, and not what no pathway explains (bool)."""
+    return np.ones(len(table), dtype=bool) if "kind" not in table else (table["kind"] == "pathway").to_numpy()
+
+
+def comes_back(table: pd.DataFrame) -> np.ndarray:
+    """Which rows come back from training to training; all if there was one (bool)."""
+    return table["repeats"].to_numpy(dtype=bool) if "repeats" in table else np.ones(len(table), dtype=bool)
+
+
+def left_out(table: pd.DataFrame) -> str:
+    """A line on what does not come back from training to training."""
+    named = is_named(table)
+    if "repeats" not in table:
+        return "\none training: whether these come back in another is not known" if "kind" in table else ""
+    return f"\n{int((named & comes_back(table)).sum())} of {int(named.sum())} come back from training to training"
+
+
+def write_stability(ax: Axes, rows: pd.DataFrame, position: np.ndarray) -> None:
+    """Write the stability of each row at the right."""
+    if "stability" not in rows or not len(rows):
+        return
+    style = {"fontsize": SMALL, "clip_on": False}
+    for value, y in zip(rows["stability"], position):
+        ax.text(1.015, y, f"{value:.2f}", transform=ax.get_yaxis_transform(), va="center", **style)
+    ax.text(1.015, 1.0, "stability", transform=ax.transAxes, va="bottom", color=TEXT, **style)
 
 
 def label_features(ax: Axes, rows: pd.DataFrame, position: np.ndarray, what: str) -> None:

@@ -12,7 +12,7 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label
 from ..tl._attribution_stored import read_pathway_ranking
-from ._pathways import label_features
+from ._pathways import comes_back, is_named, label_features, left_out, write_stability
 from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def rank_pathways(
     """Plot the pathways that make groups of cells more sensitive or more resistant than their reference.
 
     One panel a group. Bars are differences of mean contributions: orange makes the group more sensitive, blue more
-    resistant. With several models, the line is one standard deviation over models; bars whose sign is not that of all models are
-    pale. Names in grey are not well identified; grey bars are of what no pathway explains.
+    resistant. With several models they are shrunk by their stability, which stands at the right, the line is one standard
+    deviation over models, and pathways whose difference does not come back from training to training are left out and counted. Names in grey are not well identified; grey bars are of what no pathway explains.
 
     Parameters
     ----------
@@ -84,7 +84,10 @@ def rank_pathways(
         ax.set_visible(False)
     axes = list(grid.ravel()[: len(names)])
     for ax, name in zip(axes, names):
-        _draw(ax, table[table["group"].astype(str) == name].head(n_pathways), str(params["attributed_to"]))
+        whole = table[table["group"].astype(str) == name]
+        _draw(ax, whole[comes_back(whole) | ~is_named(whole)].head(n_pathways), str(params["attributed_to"]))
+        if "repeats" in whole:
+            ax.set_xlabel(left_out(whole).strip(), fontsize=SMALL)
         ax.set_title(shorten(name, 40), fontsize=FONT + 1, loc="left")
         ax.tick_params(axis="x", labelsize=SMALL, labelbottom=True)
     other = "other cells" if params["reference"] == "rest" else str(params["reference"])
@@ -98,17 +101,16 @@ def rank_pathways(
 
 def _draw(ax: Axes, rows: pd.DataFrame, what: str) -> None:
     position = np.arange(len(rows))
-    score = rows["score"].to_numpy()
-    stable = rows["sign_agreement"].to_numpy() == 1 if "sign_agreement" in rows else np.ones(len(rows), dtype=bool)
+    shrunk = rows["stability"].to_numpy() if "stability" in rows else np.ones(len(rows))
+    score = shrunk * rows["score"].to_numpy()
     colors = np.where(score >= 0, SENSITIVE, RESISTANT)
     if "kind" in rows:
         colors = np.where(rows["kind"] == "pathway", colors, OTHER)
-    bars = ax.barh(position, score, color=colors, height=0.7)
-    for bar, good in zip(bars, stable):
-        bar.set_alpha(1.0 if good else 0.35)
+    ax.barh(position, score, color=colors, height=0.7)
     if "score_sd" in rows:
-        ax.errorbar(score, position, xerr=rows["score_sd"], fmt="none", color=TEXT, linewidth=0.9)
+        ax.errorbar(score, position, xerr=shrunk * rows["score_sd"], fmt="none", color=TEXT, linewidth=0.9)
     ax.axvline(0, color="black", linewidth=0.8)
     label_features(ax, rows, position, what)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+    write_stability(ax, rows, position)
     despine(ax)

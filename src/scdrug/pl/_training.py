@@ -48,7 +48,7 @@ def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -
     >>> import scdrug
     >>> screen = scdrug.datasets.toy()
     >>> scdrug.model.MTIGCN.setup_anndata(screen)
-    >>> model = scdrug.model.MTIGCN(screen, hidden=16, width=16)
+    >>> model = scdrug.model.MTIGCN(screen, n_hidden=16, n_latent=16)
     >>> model.train(max_epochs=3)
     >>> len(scdrug.pl.training_curves(model))
     6
@@ -89,7 +89,7 @@ def _curves(history: dict[str, pd.DataFrame]) -> dict[str, dict[str, np.ndarray]
 
 
 @checked
-def similarity(
+def similarities(
     model: Any, of: str = "drugs", *, figsize: tuple[float, float] = (3.0, 2.9), ax: Axes | None = None
 ) -> Axes:
     """Plot the similarity that a network recovers from its embeddings against the one it was given.
@@ -119,14 +119,14 @@ def similarity(
     >>> import scdrug
     >>> screen = scdrug.datasets.toy()
     >>> scdrug.model.MTIGCN.setup_anndata(screen)
-    >>> model = scdrug.model.MTIGCN(screen, hidden=16, width=16)
+    >>> model = scdrug.model.MTIGCN(screen, n_hidden=16, n_latent=16)
     >>> model.train(max_epochs=3)
-    >>> scdrug.pl.similarity(model)  # doctest: +ELLIPSIS
+    >>> scdrug.pl.similarities(model)  # doctest: +ELLIPSIS
     <Axes: ...
     """
     check_choice("of", of, ("drugs", "lines"))
     recovered = model.similarities()[of].to_numpy(dtype=float)
-    given = model.similarities(target=True)[of].to_numpy(dtype=float)
+    given = model.similarities(given=True)[of].to_numpy(dtype=float)
     upper = np.triu_indices(len(given), 1)
     x, y = given[upper], recovered[upper]
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]

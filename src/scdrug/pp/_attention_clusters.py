@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._arguments import checked
+from .._former import formerly
 from .._store import holds, reserve, store
 from .._validate import check_choice, plain
 from ._attention_training import AttentionClusters, AttentionSettings, CellInput, cluster_with_attention
@@ -26,6 +27,7 @@ _MIN_CELLS = 20
 
 
 @checked
+@formerly(learning_rate="lr")
 def cluster_attention(
     adata: AnnData,
     *,
@@ -39,7 +41,7 @@ def cluster_attention(
     resolution: float = 0.1,
     batch_size: int = 512,
     max_epochs: int | None = None,
-    learning_rate: float = 1e-3,
+    lr: float = 1e-3,
     seed: int = 0,
     device: str = "cpu",
     key_added: str = "attention",
@@ -78,7 +80,7 @@ def cluster_attention(
     max_epochs
         Epochs of each phase. By default as many steps as the paper's 200 and 100 epochs of one batch have, but at
         least 10 epochs.
-    learning_rate
+    lr
         Of Adam; halved five times in the first phase.
     seed
         Of everything random. Results repeat on the same machine.
@@ -142,7 +144,7 @@ def cluster_attention(
         n_neighbors=n_neighbors,
         batch_size=batch_size,
         max_epochs=max_epochs,
-        learning_rate=learning_rate,
+        lr=lr,
         seed=seed,
         device=str(resolve_device(device)),
     )

@@ -39,7 +39,7 @@ class AttentionSettings:
     n_neighbors: int = 15
     batch_size: int = 512
     max_epochs: int | None = None
-    learning_rate: float = 1e-3
+    lr: float = 1e-3
     seed: int = 0
     device: str = "cpu"
 
@@ -213,7 +213,7 @@ class _Trainer:
         from ..nn._mlp import detach_state
 
         n_epochs = self._epochs(200)
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.settings.lr)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, max(1, n_epochs // 5), gamma=0.5)
         patience, best, best_epoch, state, history = max(3, n_epochs // 4), math.inf, 0, detach_state(self.network), []
         for epoch in range(n_epochs):
@@ -240,7 +240,7 @@ class _Trainer:
 
         means = np.stack([latent[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
         centers = torch.nn.Parameter(self._tensor(means))
-        optimizer = torch.optim.Adam([*self.network.parameters(), centers], lr=self.settings.learning_rate)
+        optimizer = torch.optim.Adam([*self.network.parameters(), centers], lr=self.settings.lr)
         n_epochs, history = self._epochs(100), []
         for epoch in range(n_epochs):
             q = soft_assignment(self._tensor(self.embed()), centers.detach())
@@ -284,7 +284,7 @@ def _finite_mean(losses: list[float], epoch: int) -> float:
     mean = float(np.mean(losses))
     if not math.isfinite(mean):
         raise RuntimeError(
-            f"The loss of the attention autoencoder became {mean} in epoch {epoch + 1}. Lower `learning_rate`, and check "
+            f"The loss of the attention autoencoder became {mean} in epoch {epoch + 1}. Lower `lr`, and check "
             "the counts for extreme values."
         )
     return mean

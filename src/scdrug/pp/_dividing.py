@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import scipy.sparse as sp
+
+from .._compiled import compiled, over_rows
 
 #: Cells of a group from which on its share is believed.
 MIN_CELLS = 10
@@ -40,9 +41,9 @@ def log_unit(sample: sp.csr_matrix) -> float:
     return units[int(np.argmin([total.std() / max(total.mean(), 1e-12) for total in totals]))]
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _totals(indptr, indices, data, is_cycle, unit, total, cycle, least):  # pragma: no cover - compiled
-    for row in numba.prange(len(indptr) - 1):
+@compiled
+def _totals(first, last, indptr, indices, data, is_cycle, unit, total, cycle, least):  # pragma: no cover - compiled
+    for row in range(first, last):
         whole, part, lowest = 0.0, 0.0, np.inf
         for k in range(indptr[row], indptr[row + 1]):
             value = np.expm1(data[k] * unit) if unit > 0 else data[k]
@@ -82,10 +83,13 @@ class TotalsReader:
 
     def __call__(self, block: sp.csr_matrix) -> CellTotals:
         total, cycle, least = np.empty((3, block.shape[0]))
-        _totals(
-            block.indptr.astype(np.int64, copy=False), block.indices.astype(np.int32, copy=False), block.data,
-            self.is_cycle, self.unit, total, cycle, least,
-        )  # fmt: skip
+        indptr, indices = block.indptr.astype(np.int64, copy=False), block.indices.astype(np.int32, copy=False)
+        over_rows(
+            block.shape[0],
+            lambda _, first, last: _totals(
+                first, last, indptr, indices, block.data, self.is_cycle, self.unit, total, cycle, least
+            ),
+        )
         known = (total > 0) & (self.is_cycle.sum() >= _MIN_CYCLE_GENES)
         share = np.divide(cycle, total, out=np.full(len(total), np.nan), where=known)
         return CellTotals(total if self.counts else np.where(total > 0, total / least, 0.0), share)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+import numpy as np
 import pandas as pd
 
 #: Columns of the bundled table beside names and ids.
@@ -130,6 +131,25 @@ def drug_facts(names: Iterable[object]) -> pd.DataFrame:
             "indications": found["indications"],
         }
     )
+
+
+def phases_of(names: Iterable[object], table: pd.DataFrame) -> np.ndarray:
+    """Highest clinical phase that a table gives each drug under any of its names (drugs, NaN where it has none).
+
+    Parameters
+    ----------
+    names
+        Names of drugs.
+    table
+        `name`, `phase` (0-4, NaN where unknown) and, if it has it, `synonyms`, joined by "|".
+    """
+    synonyms = table["synonyms"] if "synonyms" in table else [""] * len(table)
+    by_name: dict[str, float] = {}
+    for name, others, phase in zip(table["name"], synonyms, table["phase"], strict=True):
+        for text in filter(None, map(simple_drug, [name, *str(others).split("|")])):
+            by_name[text] = np.fmax(by_name.get(text, np.nan), phase)
+    found = [[by_name.get(simple_drug(text), np.nan) for text in [name, *other_names(name)]] for name in names]
+    return np.array([np.fmax.reduce(phases) for phases in found], dtype=float)
 
 
 def listed_indications() -> frozenset[str]:

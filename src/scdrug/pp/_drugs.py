@@ -13,10 +13,13 @@ import pandas as pd
 
 from .._arguments import checked
 from .._constants import KEYS
+from .._former import formerly
 from .._store import writable
 from .._validate import check_choice, check_key, examples, nearest
+from ._atom_features import ATOM_FEATURES
 from ._drug_names import drug_names, find_compounds, simple_drug
-from ._molecules import FEATURES, SMILES_STATUS, UNUSABLE, canonical_smiles, featurize_smiles
+from ._graphs import molecular_graphs
+from ._molecules import FEATURES, SMILES_STATUS, UNUSABLE, canonical_smiles, featurize_smiles, standardize_smiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,13 +27,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+#: What of a structure can be computed.
+KINDS = (*FEATURES, "graph")
+
+
 @checked
+@formerly(features="kind")
 def featurize_drugs(
     adata: AnnData,
     *,
-    features: str = "morgan",
+    kind: str = "morgan",
     radius: int = 2,
     n_bits: int = 2048,
+    atom_features: str = "rich",
     smiles_column: str = "smiles",
     key_added: str | None = None,
     copy: bool = False,
@@ -44,13 +53,17 @@ def featurize_drugs(
     ----------
     adata
         Bulk reference with a table of drugs, by drug id, in `uns["drugs"]`.
-    features
-        ``"morgan"``: circular fingerprints (Rogers & Hahn 2010). ``"minimol"``: 512 numbers from a network that was
-        pretrained on quantum and biological properties (Kläser et al. 2024); needs the extra ``molecule``.
+    kind
+        ``"morgan"``: circular fingerprints (Rogers & Hahn 2010). ``"keys"``: the 166 MACCS keys, of which each asks for one
+        substructure (Durant et al. 2002). ``"minimol"``: 512 numbers from a network that was pretrained on quantum and biological
+        properties (Kläser et al. 2024); needs the extra ``molecule``. ``"graph"``: atoms and bonds.
     radius
         Bonds that an atom's surroundings reach, for Morgan fingerprints.
     n_bits
         Length of the Morgan fingerprint.
+    atom_features
+        What describes the atoms of a graph: ``"rich"``, ``"deepcdr"`` or ``"contextpred"``, as for
+        :class:`~scdrug.model.DeepCDR`.
     smiles_column
         Column of `uns["drugs"]` with the SMILES.
     key_added
@@ -63,8 +76,10 @@ def featurize_drugs(
     `None`, or the changed copy if ``copy=True``. Sets:
 
     `adata.uns["drug_features"][key_added]`
-        `features` (usable drugs × bits, uint8, or × 512, float32), `drug_ids` (the drug of each row) and the
-        parameters. Drugs without a usable structure have no row, and a warning names them.
+        `features` (usable drugs × bits, uint8, or × 512, float32), `drug_ids` (the drug of each row), `kind` and the
+        parameters. Of graphs, `features` are atoms × features, drug after drug, with `n_atoms` of each drug, `edge_index` (2 × bonds,
+        each in both directions, positions of atoms) and `edge_attr` (bonds × features), as torch-geometric has them. Drugs without a
+        usable structure have no row, and a warning names them.
     `adata.uns["drugs"]["canonical_smiles"]`
         Structure that the features describe, empty if there is none.
     `adata.uns["drugs"]["smiles_status"]`
@@ -89,10 +104,14 @@ def featurize_drugs(
     (2, 2048)
     >>> adata.uns["drugs"]["smiles_status"].tolist()
     ['ok', 'salt removed']
+    >>> scdrug.pp.featurize_drugs(adata, kind="graph")
+    >>> adata.uns["drug_features"]["graph"]["n_atoms"].tolist()
+    [3, 3]
     """
-    check_choice("features", features, FEATURES)
+    check_choice("kind", kind, KINDS)
+    check_choice("atom_features", atom_features, tuple(ATOM_FEATURES))
     check_key(adata.uns, KEYS.DRUGS, where="adata.uns", hint="Expected a DataFrame by drug id, with SMILES.")
-    drugs, key = adata.uns[KEYS.DRUGS], key_added or features
+    drugs, key = adata.uns[KEYS.DRUGS], key_added or kind
     if not isinstance(drugs, pd.DataFrame):
         raise ValueError(f"`adata.uns['drugs']` must be a DataFrame by drug id; found {type(drugs).__name__}.")
     check_key(drugs, smiles_column, where="adata.uns['drugs']", hint="Name the column of SMILES with `smiles_column=`.")
@@ -104,9 +123,14 @@ def featurize_drugs(
         )
     stored = _stored_features(adata, key)
 
-    values, canonical, status = featurize_smiles(
-        drugs[smiles_column].tolist(), features=features, radius=radius, n_bits=n_bits
-    )
+    smiles = drugs[smiles_column].tolist()
+    entry: dict[str, object]
+    if kind == "graph":
+        canonical, status = standardize_smiles(smiles)
+        entry = _graphs(canonical[canonical != ""], atom_features)
+    else:
+        values, canonical, status = featurize_smiles(smiles, features=kind, radius=radius, n_bits=n_bits)
+        entry = {"features": values, **({"radius": int(radius), "n_bits": int(n_bits)} if kind == "morgan" else {})}
     usable = canonical != ""
     _check_own_columns(drugs, canonical, smiles_column)
     _report(ids, status)
@@ -117,17 +141,23 @@ def featurize_drugs(
         )
 
     adata = writable(adata, copy=copy)
-    entry = {
-        "features": values,
-        "drug_ids": ids[usable].astype(str),
-        "kind": features,
-        **({"radius": int(radius), "n_bits": int(n_bits)} if features == "morgan" else {}),
-    }
+    entry |= {"drug_ids": ids[usable].astype(str), "kind": kind}
     # new tables, because the old ones may be shared with another object
     table = drugs.assign(canonical_smiles=canonical, smiles_status=status)
     adata.uns["drug_features"] = {**stored, key: entry}
     adata.uns[KEYS.DRUGS] = table
     return adata if copy else None
+
+
+def _graphs(smiles: Iterable[str], atom_features: str) -> dict[str, object]:
+    graphs = molecular_graphs(smiles, features=atom_features)
+    return {
+        "features": graphs.x,
+        "n_atoms": graphs.n_atoms,
+        "edge_index": graphs.edge_index,
+        "edge_attr": graphs.edge_attr,
+        "atom_features": atom_features,
+    }
 
 
 def _stored_features(adata: AnnData, key: str) -> Mapping[str, object]:

@@ -111,20 +111,23 @@ def fit_harmonization(
     )
     totals = None
     if placed.scale != "scaled":
-        cycle = _columns(adata, CYCLE_GENES, layer)
+        cycle, housekeeping = _columns(adata, (CYCLE_GENES, HOUSEKEEPING_GENES), layer)
         totals = TotalsReader.of(sample, cycle, scale=placed.scale)
         evidence = replace(
             evidence,
-            misplaced=share_misplaced(sample, _columns(adata, HOUSEKEEPING_GENES, layer)),
+            misplaced=share_misplaced(sample, housekeeping),
             dividing=float(group_shares(totals(sample), np.zeros(len(rows), dtype=int), 1)[0]),
         )
     return replace(placed, evidence=evidence, totals=totals, check_again=not facts.canonical)
 
 
-def _columns(adata: AnnData, genes: Sequence[str], layer: str | None) -> np.ndarray:
-    """Columns of the genes that are measured."""
-    columns = match_cells(adata, genes, layer=layer, min_coverage=None, warn=False).columns
-    return columns[columns >= 0]
+def _columns(adata: AnnData, panels: Sequence[Sequence[str]], layer: str | None) -> list[np.ndarray]:
+    """Columns of the measured genes of each panel; they are looked up together, as reading the names takes longest."""
+    genes = list(dict.fromkeys(gene for panel in panels for gene in panel))
+    match = match_cells(adata, genes, layer=layer, min_coverage=None, warn=False)
+    place = dict(zip(genes, match.columns, strict=True))
+    of_panels = (np.array([place[gene] for gene in panel]) for panel in panels)
+    return [columns[columns >= 0] for columns in of_panels]
 
 
 def refit(fitted: Harmonization, counts: np.ndarray, sums: np.ndarray) -> Harmonization:

@@ -76,13 +76,13 @@ def build_mask(
             f"{int(n_counted.max())}. Lower `min_genes`, or choose other sets."
         )
     redundant: list[int] = []
-    nearest, jaccard = _nearest(matrix[:, kept])
+    nearest, jaccard = most_alike(matrix[:, kept])
     if max_jaccard is not None:
         redundant = _redundant(matrix[:, kept], max_jaccard)
         if redundant:
             dropped_names = [names[i] for i in kept[redundant]]
             kept = np.delete(kept, redundant)
-            nearest, jaccard = _nearest(matrix[:, kept])
+            nearest, jaccard = most_alike(matrix[:, kept])
     table = pd.DataFrame(
         {
             "n_set": sizes[kept],
@@ -159,7 +159,7 @@ def _jaccard_blocks(matrix: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndar
         yield rows, index
 
 
-def _nearest(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+def most_alike(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """The other set that shares most with each set, −1 if there is none, and how much it shares."""
     nearest = np.full(matrix.shape[1], -1)
     jaccard = np.zeros(matrix.shape[1])

@@ -13,7 +13,8 @@ from .._validate import plain
 from ._dividing import TotalsReader
 from ._evidence import CohortEvidence
 from ._profile import N_TYPICAL, ReferenceProfile
-from ._transform import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, target_cumulated, transform_rows
+from ._row_loops import IDENTITY, QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG
+from ._transform import target_cumulated, transform_rows
 
 
 class HarmonizedRows(NamedTuple):

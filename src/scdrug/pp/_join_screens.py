@@ -101,7 +101,7 @@ def join_screens(main: AnnData, second: AnnData, *, names: tuple[str, str] = ("m
     joined.obsm[KEYS.RESPONSE] = pd.concat([first.reindex(lines), alone.reindex(lines)], axis=1)
     joined.obsm[KEYS.SECOND] = both.reindex(lines)
     drugs = pd.concat([tables[0], tables[1].loc[~other.columns.isin(twin)].set_axis(pd.Index(ids))])
-    for column in drugs.columns:
+    for column in drugs.columns.difference(drugs.select_dtypes("number").columns):
         drugs[column] = drugs[column].astype(object).where(drugs[column].notna(), "")
     drugs["screen"] = np.repeat(np.array(names, dtype=object), [first.shape[1], alone.shape[1]])
     joined.uns[KEYS.DRUGS] = drugs.join(_agreement(first, both)).fillna({"n_shared": 0}).astype({"n_shared": int})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 #: Kinds of features.
-FEATURES = ("morgan", "minimol")
+FEATURES = ("morgan", "minimol", "keys")
 #: What :func:`featurize_smiles` says of a structure.
 SMILES_STATUS = ("ok", "salt removed", "missing", "unparsable", "too large", "not ASCII")
 #: The ones without features.
@@ -196,6 +196,50 @@ def morgan_fingerprints(smiles: Iterable[str], *, radius: int = 2, n_bits: int =
 
     if radius < 0 or n_bits < 1:
         raise ValueError(f"`radius` must be 0 or more and `n_bits` 1 or more; found {radius} and {n_bits}.")
+    molecules = _molecules(smiles)
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
+    fingerprints = np.zeros((len(molecules), n_bits), dtype=np.uint8)
+    for i, molecule in enumerate(molecules):
+        fingerprints[i] = generator.GetFingerprintAsNumPy(molecule)
+    return fingerprints
+
+
+def substructure_keys(smiles: Iterable[str]) -> np.ndarray:
+    """The 166 public MACCS keys (Durant et al. 2002, doi:10.1021/ci010132r) of structures as they are given.
+
+    Parameters
+    ----------
+    smiles
+        SMILES, all of which can be parsed. Standardise them first with :func:`canonical_smiles`.
+
+    Returns
+    -------
+    0 and 1, uint8 (structures × 166): whether a structure has what the key of that number, counted from 1, asks for. Key 1, isotopes, and
+    key 166, several fragments, are hardly ever set for standardised structures.
+
+    Raises
+    ------
+    ValueError
+        If a SMILES cannot be parsed.
+
+    Examples
+    --------
+    >>> from scdrug.pp._molecules import substructure_keys
+    >>> ethanol, ethane = substructure_keys(["CCO", "CC"])
+    >>> int(ethanol[164 - 1]), int(ethane[164 - 1])  # key 164: oxygen
+    (1, 0)
+    """
+    from rdkit.Chem import MACCSkeys
+
+    molecules = _molecules(smiles)
+    keys = np.zeros((len(molecules), 166), dtype=np.uint8)
+    for row, molecule in zip(keys, molecules):
+        row[np.array(MACCSkeys.GenMACCSKeys(molecule).GetOnBits(), dtype=int) - 1] = 1  # there is no key 0
+    return keys
+
+
+def _molecules(smiles: Iterable[str]) -> list[Mol]:
+    """Molecules of structures, all of which can be read."""
     smiles = list(smiles)
     molecules = [_parse(text) for text in smiles]
     bad = [str(text) for text, molecule in zip(smiles, molecules) if molecule is None]
@@ -204,11 +248,7 @@ def morgan_fingerprints(smiles: Iterable[str], *, radius: int = 2, n_bits: int =
             f"{len(bad)} SMILES cannot be parsed: {', '.join(map(why_unreadable, bad[:5]))}. Leave them out; "
             "`featurize_smiles` does so and says which."
         )
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
-    fingerprints = np.zeros((len(molecules), n_bits), dtype=np.uint8)
-    for i, molecule in enumerate(molecules):
-        fingerprints[i] = generator.GetFingerprintAsNumPy(molecule)
-    return fingerprints
+    return molecules
 
 
 def minimol_fingerprints(smiles: Iterable[str]) -> np.ndarray:
@@ -278,7 +318,8 @@ def featurize_smiles(
     smiles
         SMILES; missing ones as `None`, NaN or empty.
     features
-        ``"morgan"`` or ``"minimol"``, see :func:`morgan_fingerprints` and :func:`minimol_fingerprints`.
+        ``"morgan"``, ``"minimol"`` or ``"keys"``, see :func:`morgan_fingerprints`, :func:`minimol_fingerprints` and
+        :func:`substructure_keys`.
     radius, n_bits
         Of Morgan fingerprints.
 
@@ -300,14 +341,22 @@ def featurize_smiles(
     ((2, 2048), ['ok', 'missing', 'salt removed'])
     """
     check_choice("features", features, FEATURES)
-    smiles = list(smiles)
+    canonical, status = standardize_smiles(smiles)
+    usable = canonical[canonical != ""]
+    if features == "minimol":
+        values = minimol_fingerprints(usable)
+    elif features == "keys":
+        values = substructure_keys(usable)
+    else:
+        values = morgan_fingerprints(usable, radius=radius, n_bits=n_bits)
+    return values, canonical, status
+
+
+def standardize_smiles(smiles: Iterable[object]) -> tuple[np.ndarray, np.ndarray]:
+    """Canonical SMILES, empty where not usable, and status of each structure; see :func:`featurize_smiles`."""
     standard = [_standardize(text) for text in smiles]
     canonical = np.array(["" if molecule is None else _write(molecule) for molecule, _ in standard], dtype=object)
-    status = np.array([what for _, what in standard], dtype=object)
-    usable = canonical != ""
-    if features == "minimol":
-        return minimol_fingerprints(canonical[usable]), canonical, status
-    return morgan_fingerprints(canonical[usable], radius=radius, n_bits=n_bits), canonical, status
+    return canonical, np.array([what for _, what in standard], dtype=object)
 
 
 def tanimoto_kernel(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:

@@ -74,8 +74,8 @@ def build_reference(
         columns `line_column`, `drug_column` and `value_column`. Replicates of a pair in a long table are averaged.
     drugs
         What is known of the drugs, by name (index, or column ``name``), with any of the columns ``smiles``,
-        ``pubchem_cid``, ``targets`` and ``pathway``. Targets and pathways that are not given come from the bundled table of some
-        five hundred compounds, where it knows the name.
+        ``pubchem_cid``, ``targets``, ``pathway`` and ``max_dose``, the highest dose that was tested (µM). Targets and pathways that are not
+        given come from the bundled table of some five hundred compounds, where it knows the name.
     lines
         What is known of the lines (``tissue``, ids of other resources), by name (index, or column `line_column`). Its ids (DepMap,
         Sanger, COSMIC, …) also join tables that call lines differently.
@@ -115,7 +115,8 @@ def build_reference(
         ``n_replicates_averaged`` (measurements beyond the first of their pair).
     ``uns['drugs']``
         DataFrame by drug id: ``name``, ``smiles``, ``pubchem_cid``, ``targets``, ``pathway``, all strings, empty
-        where unknown. An id is the slug of the name, because file formats refuse keys with a slash.
+        where unknown, and ``max_dose`` (µM, NaN where unknown) if `drugs` has it. An id is the slug of the name, because file formats
+        refuse keys with a slash.
     ``uns['expression']``
         ``scale``.
 

@@ -20,6 +20,8 @@ from ._rows import check_sparse
 
 #: Columns of ``uns["drugs"]``, in this order.
 DRUG_COLUMNS = ("name", "smiles", "pubchem_cid", "targets", "pathway")
+#: Highest dose that was tested, in µM: a column of numbers that is kept where it is given.
+MAX_DOSE = "max_dose"
 
 
 #: Texts that stand for a missing name.
@@ -256,14 +258,18 @@ def _read_wide(response: pd.DataFrame, line_column: str) -> pd.DataFrame:
 
 
 def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> tuple[pd.DataFrame, list[str]]:
-    """Table by drug id with :data:`DRUG_COLUMNS`, strings only, for the drugs called `names`; and what to warn of."""
+    """Table by drug id for the drugs called `names`, and what to warn of.
+
+    It has :data:`DRUG_COLUMNS`, strings only, and `max_dose` (µM, NaN where it is not known) if `drugs` has.
+    """
     table = pd.DataFrame("", index=pd.Index(ids, dtype=object), columns=list(DRUG_COLUMNS), dtype=object)
     table["name"] = list(names)
     if drugs is None:
         return _with_mechanisms(table), []
     known = drugs.set_index("name") if "name" in drugs.columns else drugs
-    known = known[[column for column in DRUG_COLUMNS if column in known.columns]]
     known = known.set_axis(as_names(known.index, "drug of `drugs`"), axis=0)
+    doses = positive_numbers(known[MAX_DOSE], where=f"`drugs[{MAX_DOSE!r}]`") if MAX_DOSE in known else None
+    known = known[[column for column in DRUG_COLUMNS if column in known.columns]]
     if known.index.has_duplicates:
         raise ValueError(
             "The names in `drugs` must be unique; these occur more than once: "
@@ -275,6 +281,9 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> t
             continue
         for column in known.columns:
             table.iat[position, table.columns.get_loc(column)] = as_text(known.at[name, column])
+    if doses is not None:
+        by_name = dict(zip(known.index, doses, strict=True))
+        table[MAX_DOSE] = [np.nan if name is None else by_name[name] for name in found]
     notes = []
     if other_names:
         pairs = ", ".join(f"{name!r} = {other!r}" for name, other in list(other_names.items())[:5])
@@ -287,6 +296,18 @@ def drug_table(names: pd.Index, ids: list[str], drugs: pd.DataFrame | None) -> t
             f"{len(unknown)} drugs are not in `drugs`, so that nothing is known of them: {shown}{', …' if len(unknown) > 5 else ''}."
         )
     return _with_mechanisms(table), notes
+
+
+def positive_numbers(values: pd.Series, *, where: str) -> np.ndarray:
+    """Positive numbers, NaN where one is missing; a ValueError names the first that is none, with its row."""
+    numbers = pd.to_numeric(values.replace("", np.nan), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    wrong = (values.notna() & (values.astype(str) != "")).to_numpy() & ~(np.isfinite(numbers) & (numbers > 0))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{where} must hold positive numbers, in µM, or nothing; found {str(values.iloc[first])!r} for {values.index[first]!r}."
+        )
+    return numbers
 
 
 def _with_mechanisms(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from .._validate import check_key, warn_caller
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+logger = logging.getLogger(__name__)
 
 #: Rows of chunks that messages advise.
 _ROWS_ADVISED = 8000
@@ -27,6 +30,9 @@ def row_matrix(adata: AnnData, layer: str | None) -> Any:
     if adata.is_view:
         check_indices(adata, layer)  # anndata picks columns in compiled code that trusts them
         return _ViewRows(adata, layer)
+    if is_on_gpu(matrix):
+        logger.info("Expression lies on a GPU and is copied to memory block by block.")
+        return matrix.tocsr() if getattr(matrix, "format", None) == "csc" else matrix
     if matrix is None:
         raise ValueError(
             "`adata.X` is empty (None): expected cells × genes expression. Name the layer with "
@@ -122,6 +128,11 @@ class _CsrRows:
         block.indices = self._matrix.indices[first:last]
         block.indptr = indptr - first
         return block
+
+
+def is_on_gpu(matrix: Any) -> bool:
+    """Whether a matrix is one of cupy's, as rapids-singlecell keeps them."""
+    return type(matrix).__module__.partition(".")[0] in ("cupy", "cupyx")
 
 
 def is_dask(matrix: Any) -> bool:

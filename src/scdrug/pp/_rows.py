@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._settings import settings
-from ._row_matrix import broken, check_sparse, is_dask, row_matrix, sliceable
+from ._row_matrix import broken, check_sparse, is_dask, is_on_gpu, row_matrix, sliceable
 from ._transform import BlockFacts, inspect_block
 
 if TYPE_CHECKING:
@@ -164,6 +164,8 @@ def read_rows(adata: AnnData, positions: np.ndarray, *, layer: str | None = None
 def _loaded(block: Any) -> Any:
     if hasattr(block, "compute"):  # dask
         block = block.compute()
+    if is_on_gpu(block):
+        block = block.get()
     return block.to_memory() if hasattr(block, "to_memory") else block
 
 

@@ -1,212 +1,19 @@
-"""Row-wise transforms of sparse expression, compiled: the one place where time per cell is spent."""
+"""Row-wise transforms of blocks of sparse expression."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import scipy.sparse as sp
 
-#: Codes of the row transforms, as the compiled code knows them.
-QUANTILE, ZSCORE_LINEAR, ZSCORE_LOG, IDENTITY = 0, 1, 2, 3
-_TARGET_SUM = 1e4
-#: Whole numbers up to here are ranked by counting.
-_MAX_COUNTED = 4096.0
-
-
-@numba.njit(nogil=True, cache=True)
-def _map_counts(values, n_genes, highest, cumulated):  # pragma: no cover - compiled
-    """Quantile-map small whole numbers by counting instead of sorting; the same result, several times faster."""
-    n = len(values)
-    table = np.zeros(highest + 1, dtype=np.float64)
-    for k in range(n):
-        table[int(values[k])] += 1.0
-    low = n_genes - n
-    zero = cumulated[low] / low if low > 0 else 0.0
-    for value in range(1, highest + 1):
-        count = int(table[value])
-        if count > 0:
-            table[value] = (cumulated[low + count] - cumulated[low]) / count
-            low += count
-    for k in range(n):
-        values[k] = table[int(values[k])]
-    return zero
-
-
-@numba.njit(nogil=True, cache=True)
-def _transform_row(values, n_genes, total, mode, cumulated):  # pragma: no cover - compiled
-    """Transform the panel values of one cell in place; return the value that its zeros take.
-
-    `values` are the entries that are not zero, `n_genes` counts the measured panel genes, `total` is the sum over
-    these, `cumulated` the running sum of the sorted target profile.
-    """
-    n = len(values)
-    if mode == IDENTITY:
-        return 0.0
-    if mode == QUANTILE:
-        highest = 0.0
-        whole = True
-        for k in range(n):
-            if values[k] < 0 or values[k] != np.floor(values[k]):
-                whole = False
-                break
-            highest = max(highest, values[k])
-        if whole and highest <= _MAX_COUNTED:
-            return _map_counts(values, n_genes, int(highest), cumulated)
-        order = np.argsort(values)
-        n_negative = 0
-        while n_negative < n and values[order[n_negative]] < 0:
-            n_negative += 1
-        n_zero = n_genes - n
-        zero = 0.0
-        if n_zero > 0:
-            zero = (cumulated[n_negative + n_zero] - cumulated[n_negative]) / n_zero
-        mapped = np.empty(n, dtype=np.float32)
-        start = 0
-        while start < n:
-            stop = start + 1
-            while stop < n and values[order[stop]] == values[order[start]]:
-                stop += 1
-            # ties share the mean of the target values that they span, so no order among them is invented
-            low = start if start < n_negative else start + n_zero
-            high = low + (stop - start)
-            value = (cumulated[high] - cumulated[low]) / (high - low)
-            for k in range(start, stop):
-                mapped[order[k]] = value
-            start = stop
-        values[:] = mapped
-        return zero
-    if mode == ZSCORE_LINEAR:
-        factor = _TARGET_SUM / total if total > 0 else 0.0
-        for k in range(n):
-            values[k] = np.log1p(values[k] * factor)
-    mean = 0.0
-    square = 0.0
-    for k in range(n):
-        mean += values[k]
-        square += values[k] * values[k]
-    mean /= n_genes
-    sd = np.sqrt(max(square / n_genes - mean * mean, 0.0))
-    if sd < 1e-12:
-        values[:] = 0.0
-        return 0.0
-    for k in range(n):
-        values[k] = (values[k] - mean) / sd
-    return -mean / sd
-
-
-@numba.njit(nogil=True, cache=True)
-def _gather_row(indices, data, start, stop, position, columns, values):  # pragma: no cover - compiled
-    """Copy the panel entries of one CSR row; return their number and their sum.
-
-    The sum leaves out other columns, so that antibodies, peaks and genes unknown to the model move no cell.
-    """
-    n = 0
-    total = 0.0
-    for k in range(start, stop):
-        value = data[k]
-        gene = position[indices[k]]
-        if gene >= 0 and value != 0:
-            total += value
-            columns[n] = gene
-            values[n] = value
-            n += 1
-    return n, total
-
-
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _fill(
-    indptr, indices, data, position, n_genes, min_entries, mode, cumulated, gain, shift, target, out, similarity
-):  # pragma: no cover - compiled
-    n_panel = len(gain)
-    target_sum = target.sum()
-    for row in numba.prange(len(indptr) - 1):
-        start, stop = indptr[row], indptr[row + 1]
-        columns = np.empty(stop - start, dtype=np.int32)
-        values = np.empty(stop - start, dtype=np.float32)
-        n, total = _gather_row(indices, data, start, stop, position, columns, values)
-        zero = _transform_row(values[:n], n_genes, total, mode, cumulated)
-        for gene in range(n_panel):
-            out[row, gene] = zero * gain[gene] + shift[gene]
-        for k in range(n):
-            gene = columns[k]
-            out[row, gene] = values[k] * gain[gene] + shift[gene]
-        # correlation with the (centred, unit-length) target before gain and shift, from the entries alone
-        n_zero = n_genes - n
-        first = n_zero * zero
-        second = n_zero * zero * zero
-        product = zero * target_sum
-        for k in range(n):
-            first += values[k]
-            second += values[k] * values[k]
-            product += (values[k] - zero) * target[columns[k]]
-        variance = second - first * first / max(n_genes, 1)
-        similarity[row] = product / np.sqrt(variance) if variance > 1e-8 else 0.0
-        if n < min_entries:
-            similarity[row] = np.nan
-
-
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _moments(
-    indptr, indices, data, position, n_genes, min_entries, mode, cumulated, group, counts, sums, squares, zeros
-):  # pragma: no cover - compiled
-    """Sums of transformed values by part, group and gene; entries at zero are added up once a cell, in `zeros`."""
-    n_parts = len(sums)
-    n_rows = len(indptr) - 1
-    for part in numba.prange(n_parts):
-        for row in range(part * n_rows // n_parts, (part + 1) * n_rows // n_parts):
-            g = group[row]
-            if g < 0:
-                continue
-            start, stop = indptr[row], indptr[row + 1]
-            columns = np.empty(stop - start, dtype=np.int32)
-            values = np.empty(stop - start, dtype=np.float32)
-            n, total = _gather_row(indices, data, start, stop, position, columns, values)
-            if n < min_entries:
-                continue
-            counts[part, g] += 1
-            zero = _transform_row(values[:n], n_genes, total, mode, cumulated)
-            zeros[part, g, 0] += zero
-            zeros[part, g, 1] += zero * zero
-            for k in range(n):
-                sums[part, g, columns[k]] += values[k] - zero
-                squares[part, g, columns[k]] += values[k] * values[k] - zero * zero
-
-
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _inspect(indptr, indices, data, n_columns, facts):  # pragma: no cover - compiled
-    """Facts by part: lowest and highest value, sum, fractions, disorder within rows, columns outside the matrix."""
-    n_parts = len(facts)
-    n_rows = len(indptr) - 1
-    for part in numba.prange(n_parts):
-        first, last = part * n_rows // n_parts, (part + 1) * n_rows // n_parts
-        disorder = 0
-        outside = 0
-        for row in range(first, last):
-            previous = -1
-            for k in range(indptr[row], indptr[row + 1]):
-                column = indices[k]
-                disorder += column <= previous
-                outside += column < 0 or column >= n_columns
-                previous = column
-        lowest = data[0]
-        highest = data[0]
-        total = 0.0
-        fractions = 0
-        for k in range(indptr[first], indptr[last]):
-            value = data[k]
-            lowest = min(lowest, value)
-            highest = max(highest, value)
-            total += value
-            fractions += value != np.floor(value)
-        facts[part, 0] = lowest
-        facts[part, 1] = highest
-        facts[part, 2] = total
-        facts[part, 3] = fractions
-        facts[part, 4] = disorder
-        facts[part, 5] = outside
+from .._compiled import n_parts, over_rows
+from ._row_loops import (
+    add_moments,
+    fill_rows,
+    inspect_rows,
+)
 
 
 class BlockFacts(NamedTuple):
@@ -236,8 +43,16 @@ def inspect_block(block: sp.csr_matrix) -> BlockFacts:
     """Look at values and columns of a CSR block, in one pass and before anything else reads them."""
     if block.data.size == 0:
         return BlockFacts(0.0, 0.0, True, True, True, True)
-    facts = np.empty((max(numba.get_num_threads(), 1), 6))
-    _inspect(block.indptr.astype(np.int64, copy=False), block.indices, block.data, np.int64(block.shape[1]), facts)
+    indices = block.indices
+    if indices.dtype != np.int32:  # loops take one index width; what does not fit into it is no column
+        highest = np.iinfo(np.int32).max
+        indices = np.where((indices < 0) | (indices > highest), -1, indices).astype(np.int32)
+    indptr, n_rows = block.indptr.astype(np.int64, copy=False), block.shape[0]
+    facts = np.empty((n_parts(n_rows), 6))
+    over_rows(
+        n_rows,
+        lambda part, first, last: inspect_rows(first, last, indptr, indices, block.data, block.shape[1], facts[part]),
+    )
     return BlockFacts(
         lowest=float(facts[:, 0].min()),
         highest=float(facts[:, 1].max()),
@@ -312,22 +127,18 @@ def transform_rows(
     out = np.empty((block.shape[0], len(gain)), dtype=np.float32) if out is None else out[: block.shape[0]]
     similarity = np.empty(block.shape[0], dtype=np.float64)
     n_genes = int((~unmeasured).sum())
-    # kernels take one index width; anything else would compile a second time
-    _fill(
-        block.indptr.astype(np.int64, copy=False),
-        block.indices.astype(np.int32, copy=False),
-        block.data,
-        position.astype(np.int32, copy=False),
-        n_genes,
-        least_entries(n_genes),
-        mode,
-        cumulated,
-        np.where(unmeasured, 0, gain).astype(np.float32),
-        shift.astype(np.float32, copy=False),
-        target.astype(np.float64, copy=False),
-        out,
-        similarity,
-    )
+    # loops take one index width; anything else would compile a second time
+    indptr, indices = block.indptr.astype(np.int64, copy=False), block.indices.astype(np.int32, copy=False)
+    position, gain = position.astype(np.int32, copy=False), np.where(unmeasured, 0, gain).astype(np.float32)
+    shift, target = shift.astype(np.float32, copy=False), target.astype(np.float64, copy=False)
+    target_sum = float(target.sum())
+    over_rows(
+        block.shape[0],
+        lambda _, first, last: fill_rows(
+            first, last, indptr, indices, block.data, position, n_genes, least_entries(n_genes), mode, cumulated, gain, shift,
+            target, target_sum, out, similarity,
+        ),
+    )  # fmt: skip
     return out, similarity
 
 
@@ -360,25 +171,19 @@ def group_moments(
 
     Rows whose `group` is −1 are left out, and rows that show fewer genes than :func:`least_entries` asks for.
     """
-    parts = max(numba.get_num_threads(), 1)
-    sums = np.zeros((parts, n_groups, n_panel))
-    squares = np.zeros((parts, n_groups, n_panel))
+    n_rows = block.shape[0]
+    parts = n_parts(n_rows)
+    sums, squares = np.zeros((2, parts, n_groups, n_panel))
     zeros = np.zeros((parts, n_groups, 2))
     counts = np.zeros((parts, n_groups), dtype=np.int64)
-    _moments(
-        block.indptr.astype(np.int64, copy=False),
-        block.indices.astype(np.int32, copy=False),
-        block.data,
-        position.astype(np.int32, copy=False),
-        n_genes,
-        least_entries(n_genes),
-        mode,
-        cumulated,
-        group.astype(np.int64, copy=False),
-        counts,
-        sums,
-        squares,
-        zeros,
-    )
+    indptr, indices = block.indptr.astype(np.int64, copy=False), block.indices.astype(np.int32, copy=False)
+    position, group = position.astype(np.int32, copy=False), group.astype(np.int64, copy=False)
+    over_rows(
+        n_rows,
+        lambda part, first, last: add_moments(
+            first, last, indptr, indices, block.data, position, n_genes, least_entries(n_genes), mode, cumulated, group,
+            counts[part], sums[part], squares[part], zeros[part],
+        ),
+    )  # fmt: skip
     total = zeros.sum(axis=0)
     return Moments(counts.sum(axis=0), sums.sum(axis=0) + total[:, :1], squares.sum(axis=0) + total[:, 1:])

@@ -9,6 +9,7 @@ from ._mechanism import mechanism_similarity as mechanism_similarity
 from ._patients import predict_patients as predict_patients
 from ._perturbed_markers import perturbed_markers as perturbed_markers
 from ._predict import predict_response as predict_response
+from ._predict_groups import predict_groups as predict_groups
 from ._rank import rank_drugs as rank_drugs
 from ._rank_pathways import rank_pathways as rank_pathways
 from ._rank_stability import rank_stability as rank_stability

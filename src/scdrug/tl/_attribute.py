@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from .._arguments import checked
 from .._constants import KEYS
+from ..pp._gene_sets import build_mask
+from ..pp._pathways import read_gene_sets
 from ._attribute_run import (
     DIRECTION,
     Found,
     Request,
     attribute_cells,
+    check_genes,
     check_request,
     reserve_attribution,
     resolve_models,
@@ -24,24 +28,27 @@ from ._attribute_run import (
     summary_table,
     warn_incomplete,
 )
-from ._attribution import FREE_NODES, LINEAR_PATH
+from ._attribution import FREE_NODES, LINEAR_PATH, NO_PATHWAY, feature_names, in_order
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ..model._base import DrugResponseModel
     from ..model._explain import Explained
-    from ..model.pathway_transfer import PathwayTransfer
 
 #: Share of the network in a prediction below which pathways explain hardly anything of it.
 _MIN_SHARE = 0.1
+#: Fewest genes, of those that a model reads, of a set that contributions are summed over.
+_MIN_GENES = 5
 
 
 @checked
 def attribute_pathways(
     adata: AnnData,
-    model: PathwayTransfer | str | os.PathLike[str] | Sequence[PathwayTransfer | str | os.PathLike[str]],
+    model: DrugResponseModel | str | os.PathLike[str] | Sequence[DrugResponseModel | str | os.PathLike[str]],
     drugs: str | Sequence[str],
     *,
+    pathways: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
     baseline: str = "lines",
     n_steps: int = 50,
     layer: str | None = None,
@@ -53,14 +60,16 @@ def attribute_pathways(
     fit_on: str | None = None,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
+    resampled: bool = False,
     per_model: bool = True,
     key_added: str = KEYS.PATHWAY_IG,
     copy: bool = False,
 ) -> AnnData | None:
-    """Attribute each cell's predicted response to the pathways of its code.
+    """Attribute each cell's predicted response to pathways: those of a network's code, or gene sets.
 
     Integrated gradients (Sundararajan et al. 2017, eq. 1) of the network's output with respect to the shared code, as in He
-    et al. 2025, section 2.5. A cell's contributions add up to its prediction minus that of the baseline. **Positive
+    et al. 2025, section 2.5; or, with `pathways`, of the prediction with respect to genes, summed over gene sets, for linear models
+    too. A cell's contributions add up to its prediction minus that of the baseline. **Positive
     contributions support sensitive, negative ones resistant**, whatever the direction of the response: for ln IC50 they are
     minus the change of ln IC50.
 
@@ -69,18 +78,26 @@ def attribute_pathways(
     adata
         Cells × genes: counts, CPM/TPM or logarithms.
     model
-        Trained :class:`~scdrug.model.PathwayTransfer` with pathways, name or folder of one, or several that were trained with
-        different seeds: contributions are then averaged, and their stability is reported.
+        Trained :class:`~scdrug.model.PathwayTransfer` with pathways, or with `pathways` also a linear model such as the bundled
+        ``"gdsc-ridge"``; name or folder of one; or several that were trained with different seeds, or on different lines:
+        contributions are then averaged, and what does not come back from training to training is told from what does.
     drugs
         Names or ids of drugs of the model.
+    pathways
+        Collection of gene sets: a name or a ``.gmt`` file, see :func:`scdrug.datasets.gene_sets`, or genes by name of the set. Each
+        gene's contribution is divided equally among the sets that hold it; sets with fewer than five genes of the model are left
+        out. By default the nodes of the network's code, which only a :class:`~scdrug.model.PathwayTransfer` has.
     baseline
-        Code that contributions are counted from: ``"lines"``, the mean code of the training lines, or ``"zero"``. The linear
-        path is counted from the mean expression of the lines.
+        What contributions are counted from: ``"lines"``, the mean code (or expression) of the training lines, or ``"zero"``. The
+        linear path is counted from the mean expression of the lines.
     n_steps
         Steps of the integral. Cells whose contributions do not add up within 1 % are integrated in twice as many steps,
         up to 800.
     layer, scale, method, anchor, groupby, shift_by_group, fit_on, min_coverage, chunk_size
         As in :func:`scdrug.tl.predict_response`: pass the same as there to explain what it predicted.
+    resampled
+        Whether several models were trained on lines drawn again, such as halves of the reference, instead of with other seeds. The error
+        of their mean is then as large as they differ, however many they are; over seeds it falls with their number.
     per_model
         With several models, keep the contributions of each: :func:`scdrug.tl.rank_pathways` reads from them whether a
         difference between groups is stable.
@@ -96,16 +113,17 @@ def attribute_pathways(
     ``adata.obsm["pathway_ig_<drug id>"]`` : DataFrame
         Cells × pathways: contributions towards *sensitive*, in the unit of the response (log-odds for a classification).
         ``"free nodes"``, the sum over nodes that belong to no pathway, and ``"linear path"``, the part of the prediction that
-        goes past the pathways, complete the sum.
+        goes past the pathways, complete the sum; of gene sets ``"no pathway"``, the sum over genes that are in none.
     ``adata.obsm["pathway_ig_<drug id>_models"]`` : array
         Cells × columns of the former × models, with several models.
     ``adata.uns["pathway_ig"]["table"]`` : DataFrame
-        One row per drug and column, most important first: `drug`, `pathway`, `kind` (``"pathway"``, ``"free nodes"``,
-        ``"linear path"``), `importance` (mean absolute contribution over cells), `towards_sensitive` (mean contribution),
+        One row per drug and column, most important first (by importance times stability): `drug`, `pathway`, `kind`
+        (``"pathway"``, or the name of what completes the sum), `importance` (mean absolute contribution over cells), `towards_sensitive` (mean contribution),
         `supports` (its sign in words), `consistency` (share of cells of that sign), `n_genes`, `own_r2` and `identified` (how
         far the node is the pathway, see :meth:`~scdrug.model.PathwayTransfer.get_pathway_table`; of several models the
-        mean, and whether in all); over several models `importance_sd` and `sign_agreement`, the share of models with that
-        sign.
+        mean, and whether in all; a gene set is itself); over several models `importance_sd`, `sign_agreement`, the share of models
+        with that sign, `stability`, the share of the contributions that would come back with other trainings (0-1), and `repeats`,
+        whether that is at least 0.8. Plots show what repeats.
     ``adata.uns["pathway_ig"]["summary"]`` : DataFrame
         By drug: `name`; `baseline`, the prediction at the baseline; `completeness_error`, the largest difference between a
         cell's sum of contributions and what it should be, relative to the latter or, if that is larger, to the drug's standard
@@ -131,8 +149,8 @@ def attribute_pathways(
 
     See Also
     --------
-    scdrug.get.importance_df, scdrug.get.attribution_df : the results as tables.
-    scdrug.pl.pathway_importance, scdrug.pl.pathway_heatmap : and as figures.
+    scdrug.get.attribute_pathways_df : the results as a table.
+    scdrug.pl.attribute_pathways, scdrug.pl.attribute_pathways_heatmap : and as figures.
     scdrug.tl.rank_pathways : differences between groups of cells.
 
     Examples
@@ -152,22 +170,27 @@ def attribute_pathways(
     request = Request(
         baseline=baseline, n_steps=n_steps, layer=layer, scale=scale, method=method, anchor=anchor, groupby=groupby,
         shift_by_group=shift_by_group, fit_on=fit_on, min_coverage=min_coverage, chunk_size=chunk_size,
-        per_cell=True, per_model=per_model,
+        per_cell=True, per_model=per_model, resampled=resampled,
     )  # fmt: skip
     check_request(adata, request)
     models, ids, columns = resolve_models(model, drugs)
     reserve_attribution(adata, key_added, ids, n_models=len(models), per_model=per_model)
-    parts = [one._explained(columns, baseline=baseline, of="pathways") for one in models]
-    _check_alike(parts)
-    nodes = _node_table(parts)
-    collect = _collector(parts[0], list(nodes.index))
+    if pathways is None:
+        parts = [one._explained(columns, baseline=baseline, of="pathways") for one in models]
+        _check_alike(parts)
+        nodes = _node_table(parts)
+        collect = _collector(parts[0], list(nodes.index))
+    else:
+        parts, panel = [one._explained(columns, baseline=baseline) for one in models], list(map(str, models[0].genes))
+        check_genes(parts, panel)
+        nodes, collect = _gene_sets(feature_names(parts[0], panel), pathways)
     results, coverage = attribute_cells(
         adata, models, parts, ids, request, n_features=len(nodes), combine=lambda values: values @ collect
     )
     share = float(np.mean([one.network_share for one in parts]))
     summary = summary_table(results, models, (nodes["kind"] == "pathway").to_numpy())
     warn_incomplete(summary)
-    if share < _MIN_SHARE:
+    if share < _MIN_SHARE and pathways is None:
         warnings.warn(
             f"The network has {share:.0%} of these predictions; the rest is the linear prior's, which no pathway explains. "
             "Train without `prior` to explain predictions by pathways.",
@@ -176,7 +199,9 @@ def attribute_pathways(
         )
     params = models[0].provenance(
         unit=parts[0].unit, direction=DIRECTION, attributed_to="pathway", baseline=baseline, n_models=len(models),
+        through="code" if pathways is None else "genes",
         network_share=share, gene_coverage=coverage, groupby=groupby, method=method, anchor=anchor, scale=scale,
+        resampled=resampled,
     )  # fmt: skip
     table = _table(results, nodes)
     adata = store(adata, key_added, results, list(nodes.index), table=table, summary=summary, params=params, copy=copy)
@@ -210,6 +235,20 @@ def _node_table(parts: Sequence[Explained]) -> pd.DataFrame:
     return nodes
 
 
+def _gene_sets(
+    genes: Sequence[str], pathways: str | os.PathLike[str] | Mapping[str, Sequence[str]]
+) -> tuple[pd.DataFrame, sp.csr_matrix]:
+    """What is known of each gene set, as :func:`_node_table`, and genes × columns of the result: a gene's share of each."""
+    mask = build_mask(list(genes), read_gene_sets(pathways)[1], min_genes=_MIN_GENES)
+    held = np.asarray(mask.matrix.sum(axis=1)).ravel()
+    shares = sp.diags_array(1 / np.maximum(held, 1), dtype=np.float32) @ mask.matrix
+    names = pd.Index([str(name).replace("/", "|") for name in mask.table.index], dtype=object, name="pathway")
+    nodes = pd.DataFrame({"kind": "pathway", "n_genes": mask.table["n_genes"].to_numpy(), "own_r2": np.nan, "identified": True}, index=names)  # fmt: skip
+    nodes.loc[NO_PATHWAY] = [NO_PATHWAY, int((held == 0).sum()), np.nan, False]
+    rest = sp.csr_array((held == 0).astype(np.float32)[:, None])
+    return nodes, sp.csr_matrix(sp.hstack([shares, rest]))
+
+
 def _collector(parts: Explained, columns: list[str]) -> np.ndarray:
     """Nodes (and linear path) × columns of the result: free nodes are interchangeable, so only their sum is kept."""
     of_pathway = (parts.table["kind"] == "pathway").to_numpy()
@@ -223,7 +262,7 @@ def _table(results: Sequence[Found], nodes: pd.DataFrame) -> pd.DataFrame:
     parts: list[Any] = []
     for one in results:
         part = pd.concat([nodes.reset_index(), one.totals.table()], axis=1)
-        part = part.sort_values("importance", ascending=False, kind="stable")
+        part = in_order(part)
         part.insert(0, "drug", one.drug)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)

@@ -17,6 +17,7 @@ from ._attribute_run import (
     Found,
     Request,
     attribute_cells,
+    check_genes,
     check_request,
     reserve_attribution,
     resolve_models,
@@ -24,7 +25,7 @@ from ._attribute_run import (
     summary_table,
     warn_incomplete,
 )
-from ._attribution import feature_names
+from ._attribution import feature_names, in_order
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,6 +50,7 @@ def attribute_genes(
     fit_on: str | None = None,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
+    resampled: bool = False,
     per_cell: bool = True,
     key_added: str = KEYS.GENE_IG,
     copy: bool = False,
@@ -77,6 +79,9 @@ def attribute_genes(
         up to 800.
     layer, scale, method, anchor, groupby, shift_by_group, fit_on, min_coverage, chunk_size
         As in :func:`scdrug.tl.predict_response`: pass the same as there to explain what it predicted.
+    resampled
+        Whether several models were trained on lines drawn again, such as halves of the reference, instead of with other seeds. The error
+        of their mean is then as large as they differ, however many they are; over seeds it falls with their number.
     per_cell
         Keep the contributions of each cell, cells × genes of the model in 4 bytes each and for each drug; otherwise only
         the summary over cells, in memory that does not grow with them.
@@ -95,7 +100,7 @@ def attribute_genes(
     ``adata.uns["gene_ig"]["table"]`` : DataFrame
         One row per drug and gene, most important first: `drug`, `gene`, `measured` (whether the cells measure it; others
         are filled from those), `importance`, `towards_sensitive`, `supports`, `consistency`, and over several models
-        `importance_sd` and `sign_agreement`, as in :func:`scdrug.tl.attribute_pathways`.
+        `importance_sd`, `sign_agreement`, `stability` and `repeats`, as in :func:`scdrug.tl.attribute_pathways`.
     ``adata.uns["gene_ig"]["summary"]`` : DataFrame
         By drug, as in :func:`scdrug.tl.attribute_pathways`, and `measured_share`: share of the summed importance that genes
         have which the cells measure.
@@ -135,7 +140,7 @@ def attribute_genes(
     request = Request(
         baseline=baseline, n_steps=n_steps, layer=layer, scale=scale, method=method, anchor=anchor, groupby=groupby,
         shift_by_group=shift_by_group, fit_on=fit_on, min_coverage=min_coverage, chunk_size=chunk_size,
-        per_cell=per_cell, per_model=False,
+        per_cell=per_cell, per_model=False, resampled=resampled,
     )  # fmt: skip
     check_request(adata, request)
     models, ids, columns = resolve_models(model, drugs)
@@ -143,11 +148,7 @@ def attribute_genes(
     parts = [one._explained(columns, baseline=baseline) for one in models]
     panel = [str(gene) for gene in models[0].genes]
     features = feature_names(parts[0], panel)
-    for one in parts[1:]:
-        if feature_names(one, panel) != features:
-            raise ValueError(
-                "The models read different genes. Train them on the same reference and cells, with other seeds."
-            )
+    check_genes(parts, panel)
     results, coverage = attribute_cells(adata, models, parts, ids, request, n_features=len(features))
     measured = _measured(adata, panel, features, layer)
     table = _table(results, features, measured)
@@ -159,7 +160,7 @@ def attribute_genes(
     params = models[0].provenance(
         unit=parts[0].unit, direction=DIRECTION, attributed_to="gene", baseline=baseline, n_models=len(models),
         network_share=float(np.mean([one.network_share for one in parts])), gene_coverage=coverage, groupby=groupby,
-        method=method, anchor=anchor, scale=scale,
+        method=method, anchor=anchor, scale=scale, resampled=resampled,
     )  # fmt: skip
     adata = store(adata, key_added, results, features, table=table, summary=summary, params=params, copy=copy)
     return adata if copy else None
@@ -179,5 +180,5 @@ def _table(results: Sequence[Found], features: list[str], measured: np.ndarray) 
         part.insert(0, "measured", measured)
         part.insert(0, "gene", features)
         part.insert(0, "drug", one.drug)
-        parts.append(part.sort_values("importance", ascending=False, kind="stable"))
+        parts.append(in_order(part))
     return pd.concat(parts, ignore_index=True)

@@ -16,7 +16,7 @@ from .._store import store as store_all
 from .._validate import check_choice, examples, plain
 from ..pp._checks import check_cells
 from ..pp._place import Placed, place_cells
-from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output
+from ._attribution import MAX_ERROR, Totals, attribute_rows, baseline_output, feature_names
 from ._predict import resolve_model
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Request:
     #: Keep contributions of each cell, and of each cell and model.
     per_cell: bool
     per_model: bool
+    #: Whether models were trained on lines drawn again, and not with other seeds.
+    resampled: bool
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,15 @@ def resolve_models(
     return models, list(unique), np.array(list(unique.values()))
 
 
+def check_genes(parts: Sequence[Explained], panel: Sequence[str]) -> None:
+    """Raise unless models that are attributed to genes read the same."""
+    features = feature_names(parts[0], panel)
+    if any(feature_names(one, panel) != features for one in parts[1:]):
+        raise ValueError(
+            "The models read different genes. Train them on the same reference and cells, with other seeds."
+        )
+
+
 def attribute_cells(
     adata: AnnData,
     models: Sequence[DrugResponseModel],
@@ -144,7 +155,7 @@ def attribute_cells(
     placed = _place(adata, models, request)
     fits = [one.harmonization for one in placed]
     shape = (adata.n_obs, n_features)
-    totals = [Totals(len(models), n_features) for _ in ids]
+    totals = [Totals(len(models), n_features, request.resampled) for _ in ids]
     cells = [np.empty(shape, dtype=np.float32) if request.per_cell else None for _ in ids]
     keep = request.per_cell and request.per_model and len(models) > 1
     by_model = [np.empty((*shape, len(models)), dtype=np.float32) if keep else None for _ in ids]

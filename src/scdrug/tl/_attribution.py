@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _ROWS, _BATCH = 256, 4096
 #: Error of completeness above which a row is integrated in twice as many steps, and their most.
 MAX_ERROR, MAX_STEPS = 0.01, 800
-FREE_NODES, LINEAR_PATH = "free nodes", "linear path"
+FREE_NODES, LINEAR_PATH, NO_PATHWAY = "free nodes", "linear path", "no pathway"
+#: Stability from which on contributions are said to come back with other trainings: their mean is then beyond √5 standard errors.
+STABLE = 0.8
 
 
 class Attribution(NamedTuple):
@@ -183,8 +185,13 @@ class Totals:
 
     n_models: int
     n_features: int
+    #: Whether models were trained on lines drawn again: the error of their mean is then that of each, however many they are.
+    resampled: bool = False
     n_cells: int = 0
     absolute: np.ndarray = field(init=False)
+    #: Of squares of the mean over models, and of the squared standard errors of that mean.
+    squared: np.ndarray = field(init=False)
+    uncertain: np.ndarray = field(init=False)
     signed: np.ndarray = field(init=False)
     positive: np.ndarray = field(init=False)
     negative: np.ndarray = field(init=False)
@@ -194,6 +201,7 @@ class Totals:
 
     def __post_init__(self) -> None:
         self.absolute, self.signed, self.positive, self.negative = np.zeros((4, self.n_features))
+        self.squared, self.uncertain = np.zeros((2, self.n_features))
         self.by_model_absolute, self.by_model_signed = np.zeros((2, self.n_models, self.n_features))
 
     def add(self, values: Sequence[np.ndarray]) -> np.ndarray:
@@ -204,6 +212,9 @@ class Totals:
         self.signed += mean.sum(axis=0, dtype=np.float64)
         self.positive += (mean > 0).sum(axis=0)
         self.negative += (mean < 0).sum(axis=0)
+        if self.n_models > 1:
+            self.squared += np.square(mean, dtype=np.float64).sum(axis=0)
+            self.uncertain += squared_error(np.stack(values, axis=-1), resampled=self.resampled).sum(axis=0)
         for model, part in enumerate(values):
             self.by_model_absolute[model] += np.abs(part).sum(axis=0, dtype=np.float64)
             self.by_model_signed[model] += part.sum(axis=0, dtype=np.float64)
@@ -224,6 +235,8 @@ class Totals:
         if self.n_models > 1:
             table["importance_sd"] = self.by_model_absolute.std(axis=0, ddof=1) / n
             table["sign_agreement"] = (np.sign(self.by_model_signed) == np.sign(self.signed)).mean(axis=0)
+            table["stability"] = stability(self.squared, self.uncertain)
+            table["repeats"] = table["stability"] >= STABLE
         return table
 
     def stability(self, features: np.ndarray) -> float:
@@ -237,3 +250,25 @@ class Totals:
             return float("nan")
         correlation = np.corrcoef(ranks)
         return float(correlation[np.triu_indices(len(ranks), 1)].mean())
+
+
+def squared_error(values: np.ndarray, *, resampled: bool) -> np.ndarray:
+    """Squared standard error of the mean over the last axis, which are models: of other seeds, or of lines drawn again."""
+    variance = np.var(values, axis=-1, ddof=1, dtype=np.float64)
+    return variance if resampled else variance / values.shape[-1]
+
+
+def stability(squared: np.ndarray, uncertain: np.ndarray) -> np.ndarray:
+    """Share of a mean over trainings that would come back with other trainings, 0-1.
+
+    1 − σ² / m², where m² is the square of the mean over models and σ² its squared standard error, both averaged over cells: the factor by which
+    a mean is to be shrunk to come nearest to that of many trainings (James and Stein 1961). 0 where the mean is not beyond its error.
+    """
+    return np.clip(1 - uncertain / np.maximum(squared, 1e-300), 0, 1)
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by importance, as far as it comes back with other trainings; most important first."""
+    weight = table["importance"] * table["stability"] if "stability" in table else table["importance"]
+    order = pd.DataFrame({"weight": weight, "importance": table["importance"]})
+    return table.loc[order.sort_values(["weight", "importance"], ascending=False, kind="stable").index]

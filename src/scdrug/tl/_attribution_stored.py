@@ -40,6 +40,11 @@ class Stored:
         return str(self.params.get("unit", ""))
 
     @property
+    def resampled(self) -> bool:
+        """Whether several models differ in their lines, and not in their seeds."""
+        return bool(self.params.get("resampled", False))
+
+    @property
     def cells(self) -> pd.DataFrame:
         """Contributions of each cell (cells × features).
 

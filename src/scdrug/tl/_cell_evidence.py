@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..pp._dividing import CellTotals, group_shares, growth
 from ..pp._harmonization import Harmonization
+from ..pp._place import Placed
+from ._keys import MIN_RELIABILITY
 
 #: Squared error that cells add to that of lines, in multiples of the variance of predictions over lines: of a profile that is all
 #: flat, for each squared shift of the cohort, and for each share of the predictions that unmeasured genes held. From simulated
@@ -77,3 +80,44 @@ class CellEvidence:
             return np.full(len(self.similarity), growth(whole))
         shares = group_shares(self.totals, groups, int(groups.max()) + 1)
         return np.array([growth(share if np.isfinite(share) else whole) for share in shares])[groups]
+
+
+class Appraisal(NamedTuple):
+    """How far the predictions of a cohort are to be believed."""
+
+    #: Of each cell, 0-1 (cells).
+    reliability: np.ndarray
+    #: What reliability and width follow from, by name (cells).
+    evidence: dict[str, np.ndarray]
+    #: ``"ok"``, or why no drug can be ranked.
+    verdict: str
+
+
+def appraise(cells: CellEvidence, placed: Placed, of_lines: float, *, shift: float, missing: float) -> Appraisal:
+    """Say how far predictions are to be believed; the arguments are those of :meth:`CellEvidence.resemblance`."""
+    fitted = placed.harmonization
+    resemblance = cells.resemblance(fitted, of_lines, shift=shift, missing=missing)
+    growing = cells.growing(placed.groups, np.nan if fitted.evidence is None else fitted.evidence.dividing)
+    informative, reliability = cells.informative, resemblance * growing
+    # where some groups divide, the others are refused by themselves
+    judged = informative & (growing > 0) if (growing > 0).any() else informative
+    evidence = {
+        "resemblance": resemblance,
+        "sharpness": cells.sharpness(fitted, of_lines),
+        "depth": cells.totals.depth,
+        "dividing": cells.totals.dividing,
+    }
+    return Appraisal(reliability, evidence, _verdict(reliability[judged], fitted))
+
+
+def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:
+    median = float(np.median(reliability)) if len(reliability) else 0.0
+    if median >= MIN_RELIABILITY:
+        return "ok"
+    weakness = None if fitted.evidence is None else fitted.evidence.weakness
+    reason = (
+        f"only {fitted.coverage:.0%} of the model's genes are measured"
+        if fitted.coverage < 0.5
+        else weakness or "the cells do not resemble the model's reference"
+    )
+    return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ._clones import Clones
-from ._kill import Doses, Kills
+from ._kill import Doses, Kills, median_line
 from ._stored import Predictions
 
 
@@ -22,12 +22,13 @@ def combination_table(
     kills: Kills,
     clones: Clones,
     predictions: Predictions,
-    of_line: np.ndarray,
+    doses: Doses,
     hits: np.ndarray | None,
 ) -> pd.DataFrame:
     ids, names = predictions.drugs.index.to_numpy(dtype=str), predictions.drugs["name"].to_numpy(dtype=str)
     malignant, normal = clones.malignant, clones.normal
     lower = np.where(np.isfinite(kills.lower), kills.lower, kills.estimate)
+    of_line = median_line(predictions, doses)
     rows: list[dict[str, Any]] = []
     for rank, drugs in enumerate(sets, start=1):
         estimate, bound = _joint(kills.estimate[:, drugs]), _joint(lower[:, drugs])[malignant]
@@ -48,7 +49,7 @@ def combination_table(
             "best_single": ids[drugs[best]],
             "best_single_lower": by_drug[:, best].min(),
             "normal": clones.weights(normal) @ estimate[normal] if len(normal) else np.nan,
-            "n_beyond": int(kills.beyond[np.ix_(malignant, drugs)].any(axis=1).sum()),
+            "n_beyond": kills.beyond[np.ix_(malignant, drugs)].any(axis=1).sum() if doses.are_tested else np.nan,
         }
         if hits is not None:
             hit = hits[:, drugs].any(axis=1)
@@ -90,6 +91,7 @@ def dose_table(doses: Doses, predictions: Predictions, pool: np.ndarray) -> pd.D
         {
             "name": predictions.drugs["name"].to_numpy()[pool],
             "concentration": np.exp(doses.ln_concentration[pool]),
+            "max_dose": np.exp(doses.ln_highest[pool]),
             "capped": doses.capped[pool],
             "hill": doses.hill[pool],
         },

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,14 +12,15 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import Label
 from .._store import holds_table, reserve, store
-from .._validate import check_choice, examples, plain
-from ..pp._drugs import resolve_drugs
+from .._validate import check_choice, plain
 from ..pp._reference import MIN_LINES
 from ._clones import Clones, read_clones
+from ._combination_pool import drug_pool, families
 from ._combination_tables import combination_table, dose_table, kill_table
 from ._combine import Problem, best_sets, fewest_drugs
+from ._drug_evidence import LEVELS
 from ._group_intervals import interval_level
-from ._kill import Doses, Kills, dose_of, kills_of_groups, median_line, read_doses
+from ._kill import Doses, Kills, dose_of, kills_of_groups, read_doses
 from ._rank import _leave_out_few_lines
 from ._rank_stats import blocks
 from ._stored import Predictions, read_predictions
@@ -38,8 +37,6 @@ NOTE = (
     "Kills of drugs are multiplied as if drugs acted independently of one another on each cell. Nothing is said of synergy or antagonism, "
     "toxicity, or whether the concentrations are reached together."
 )
-#: Classes that say nothing of what a drug does.
-_NO_CLASS = re.compile(r"other\b.*|unclassified|unknown|none|", re.IGNORECASE)
 
 
 @checked
@@ -63,6 +60,7 @@ def suggest_combinations(
     n_combinations: int = 20,
     min_cells: int = 10,
     min_lines: int = MIN_LINES,
+    min_evidence: str = "weak",
     key: str = KEYS.PREDICTED,
     key_added: str = "combinations",
     copy: bool = False,
@@ -110,6 +108,9 @@ def suggest_combinations(
         Least number of cells of a group.
     min_lines
         Least number of cell lines that a drug was trained on, where the model knows it.
+    min_evidence
+        Least evidence of a drug, in the words of :func:`scdrug.get.drug_evidence_df`: ``"none"``, ``"weak"``, ``"some"`` or ``"strong"``.
+        Drugs with less are left out, with a warning; those of models that state none (``"unknown"``) stay.
     key
         Where :func:`scdrug.tl.predict_response` stored its results.
     key_added
@@ -133,13 +134,14 @@ def suggest_combinations(
         - `best_single`, `best_single_lower`: the drug of the combination whose worst clone is killed most, and that kill;
           `gain` = `worst_lower` - `best_single_lower`;
         - `normal`: kill of the normal cells (NaN without); `n_beyond`: clones for which the IC50 of one of the drugs lies beyond the
-          doses that were tested;
+          doses that were tested (NaN where these are not known);
         - `covered`, `covered_normal`: shares of all malignant and normal cells that one of the drugs hits (``"cover"`` only).
     ``adata.uns["combinations" | key_added]["kill"]`` : DataFrame
         Kill of each group by each combination and by each of its drugs: `rank`, `drugs`, `names`, `n_drugs`, `group`, `n_cells`, `kill`,
         `lower`, `upper`.
     ``adata.uns["combinations" | key_added]["doses"]`` : DataFrame
-        By drug id: `name`, `concentration` (µM), `capped`, `hill`.
+        By drug id: `name`, `concentration` (µM), `max_dose`, the highest dose that was tested (µM, NaN where it is not known), `capped`,
+        `hill`.
     ``adata.uns["combinations" | key_added]["params"]`` : dict
         Arguments, where concentrations come from, and whether all combinations were looked at (`search`).
 
@@ -159,8 +161,9 @@ def suggest_combinations(
 
     See Also
     --------
-    scdrug.get.combinations_df : the tables.
-    scdrug.pl.combinations : clones × drugs, and the gain over the best single drug.
+    scdrug.get.suggest_combinations_df : the tables.
+    scdrug.get.doses_df : the concentrations.
+    scdrug.pl.suggest_combinations : clones × drugs, and the gain over the best single drug.
 
     Notes
     -----
@@ -186,7 +189,7 @@ def suggest_combinations(
     >>> model.train()
     >>> scdrug.tl.predict_response(cells, model)
     >>> scdrug.tl.suggest_combinations(cells, "clone", normal="normal", k=2)
-    >>> best = scdrug.get.combinations_df(cells).iloc[0]
+    >>> best = scdrug.get.suggest_combinations_df(cells).iloc[0]
     >>> bool(best["worst_lower"] >= best["null_lower"] >= best["best_single_lower"])
     True
     """
@@ -194,6 +197,7 @@ def suggest_combinations(
     distinct = (distinct,) if isinstance(distinct, str) else tuple(distinct)
     for name in distinct:
         check_choice("distinct", name, ("target", "pathway"))
+    check_choice("min_evidence", min_evidence, LEVELS[1:])
     if not 2 <= k <= _LARGEST_K:
         raise ValueError(
             f"`k`, the drugs in a combination, must be 2 to {_LARGEST_K}; found {k}. scdrug.tl.rank_drugs ranks single drugs."
@@ -214,19 +218,19 @@ def suggest_combinations(
     if min_percentile is None:
         min_percentile = _MIN_PERCENTILE if concentrations is None else 0.0
     acts = clones.response.percentile[clones.malignant].max(axis=0) >= min_percentile
-    pool = _pool(predictions, doses, exclude, acts, k)
+    pool, weak = drug_pool(predictions, doses, exclude, acts, k, min_evidence)
     kills = kills_of_groups(clones.response, predictions, doses)
-    families = _families(predictions.drugs.iloc[pool], distinct)
+    apart = families(predictions.drugs.iloc[pool], distinct)
     if objective == "worst":
-        sets, search = _worst(kills, clones, pool, families, k=k, n=n_combinations, max_normal=max_normal)
+        sets, search = _worst(kills, clones, pool, apart, k=k, n=n_combinations, max_normal=max_normal)
         hits = None
     else:
         ceiling = 0.1 if max_normal is None else max_normal
         hits = _hits(predictions, doses)
-        sets = _cover(hits, clones, pool, families, k=k, min_covered=min_covered, max_normal=ceiling)
+        sets = _cover(hits, clones, pool, apart, k=k, min_covered=min_covered, max_normal=ceiling)
         search = "integer program"
 
-    table = combination_table(sets, kills, clones, predictions, median_line(predictions, doses), hits)
+    table = combination_table(sets, kills, clones, predictions, doses, hits)
     params = {
         "groupby": groupby,
         "groups": [clones.names[i] for i in clones.malignant],
@@ -236,13 +240,15 @@ def suggest_combinations(
         "distinct": list(distinct),
         "exclude": [exclude] if isinstance(exclude, str) else list(exclude),
         "concentrations": doses.source,
-        "tested_doses": "known" if np.isfinite(doses.ln_highest).any() else "not known",
+        "tested_doses": "known" if doses.are_tested else "not known",
         "min_percentile": min_percentile,
         "min_covered": min_covered,
         "max_normal": max_normal,
         "search": search,
         "n_drugs": len(pool),
         "left_out_few_lines": few_lines,
+        "min_evidence": min_evidence,
+        "left_out_evidence": weak,
         "level": interval_level(predictions),
         "key": key,
         "note": NOTE,
@@ -257,65 +263,18 @@ def suggest_combinations(
     return adata if copy else None
 
 
-def _pool(predictions: Predictions, doses: Doses, exclude: str | Sequence[str], acts: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the drugs that may be combined; `acts` tells which do enough in a clone."""
-    drugs = predictions.drugs
-    keep = np.isfinite(doses.ln_concentration)
-    if not keep.all() and doses.source == "given":
-        lacking = drugs["name"].to_numpy()[~keep]
-        text = f"Left out {len(lacking)} drugs that `concentrations` does not name: {examples(lacking, 3)}."
-        warnings.warn(text, UserWarning, stacklevel=3)
-    stated = np.isfinite(predictions.half_width)
-    if not stated.any():
-        warnings.warn(
-            "The model states no interval: combinations are ordered by the estimate itself, which says nothing of how certain it is.",
-            UserWarning,
-            stacklevel=3,
-        )
-    elif (keep & ~stated).any():
-        lacking = drugs["name"].to_numpy()[keep & ~stated]
-        text = (
-            f"Left out {len(lacking)} drugs without an interval, of which little was measured: {examples(lacking, 3)}."
-        )
-        warnings.warn(text, UserWarning, stacklevel=3)
-        keep &= stated
-    if len(exclude):
-        keep &= ~drugs.index.isin(resolve_drugs(exclude, drugs))
-    pool = np.flatnonzero(keep & acts)
-    if len(pool) < k:
-        idle = f"; {int((keep & ~acts).sum())} more reach `min_percentile` in no clone" if (keep & ~acts).any() else ""
-        raise ValueError(
-            f"`k={k}`, but {len(pool)} drugs are left to combine ({len(drugs)} were predicted{idle}). Lower `k` or `min_percentile`, name "
-            "more drugs in `concentrations`, or exclude fewer."
-        )
-    return pool
-
-
-def _families(drugs: pd.DataFrame, distinct: Sequence[str]) -> list[np.ndarray]:
-    """Positions of drugs that share a target or a pathway, family by family."""
-    members: dict[tuple[str, str], list[int]] = {}
-    for number, (targets, pathway) in enumerate(zip(drugs["targets"], drugs["pathway"], strict=True)):
-        named = [("pathway", str(pathway))] if "pathway" in distinct else []
-        if "target" in distinct:
-            named += [("target", part) for part in re.split(r"[,;|]", str(targets))]
-        for kind, name in named:
-            if not _NO_CLASS.fullmatch(name.strip()):
-                members.setdefault((kind, name.strip().casefold()), []).append(number)
-    return [np.unique(numbers) for numbers in members.values() if len(set(numbers)) > 1]
-
-
 def _worst(
     kills: Kills,
     clones: Clones,
     pool: np.ndarray,
-    families: list[np.ndarray],
+    apart: list[np.ndarray],
     *,
     k: int,
     n: int,
     max_normal: float | None,
 ) -> tuple[list[np.ndarray], str]:
     allowed = np.ones((len(pool), len(pool)), dtype=bool)
-    for family in families:
+    for family in apart:
         allowed[np.ix_(family, family)] = False
     lower = np.where(np.isfinite(kills.lower), kills.lower, kills.estimate)[:, pool]
     problem = Problem(
@@ -350,7 +309,7 @@ def _cover(
     hits: np.ndarray,
     clones: Clones,
     pool: np.ndarray,
-    families: list[np.ndarray],
+    apart: list[np.ndarray],
     *,
     k: int,
     min_covered: float,
@@ -358,7 +317,7 @@ def _cover(
 ) -> list[np.ndarray]:
     looked = [_spread_over(clones.codes, groups) for groups in (clones.malignant, clones.normal)]
     malignant, normal = (hits[rows][:, pool] for rows in looked)
-    asked = {"min_covered": min_covered, "max_normal": max_normal, "k": k, "exclusive": families}
+    asked = {"min_covered": min_covered, "max_normal": max_normal, "k": k, "exclusive": apart}
     found = fewest_drugs(malignant, normal, **asked)
     if found is None:
         alone = fewest_drugs(malignant, normal[:0], **asked)

@@ -66,7 +66,7 @@ def enrich_interactions(
     >>> scdrug.settings.progress = False
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.CSG2A.setup_anndata(reference)
-    >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    >>> model = scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
     >>> model.train(max_epochs=1)
     >>> with warnings.catch_warnings(action="ignore"):
     ...     scdrug.tl.gene_interactions(reference, model, "trametinib", n_pairs=20, method="none")

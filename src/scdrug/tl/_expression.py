@@ -86,7 +86,7 @@ def predict_expression(
     >>> scdrug.settings.progress = False
     >>> reference, treated = scdrug.datasets.toy(), scdrug.datasets.toy_perturbations()
     >>> scdrug.model.CSG2A.setup_anndata(reference)
-    >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    >>> model = scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
     >>> summary = model.pretrain(treated, max_epochs=2)
     >>> model.train(max_epochs=1)
     >>> cells = scdrug.datasets.toy_cells()

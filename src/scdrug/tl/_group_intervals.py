@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ._rank_stats import blocks, membership
+from ._class_sums import blocks, membership
 from ._stored import Predictions
 from ._width import group_half_width
 

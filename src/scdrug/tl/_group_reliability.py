@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from .._lazy import LazyTable
 from ..pp._dividing import CellTotals, group_shares, growth
 from ._cell_evidence import FLAT, MISSING, SHIFTED
 from ._keys import MIN_RELIABILITY
@@ -15,8 +17,6 @@ from ._keys import MIN_RELIABILITY
 if TYPE_CHECKING:
     from ._stored import Predictions
 
-#: What is stored of each cell.
-EVIDENCE = ("resemblance", "sharpness", "depth", "dividing")
 #: A factor above this is no reason.
 _HARDLY = 0.9
 
@@ -25,63 +25,55 @@ _DEEP = 20_000
 
 
 def judge_groups(predictions: Predictions, labels: pd.Categorical) -> pd.DataFrame:
-    """Reliability of each group and what limits it.
-
-    Parameters
-    ----------
-    predictions
-        What was stored.
-    labels
-        Group of each cell.
-
-    Returns
-    -------
-    A row for each group: `group`, `n_cells` (with a prediction), `reliability` (0-1), `refused`, `depth` (median counts), `dividing`
-    (share of transcripts) and `reason`.
-    """
-    evidence = {} if predictions.evidence is None else predictions.evidence
-    return judge_labels(
+    """Reliability of each group of cells with stored predictions, see :func:`judge_cells`."""
+    return judge_cells(
         labels,
         predicted=predictions.predicted,
         reliability=predictions.reliability,
-        evidence={name: evidence[name] for name in EVIDENCE if name in evidence},
-        difficulty=predictions.provenance.get("difficulty", {}),
+        evidence=predictions.evidence,
+        stated=predictions.provenance.get("difficulty", {}),
         verdict=predictions.verdict,
     )
 
 
-def judge_labels(
+def judge_cells(
     labels: pd.Categorical,
     *,
     predicted: np.ndarray,
     reliability: np.ndarray,
-    evidence: Mapping[str, Any],
-    difficulty: Mapping[str, Any],
+    evidence: pd.DataFrame | LazyTable | None,
+    stated: Mapping[str, Any],
     verdict: str,
 ) -> pd.DataFrame:
-    """The same of results that were not stored yet.
+    """Reliability of each group and what limits it.
 
     Parameters
     ----------
     labels
         Group of each cell.
     predicted
-        Which cells show enough genes (cells, bool).
+        Whether each cell shows enough genes to be predicted (cells, bool).
     reliability
-        Reliability of each cell (cells).
+        Of each cell (cells).
     evidence
-        What it follows from, by name (cells).
-    difficulty, verdict
-        What is stored of the samples as a whole.
+        What reliability follows from, by name; `None` where it is not known (cells × numbers).
+    stated
+        What makes all cells harder to predict than lines, by name.
+    verdict
+        What is said of all cells.
+
+    Returns
+    -------
+    A row for each group: `group`, `n_cells` (with a prediction), `reliability` (0-1), `refused`, `depth` (median counts), `dividing`
+    (share of transcripts) and `reason`.
     """
     n_groups = len(labels.categories)
     codes = np.where(predicted, labels.codes, -1).astype(np.int64)
-    column = lambda name: np.asarray(evidence[name], dtype=float) if name in evidence else np.full(len(codes), np.nan)
-    resemblance, sharpness, depth, dividing = map(column, EVIDENCE)
+    known = {} if evidence is None else evidence
+    column = lambda name: known[name].to_numpy(dtype=float) if name in known else np.full(len(codes), np.nan)
+    resemblance, sharpness, depth, dividing = map(column, ("resemblance", "sharpness", "depth", "dividing"))
     medians = (
-        pd.DataFrame(
-            {"stored": np.asarray(reliability, dtype=float), "own": resemblance, "sharpness": sharpness, "depth": depth}
-        )
+        pd.DataFrame({"stored": reliability, "own": resemblance, "sharpness": sharpness, "depth": depth})
         .groupby(np.where(codes < 0, n_groups, codes))
         .median()
         .reindex(range(n_groups))
@@ -89,9 +81,8 @@ def judge_labels(
     shares = group_shares(CellTotals(np.nan_to_num(depth), dividing), codes, n_groups)
     judged = np.isfinite(shares) & medians["own"].notna().to_numpy()
     grows = np.array([growth(share) for share in shares])
-    reliability = np.where(judged, medians["own"] * grows, medians["stored"])
     n_cells = np.bincount(codes[codes >= 0], minlength=n_groups)
-    reliability = np.where(n_cells > 0, reliability, 0.0)
+    reliability = np.where(n_cells > 0, np.where(judged, medians["own"] * grows, medians["stored"]), 0.0)
     rows = zip(n_cells, reliability, shares, medians["own"], medians["sharpness"], medians["depth"], strict=True)
     return pd.DataFrame(
         {
@@ -102,8 +93,24 @@ def judge_labels(
             "refused": reliability < MIN_RELIABILITY,
             "depth": medians["depth"].to_numpy(),
             "dividing": shares,
-            "reason": [_reason(*row, difficulty, verdict) for row in rows],
+            "reason": [_reason(*row, stated, verdict) for row in rows],
         }
+    )
+
+
+def warn_of_refused(judged: pd.DataFrame, groupby: str, consequence: str, *, stacklevel: int) -> None:
+    """Warn of groups whose predictions are not to be believed, and say what follows from that."""
+    refused = judged[judged["refused"]]
+    if not len(refused):
+        return
+    named = [
+        f"{group} ({reason.partition(': ')[2].rstrip('.')})"
+        for group, reason in refused[["group", "reason"]].to_numpy()
+    ]
+    warnings.warn(
+        f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. {consequence}",
+        UserWarning,
+        stacklevel=stacklevel + 1,
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from .._arguments import checked
+from .._former import formerly
 from .._labels import marked_cells
 from .._store import holds, reserve, store
 from .._validate import plain
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
 
 @checked
+@formerly(prior="ppi")
 def gene_interactions(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,
     drug: str | Mapping[str, str],
     *,
     n_pairs: int = 1000,
-    prior: bool = True,
+    ppi: bool = True,
     absolute: bool = False,
     subset: str | None = None,
     dose: float | None = None,
@@ -59,8 +61,8 @@ def gene_interactions(
         Name or id of a drug, SMILES, or a mapping of one name to its SMILES.
     n_pairs
         Pairs to keep; 1,000 in the paper.
-    prior
-        Whether the prior network is a part of the attention. Without it the result is what was learned beside the prior.
+    ppi
+        Whether the prior network between genes is a part of the attention. Without it the result is what was learned beside the prior.
     absolute
         Rank pairs by absolute attention; otherwise, as in the paper, by attention.
     subset
@@ -106,7 +108,7 @@ def gene_interactions(
     >>> scdrug.settings.progress = False
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.CSG2A.setup_anndata(reference)
-    >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    >>> model = scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
     >>> model.train(max_epochs=1)
     >>> with warnings.catch_warnings(action="ignore"):
     ...     scdrug.tl.gene_interactions(reference, model, "trametinib", n_pairs=20, method="none")
@@ -139,7 +141,7 @@ def gene_interactions(
     for rows, values in blocks:
         inside = values[chosen[rows]]
         if len(inside):
-            total = total + len(inside) * trained.attention(inside, condition, prior=prior).astype(np.float64)
+            total = total + len(inside) * trained.attention(inside, condition, ppi=ppi).astype(np.float64)
             n += len(inside)
     genes = np.asarray(trained.module.panel, dtype=object)
     edges = trained.module.core.attention.edges
@@ -152,7 +154,7 @@ def gene_interactions(
         "genes": genes,
         "drug": str(table.index[0]),
         "name": str(table["name"].iloc[0]),
-        "params": plain({"n_samples": n, "prior": prior, "absolute": absolute, "subset": subset, "n_pairs": n_pairs}),
+        "params": plain({"n_samples": n, "ppi": ppi, "absolute": absolute, "subset": subset, "n_pairs": n_pairs}),
     }
     values = {("varp", key_added): _sparse(pairs, adata, layer), ("uns", key_added): report}
     adata = store(adata, values, report=key_added, copy=copy)

@@ -48,6 +48,11 @@ class Doses:
     #: Where concentrations come from.
     source: str
 
+    @property
+    def are_tested(self) -> bool:
+        """Whether the highest dose that was tested is known of any drug."""
+        return bool(np.isfinite(self.ln_highest).any())
+
 
 def read_doses(
     predictions: Predictions,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._arguments import checked
+from .._former import formerly
 from .._store import holds, reserve, store
 from .._validate import check_key, plain
 from ..pp._molecules import canonical_smiles, morgan_fingerprints, tanimoto_kernel
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 
 @checked
+@formerly(prior="ppi")
 def mechanism_similarity(
     adata: AnnData,
     model: str | os.PathLike[str] | CSG2A,
     classes: Mapping[str, str] | str = "pathway",
     *,
-    prior: bool = False,
+    ppi: bool = False,
     n_samples: int = 200,
     n_permutations: int = 1000,
     min_drugs: int = 2,
@@ -56,8 +58,8 @@ def mechanism_similarity(
         A trained :class:`scdrug.model.CSG2A`.
     classes
         Class by name or id of a drug; or a column of the model's table of drugs.
-    prior
-        Whether the prior network, which all drugs share, is a part of the attention.
+    ppi
+        Whether the prior network between genes, which all drugs share, is a part of the attention.
     n_samples
         Samples to average over, drawn at random if there are more.
     n_permutations
@@ -99,7 +101,7 @@ def mechanism_similarity(
     >>> scdrug.settings.progress = False
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.CSG2A.setup_anndata(reference)
-    >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+    >>> model = scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
     >>> model.train(max_epochs=1)
     >>> classes = {name: "a" if number % 2 else "b" for number, name in enumerate(model.drugs.index)}
     >>> scdrug.tl.mechanism_similarity(reference, model, classes, n_permutations=20)
@@ -125,7 +127,7 @@ def mechanism_similarity(
     low, high = np.triu_indices(conditions.shape[1], 1)
     flat = np.empty((len(table), len(low)), dtype=np.float32)
     for drug, condition in enumerate(conditions):
-        flat[drug] = trained.attention(values, condition, prior=prior)[low, high]
+        flat[drug] = trained.attention(values, condition, ppi=ppi)[low, high]
     similarity = np.corrcoef(flat)
     fingerprints = tanimoto_kernel(morgan_fingerprints([canonical_smiles(text) for text in table["smiles"]]))
     result = class_tests(similarity, fingerprints, table["class"].to_numpy(), n_permutations=n_permutations, rng=rng)
@@ -136,7 +138,7 @@ def mechanism_similarity(
         "fingerprints": pd.DataFrame(fingerprints, index=names, columns=names),
         "drugs": table[["name", "class"]].set_axis(names),
         "table": result,
-        "params": plain({"prior": prior, "n_samples": len(values), "n_permutations": n_permutations, "seed": seed}),
+        "params": plain({"ppi": ppi, "n_samples": len(values), "n_permutations": n_permutations, "seed": seed}),
     }
     adata = store(adata, {("uns", key_added): report}, report=key_added, copy=copy)
     return adata if copy else None

@@ -17,7 +17,7 @@ from .._store import STORED_IN, holds_table, reserve, store
 from .._validate import check_choice, examples, plain
 from ..model._results import PredictedResponse, prediction_places, reserve_predictions
 from ._patient_scores import patient_scores
-from ._predict import predict_response, resolve_model
+from ._predict import predict_response, resolve_model, resolve_predictor
 from ._width import Difficulty
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def predict_patients(
 
     See Also
     --------
-    scdrug.get.patients_df : scores of patients from single cells.
+    scdrug.get.predict_patients_df : scores of patients from single cells.
 
     Notes
     -----
@@ -139,7 +139,7 @@ def predict_patients(
     >>> cells = scdrug.datasets.toy_cells()
     >>> clones = ["clone-a", "clone-b", "clone-c"]
     >>> scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone", groups=clones)
-    >>> table = scdrug.get.patients_df(cells)
+    >>> table = scdrug.get.predict_patients_df(cells)
     >>> bool((table["percentile_worst"] <= table["percentile"]).all())
     True
     """
@@ -150,7 +150,7 @@ def predict_patients(
             "`groupby` names the clones of patients from single cells: name the column of patients as `sample_key`, too."
         )
     tumours = None if sample_key is None else _read_tumours(adata, sample_key, groupby, groups, key_added)
-    trained = resolve_model(model)
+    trained = resolve_model(model) if harmonize == "combat" else resolve_predictor(model)
     if cohort_key is None and sample_key is not None:
         labels = pd.Categorical.from_codes(np.zeros(adata.n_obs, dtype=int), categories=["all"])
     else:

@@ -16,13 +16,13 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._labels import group_labels
 from .._validate import check_choice, warn_caller
+from ..model._predictor import RowPredictor
 from ..model._results import PredictedResponse, reserve_predictions, store_predictions
 from ..pp._checks import check_cells
-from ..pp._harmonization import Harmonization
 from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
-from ._group_reliability import judge_labels
-from ._keys import MIN_RELIABILITY
+from ._cell_evidence import appraise
+from ._group_reliability import judge_cells, warn_of_refused
 from ._out import Percentiles, ResultsOnDisk, stretch_rows
 from ._predict_rows import PredictRows, predict_rows
 from ._run_settings import describe_model, describe_run
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from ..model._base import DrugResponseModel
+    from ..model.baseline._linear import LinearModel
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +52,7 @@ def predict_response(
     fit_on: str | None = None,
     min_coverage: float = 0.3,
     chunk_size: int | None = None,
+    accelerator: str = "cpu",
     out: str | os.PathLike[str] | None = None,
     percentiles: bool = True,
     dtype: str = "float32",
@@ -89,6 +92,10 @@ def predict_response(
         Least share of the model's genes that must be measured.
     chunk_size
         Rows a block, `scdrug.settings.chunk_size` if omitted; results do not depend on it.
+    accelerator
+        Where the product of expression and weights is computed: ``"cpu"``, or ``"gpu"``, ``"cuda"`` or ``"mps"`` by PyTorch; ``"auto"`` takes a
+        GPU if PyTorch finds one. Cells are placed on the CPU; cells that lie on a GPU (cupy, as rapids-singlecell keeps them) are
+        copied from it block by block.
     out
         Zarr store to write results to, chunk by chunk, so that they need not fit into memory; `adata` gets tables that are read when
         they are asked for. A store that exists must hold these very cells, such as that which they were read from. A run that was
@@ -179,7 +186,7 @@ def predict_response(
     check_choice("dtype", dtype, ("float32", "float16"))
     reserve_predictions(adata, key_added)
     target = None if out is None else ResultsOnDisk(out, adata, key_added)
-    trained = resolve_model(model)
+    trained = resolve_predictor(model)
     asked = trained.select_drugs(drugs)
     options = {
         "method": method,
@@ -208,12 +215,16 @@ def predict_response(
         )
         if target is not None:
             target.keep_fit(placed.harmonization)
-        results, refused = _predict(trained, asked, placed, target, groupby, percentiles=percentiles, dtype=dtype)
+        results = _predict(
+            trained, asked, placed, target, groupby, accelerator=accelerator, percentiles=percentiles, dtype=dtype
+        )
         if key_added in adata.obsm:
             warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
-        verdict = results.provenance["verdict"]
-        for text in [verdict] if verdict != "ok" else refused:
-            warnings.warn(text, UserWarning, stacklevel=2)
+        verdict, judged = results.provenance["verdict"], results.provenance.get("groups")
+        if verdict != "ok":
+            warnings.warn(verdict, UserWarning, stacklevel=2)
+        elif judged is not None and groupby is not None:
+            warn_of_refused(judged, groupby, "Rankings leave them out, and plots grey them.", stacklevel=2)
         if target is None:
             adata = results.store(adata, key_added, copy=copy)
         else:
@@ -229,14 +240,14 @@ def _predict(
     target: ResultsOnDisk | None,
     groupby: str | None,
     *,
+    accelerator: str,
     percentiles: bool,
     dtype: str,
-) -> tuple[PredictedResponse, list[str]]:
-    """Results, their tables in memory unless they were written to a store, and which groups are refused, in a sentence."""
-    from ..model._predictor import RowPredictor  # loads torch
-
+) -> PredictedResponse:
+    """Results, their tables in memory unless they were written to a store."""
     model, ids, columns = asked
-    fitted, predictor = placed.harmonization, RowPredictor(model, placed.harmonization, columns)
+    fitted = placed.harmonization
+    predictor = RowPredictor(model, fitted, columns, accelerator=accelerator)
     work = PredictRows.of(placed, predictor, len(ids))
     if target is None:
         values, cells = predict_rows(placed, work)
@@ -245,65 +256,43 @@ def _predict(
         values, cells = None, target.predict(placed, work, of_lines if percentiles else None)
     difficulty = Difficulty.of(model, placed, predictor, columns)
     shift, missing = relative_difficulty(trained, placed)
-    resemblance = cells.resemblance(fitted, trained.profile.similarity, shift=shift, missing=missing)
-    growing = cells.growing(placed.groups, np.nan if fitted.evidence is None else fitted.evidence.dividing)
-    informative, reliability = cells.informative, resemblance * growing
-    # where some groups divide, the others are refused by themselves
-    judged = informative & (growing > 0) if (growing > 0).any() else informative
-    verdict = _verdict(reliability[judged], fitted)
+    seen = appraise(cells, placed, trained.profile.similarity, shift=shift, missing=missing)
+    informative, verdict = cells.informative, seen.verdict
     if not informative.all():
         warn_caller(
             f"{int((~informative).sum()):,} of {len(informative):,} cells show fewer than "
             f"{least_entries(int((~fitted.unmeasured).sum()))} of the model's genes, as empty droplets do. They were left out "
             "of the fit and of the verdict; their predictions are missing (NaN) and their reliability is 0."
         )
-    evidence = {
-        "resemblance": resemblance,
-        "sharpness": cells.sharpness(fitted, trained.profile.similarity),
-        "depth": cells.totals.depth,
-        "dividing": cells.totals.dividing,
-    }
     stated: dict[str, Any] = {
         "gene_coverage": fitted.coverage,
         "harmonization": fitted.summary(),
         "n_uninformative": int((~informative).sum()),
         "verdict": verdict,
-        "difficulty": {
-            "shift": shift,
-            "missing": missing,
-            "noise_depth": difficulty.noise.depth,
-            "noise_power": difficulty.noise.power,
-        },
+        "difficulty": difficulty.stated(shift, missing),
         "network_share": model._network_share(None, placed.adata.n_obs, columns),
     }
-    refused: list[str] = []
     if groupby is not None:
-        stated["groups"] = judge_labels(
-            group_labels(placed.adata, groupby), predicted=informative, reliability=reliability.astype(np.float32),
-            evidence={name: np.asarray(value, dtype=np.float32) for name, value in evidence.items()},
-            difficulty=stated["difficulty"], verdict=verdict,
-        )  # fmt: skip
-        refused = _say_refused(stated["groups"], groupby)
-    results = PredictedResponse.of(
-        model, ids, columns, values, reliability, percentiles=percentiles, dtype=dtype, evidence=evidence,
-        of_drugs=difficulty.of_drugs(), **stated,
-    )  # fmt: skip
-    return results, refused
-
-
-def _say_refused(table: pd.DataFrame, groupby: str) -> list[str]:
-    """Which groups are refused, if any are."""
-    refused = table[table["refused"]]
-    if not len(refused):
-        return []
-    named = [
-        f"{group} ({reason.partition(': ')[2].rstrip('.')})"
-        for group, reason in refused[["group", "reason"]].to_numpy()
-    ]
-    return [
-        f"No drug can be ranked for these groups of `adata.obs[{groupby!r}]`: {'; '.join(named[:5])}. Rankings leave them out, and "
-        "plots grey them."
-    ]
+        stated["groups"] = judge_cells(
+            group_labels(placed.adata, groupby),
+            predicted=informative,
+            reliability=seen.reliability.astype(np.float32),
+            evidence=pd.DataFrame(seen.evidence, dtype=np.float32),
+            stated=stated["difficulty"],
+            verdict=verdict,
+        )
+    return PredictedResponse.of(
+        model,
+        ids,
+        columns,
+        values,
+        seen.reliability,
+        percentiles=percentiles,
+        dtype=dtype,
+        evidence=seen.evidence,
+        of_drugs=difficulty.of_drugs(),
+        **stated,
+    )
 
 
 def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel:
@@ -321,14 +310,10 @@ def resolve_model(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResp
     return model
 
 
-def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:
-    median = float(np.median(reliability)) if len(reliability) else 0.0
-    if median >= MIN_RELIABILITY:
-        return "ok"
-    weakness = None if fitted.evidence is None else fitted.evidence.weakness
-    reason = (
-        f"only {fitted.coverage:.0%} of the model's genes are measured"
-        if fitted.coverage < 0.5
-        else weakness or "the cells do not resemble the model's reference"
-    )
-    return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."
+def resolve_predictor(model: str | os.PathLike[str] | DrugResponseModel) -> DrugResponseModel | LinearModel:
+    """What predicts: a trained model, or what a name or folder holds, which for a linear model loads neither torch nor scvi-tools."""
+    if isinstance(model, str | os.PathLike):
+        from ..model._pretrained import load_predictor
+
+        return load_predictor(model)
+    return resolve_model(model)

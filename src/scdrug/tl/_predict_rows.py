@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,13 @@ from ._cell_evidence import CellEvidence
 
 if TYPE_CHECKING:
     from ..model._predictor import RowPredictor
+
+
+#: What is wrong with a model that predicts no numbers.
+NOT_FINITE = (
+    "The model predicted values that are not finite. Nothing was stored. Please report this with the model's name and, if possible, a "
+    "few of the cells."
+)
 
 
 class PredictedRows(NamedTuple):
@@ -46,25 +53,28 @@ class PredictRows:
             predictor, placed.harmonization.totals, placed.groups, predictor.sample_inputs(placed.adata), n_drugs
         )
 
-    def __call__(self, blocks: Blocks) -> PredictedRows:
-        first, n_rows = blocks.rows.start, blocks.rows.stop - blocks.rows.start
-        values, seen = np.empty((n_rows, self.n_drugs), dtype=np.float32), np.full((4, n_rows), np.nan)
+    def blocks(self, blocks: Blocks) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield rows of each block with their predictions (rows × drugs) and what was seen of them (4 × rows)."""
         for rows, block in blocks:
-            at = slice(rows.start - first, rows.stop - first)
-            values[at], seen[0, at], seen[1, at] = self.predictor(
+            seen = np.full((4, rows.stop - rows.start), np.nan)
+            values, seen[0], seen[1] = self.predictor(
                 block,
                 None if self.groups is None else self.groups[rows],
                 None if self.inputs is None else self.inputs[rows],
             )
             if self.totals is not None:
-                seen[2, at], seen[3, at] = self.totals(block)
-        if not np.isfinite(
-            values.sum(dtype=np.float64)
-        ):  # one sum instead of a mask as large as a quarter of the values
-            raise RuntimeError(
-                "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "
-                "name and, if possible, a few of the cells."
-            )
+                seen[2], seen[3] = self.totals(block)
+            yield rows, values, seen
+
+    def __call__(self, blocks: Blocks) -> PredictedRows:
+        first, n_rows = blocks.rows.start, blocks.rows.stop - blocks.rows.start
+        values, seen = np.empty((n_rows, self.n_drugs), dtype=np.float32), np.empty((4, n_rows))
+        for rows, *of_block in self.blocks(blocks):
+            at = slice(rows.start - first, rows.stop - first)
+            values[at], seen[:, at] = of_block
+        # one sum instead of a mask as large as a quarter of the values
+        if not np.isfinite(values.sum(dtype=np.float64)):
+            raise RuntimeError(NOT_FINITE)
         # a value would pull along every mean that is taken over cells
         values[~np.isfinite(seen[0])] = np.nan
         return PredictedRows(values, seen)

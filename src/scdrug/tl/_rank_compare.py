@@ -12,9 +12,10 @@ import pandas as pd
 
 from .._lazy import LazyTable
 from .._validate import examples
+from ._class_sums import class_sums
 from ._drug_evidence import LEVELS, evidence_of, outranks_better
 from ._rank_design import Design
-from ._rank_stats import MIN_SAMPLES, REST, Comparison, adjust, class_sums, compare_cells, compare_samples
+from ._rank_stats import MIN_SAMPLES, REST, Comparison, adjust, compare_cells, compare_samples
 from ._stored import Predictions
 
 #: What the p-values of a ranking say, by what was the replicate.

@@ -13,6 +13,7 @@ from .._constants import KEYS
 from .._labels import Label
 from .._store import reserve, store
 from .._validate import check_choice, plain
+from ._attribution import STABLE, squared_error, stability
 from ._attribution_stored import Stored, is_pathway_ranking, read_attribution
 from ._rank_compare import NOTES, Sides, compare, warn_of_replicates
 from ._rank_design import Design, read_design
@@ -39,7 +40,7 @@ def rank_pathways(
     key_added: str = KEYS.RANKED_PATHWAYS,
     copy: bool = False,
 ) -> AnnData | None:
-    """Rank pathways by how much more they contribute to one group's predicted response than to another's.
+    r"""Rank pathways by how much more they contribute to one group's predicted response than to another's.
 
     Mean contributions of two groups differ by what makes the one more sensitive or more resistant than the other, as the
     model sees it: over all pathways the differences add up to the difference of the predictions.
@@ -75,13 +76,14 @@ def rank_pathways(
     `None`, or a copy of `adata`, with
 
     ``adata.uns["rank_pathways" | key_added]["table"]`` : DataFrame
-        One row per group and pathway (or gene), largest difference first within each group: `group`, `rank`, `pathway`,
+        One row per group and pathway (or gene), within each group by size of the difference times its stability: `group`, `rank`, `pathway`,
         `kind`; `score`, the mean contribution in the group minus that in the reference, **positive = makes the group more
         sensitive than the reference**; `supports` (``"sensitive"`` or ``"resistant"``, its sign in words); `mean` and
         `mean_reference`; `effect_size`, `statistic`, `p_value`, `fdr`, `test`, `n_cells`, `n_cells_reference`, `n_samples`,
         `n_samples_reference` as in :func:`scdrug.tl.rank_drugs`; `own_r2`, `identified`; and, if contributions of several
-        models were kept, `score_sd` over models and `sign_agreement`, the share of models in which the difference has this
-        sign.
+        models were kept, `score_sd` over models, `sign_agreement`, the share of models in which the difference has this
+        sign, `stability`, the share of the difference that would come back with other trainings (0-1), and `repeats`, whether
+        that is at least 0.8.
     ``adata.uns["rank_pathways" | key_added]["params"]`` : dict
         Arguments, unit, drug, and what the p-values mean.
 
@@ -100,7 +102,9 @@ def rank_pathways(
     Notes
     -----
     The test compares cells (or donors) at one trained model or a mean over several. It knows nothing of how another
-    training would come out: read `sign_agreement` for that.
+    training would come out: `stability` does. With :math:`d_m` the difference in model :math:`m` of :math:`M`, it is
+    :math:`1 - \mathrm{var}(d) / (M \bar d^2)`, and 0 if that is negative: what remains of a mean that is shrunk by its error
+    (James and Stein 1961). Models of lines drawn again (`resampled`) have no :math:`M` there.
 
     Examples
     --------
@@ -188,7 +192,10 @@ def _table(stored: Stored, design: Design, sides: Sequence[Sides]) -> pd.DataFra
             by_model = _by_model(stored.models, design, one.group)
             part["score_sd"] = by_model.std(axis=1, ddof=1)
             part["sign_agreement"] = (np.sign(by_model) == np.sign(score)[:, None]).mean(axis=1)
-        order = np.lexsort((np.arange(len(part)), -np.abs(score)))
+            part["stability"] = stability(score**2, squared_error(by_model, resampled=stored.resampled))
+            part["repeats"] = part["stability"] >= STABLE
+        size = np.abs(score) * (part["stability"].to_numpy() if "stability" in part else 1.0)
+        order = np.lexsort((np.arange(len(part)), -np.abs(score), -size))
         parts.append(part.iloc[order].assign(rank=np.arange(1, len(part) + 1)))
     table = pd.concat(parts, ignore_index=True)
     table["group"] = pd.Categorical(table["group"], categories=[design.names[one.group] for one in sides])

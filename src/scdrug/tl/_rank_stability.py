@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 
 from .._arguments import checked
-from .._labels import Label
+from .._labels import Label, marked_cells
 from .._store import holds_table, reserve, store
 from .._validate import plain
+from ..model._predictor import RowPredictor
 from ..pp._checks import check_cells
 from ..pp._place import Placed, place_cells
 from ..pp._reference import MIN_LINES
-from ._predict import resolve_model
+from ._predict import resolve_predictor
 from ._rank_design import Design, read_design
 from ._rank_stats import REST
+from ._resample import Plan, draw_plan, resampled_means
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -165,7 +167,7 @@ def rank_stability(
     check_cells(adata)
     recognise = holds_table("group", "drug", "stability")
     reserve(adata, [("uns", key_added)], report=key_added, recognise=recognise, function="scdrug.tl.rank_stability")
-    trained = resolve_model(model)
+    trained = resolve_predictor(model)
     asked, ids, columns = trained.select_drugs(drugs)
     ranked = _enough_lines(asked.drugs.loc[ids], min_lines)
     if top >= ranked.sum():
@@ -277,10 +279,6 @@ def _means(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Mean response of strata in all cells, at full depth, and then in each resample; numbers of cells; and whether anew harmonized."""
-    from .._labels import marked_cells
-    from ..model._predictor import RowPredictor  # loads torch
-    from ._resample import Plan, draw_plan, resampled_means
-
     predictor = RowPredictor(model, placed.harmonization, columns)
     plan = draw_plan(strata.codes, strata.donors, n_resamples, depths, np.random.default_rng(seed))
     everything = Plan(

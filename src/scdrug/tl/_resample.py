@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from ..model._predictor import RowPredictor
 from ..pp._fit_harmonization import refit
 from ..pp._place import Placed
-from ._rank_stats import membership
+from ._class_sums import membership
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _linear_pass(
         gain=np.ones((1, n_panel), dtype=np.float32),
         shift=np.zeros((1, n_panel), dtype=np.float32),
     )
-    product = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float32))
+    product = np.ascontiguousarray(weights, dtype=np.float32)
     counts = np.zeros((len(taken), n_groups), dtype=np.int64)
     sums = np.zeros((len(taken), n_groups, n_panel))
     parts, shown, buffer = [], [], None
@@ -178,12 +177,11 @@ def _linear_pass(
             buffer = np.empty((block.shape[0], n_panel), dtype=np.float32)
         values, similarity = still.place(block, out=buffer)
         enough = np.isfinite(similarity)
-        placed_rows = torch.from_numpy(values)
-        parts.append((placed_rows @ product).numpy())
+        parts.append(values @ product)
         shown.append(enough)
         for group in range(n_groups):
             counted = taken[:, rows] & (enough & (fitted_on[rows] == group))
             counts[:, group] += counted.sum(axis=1)
-            sums[:, group] += (torch.from_numpy(counted.astype(np.float32)) @ placed_rows).numpy()
+            sums[:, group] += counted.astype(np.float32) @ values
     shifts = np.stack([refit(fitted, n, total).shift[0] for n, total in zip(counts, sums)])
     return np.vstack(parts), np.concatenate(shown), shifts @ weights + intercept

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..pp._rows import read_rows
 
@@ -135,6 +135,10 @@ class Difficulty:
         values = self.shift, self.missing, self.noise.variance
         return {name: value.astype(np.float32) for name, value in zip(self.COLUMNS, values, strict=True)}
 
+    def stated(self, shift: float, missing: float) -> dict[str, float]:
+        """What is stored with predictions beside the drug table; the arguments are what :func:`relative_difficulty` returned."""
+        return {"shift": shift, "missing": missing, "noise_depth": self.noise.depth, "noise_power": self.noise.power}
+
     @classmethod
     def read(cls, predictions: Predictions) -> Difficulty:
         """What was stored with predictions; nothing where nothing was."""
@@ -184,7 +188,7 @@ def cell_half_width(predictions: Predictions, drugs: np.ndarray) -> np.ndarray:
     depth, noise = _evidence(predictions, "depth"), difficulty.noise
     relative = np.where(depth > 0, noise.depth / np.maximum(depth, 1e-12), 1.0) ** noise.power
     counting = relative[:, None] * noise.variance[drugs]
-    return _half_width(predictions, difficulty, drugs, _evidence(predictions, "sharpness"), counting)
+    return _of_stored(predictions, difficulty, drugs, _evidence(predictions, "sharpness"), counting)
 
 
 def group_half_width(
@@ -203,19 +207,52 @@ def group_half_width(
     squared_error
         Squared standard error of the mean over cells (groups × drugs).
     """
+    sharpness = median_by_group(_evidence(predictions, "sharpness"), codes)
+    return _of_stored(predictions, Difficulty.read(predictions), drugs, sharpness, squared_error)
+
+
+def median_by_group(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Median over the cells of each group that has some, in the order of their codes (groups); −1 is no group."""
     cells = codes >= 0
-    sharpness = pd.Series(_evidence(predictions, "sharpness")[cells]).groupby(codes[cells]).median().to_numpy()
-    return _half_width(predictions, Difficulty.read(predictions), drugs, sharpness, squared_error)
+    return pd.Series(values[cells]).groupby(codes[cells]).median().to_numpy()
 
 
-def _half_width(
+def _of_stored(
     predictions: Predictions, difficulty: Difficulty, drugs: np.ndarray, sharpness: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
     level = float(predictions.provenance.get("interval_level", np.nan))
-    of_line = predictions.half_width[drugs]
+    return half_widths(predictions.half_width, level, difficulty, drugs, sharpness, variance)
+
+
+def half_widths(
+    of_line: np.ndarray,
+    level: float,
+    difficulty: Difficulty,
+    drugs: np.ndarray,
+    sharpness: np.ndarray,
+    variance: np.ndarray,
+) -> np.ndarray:
+    """Half widths of intervals of cells or groups (rows × drugs by position).
+
+    Parameters
+    ----------
+    of_line
+        Half widths of a new line (all drugs).
+    level
+        Coverage that these were made for.
+    difficulty
+        What makes the cohort harder to predict, of all drugs.
+    drugs
+        Positions of the drugs.
+    sharpness
+        How clearly profiles show, 0-1 (rows).
+    variance
+        Squared standard error of the prediction itself (rows × drugs).
+    """
+    of_line = of_line[drugs]
     flat = 1 + _FLAT * (1 - sharpness[:, None]) ** 2
     added = variance + _SHIFTED * difficulty.shift[drugs] ** 2 + _MISSING * difficulty.missing[drugs]
-    return np.sqrt(of_line**2 * flat + norm.ppf((1 + level) / 2) ** 2 * added)
+    return np.sqrt(of_line**2 * flat + ndtri((1 + level) / 2) ** 2 * added)
 
 
 def _evidence(predictions: Predictions, name: str) -> np.ndarray:

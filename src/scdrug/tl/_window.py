@@ -17,11 +17,11 @@ from .._labels import Label, group_labels, label_text, marked_cells, select_grou
 from .._store import holds_table, reserve, store
 from .._validate import check_key, examples, plain
 from ..pp._reference import MIN_LINES
+from ._class_sums import class_sums
 from ._group_intervals import GroupResponse, among_lines, group_response, interval_level
 from ._group_reliability import judge_groups
 from ._keys import MIN_RELIABILITY
 from ._rank import _leave_out_few_lines
-from ._rank_stats import class_sums
 from ._stored import Predictions, read_predictions
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def _table(seed: int = 0, lines: int = 4, drugs: int = 7) -> tuple[np.ndarray, n
 
 def _plain(guess: np.ndarray, truth: np.ndarray):
     n_drugs = truth.shape[1]
-    return transfer_correlation(guess, truth, np.zeros(n_drugs), np.ones(n_drugs))
+    return transfer_correlation(guess, truth, train_mean=np.zeros(n_drugs), train_sd=np.ones(n_drugs))
 
 
 # ---------------------------------------------------------------------- scores

@@ -136,7 +136,7 @@ def test_a_second_screen_is_scored_like_a_prediction_on_the_pairs_of_both(refere
         known = response.iloc[:, :-2].astype(float)
         z[name] = ((known - known[training].mean()) / known[training].std(ddof=0)).loc[LINES].to_numpy()
     both = np.where(np.isfinite(z["second"]), z["truth"], np.nan)
-    expected = scdrug.metrics.transfer_correlation(z["second"], both, np.zeros(10), np.ones(10))
+    expected = scdrug.metrics.transfer_correlation(z["second"], both, train_mean=np.zeros(10), train_sd=np.ones(10))
     assert value(table, "second screen", "flat") == pytest.approx(expected.flat, abs=1e-5)
     assert value(table, "second screen", "contrast") == pytest.approx(expected.contrast, abs=1e-5)
     assert value(table, "second screen", "per_drug") == pytest.approx(
@@ -505,6 +505,7 @@ def test_a_folder_without_the_cells_says_what_is_missing(reference, tmp_path) ->
         run_single_cell(RIDGE, data=tmp_path, reference=reference)
 
 
+@pytest.mark.slow
 def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared_data, gdsc2) -> None:
     """Figures of docs/guide/harmonization.md."""
     spec = ModelSpec("default", "KernelRidge", params={"kernel": "linear", "ridge": 0.5, "denoise": 1.0})
@@ -518,6 +519,7 @@ def test_five_lung_lines_give_the_published_figures_of_the_default_recipe(shared
     assert value(table, "cell", "flat", "default") < value(table, "line mean", "flat", "default")
 
 
+@pytest.mark.slow
 def test_a375_gives_the_published_auroc_and_its_confound(shared_data) -> None:
     specs = [ModelSpec("ridge", "KernelRidge"), ModelSpec("mean", "AdditiveMean")]
     with warnings.catch_warnings():

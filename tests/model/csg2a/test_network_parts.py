@@ -211,11 +211,12 @@ def test_prior_networks_come_from_tables_files_or_nowhere(tmp_path) -> None:
 def test_settings_that_do_not_exist_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match="Did you mean 'dropout'"):
         settings_of("default", {"dropuot": 0.1})
+    with pytest.raises(ValueError, match="drug_features"):
+        settings_of("default", {"encoder": "ecfp"})
     for wrong in (
         {"dropout": 1.0},
         {"dose": -1.0},
         {"n_hidden": 0},
-        {"encoder": "ecfp"},
         {"freeze": "half"},
         {"kernel_path": True},
     ):

@@ -290,7 +290,7 @@ def test_the_published_branches_take_methylation(lines: ad.AnnData) -> None:
 def test_labels_give_probabilities_that_rise_with_sensitivity(lines: ad.AnnData) -> None:
     response = lines.obsm["response"]
     lines.obsm["response"] = (response < response.median()).astype(float).where(response.notna())
-    model = fitted(lines, task="classification", train={"max_epochs": 8, "batch_size": 128, "lr": 1e-2})
+    model = fitted(lines, target="sensitivity", train={"max_epochs": 8, "batch_size": 128, "lr": 1e-2})
     predicted = model.predict(lines, key_added=None)
     assert predicted.to_numpy().min() >= 0
     assert predicted.to_numpy().max() <= 1
@@ -299,9 +299,9 @@ def test_labels_give_probabilities_that_rise_with_sensitivity(lines: ad.AnnData)
     assert model.reference.response["direction"] == "higher is more sensitive"
     lines.obsm["response"].iloc[0, 0] = 0.4
     with pytest.raises(ValueError, match="Classification needs labels"):
-        DeepCDR(lines, task="classification")
+        DeepCDR(lines, target="sensitivity")
     with pytest.raises(ValueError, match="prior='process'.*labels"):
-        DeepCDR(lines, task="classification", prior="process")
+        DeepCDR(lines, target="sensitivity", prior="process")
 
 
 def test_molecules_beyond_the_padding_are_named(lines: ad.AnnData) -> None:

@@ -30,7 +30,7 @@ def make():
     def trained(adata: ad.AnnData, *, train: dict[str, Any] | None = None, **options: Any) -> MTIGCN:
         adata = adata.copy()
         MTIGCN.setup_anndata(adata)
-        model = MTIGCN(adata, **{"hidden": 8, "width": 8, **options})
+        model = MTIGCN(adata, **{"n_hidden": 8, "n_latent": 8, **options})
         progress, scdrug.settings.progress = scdrug.settings.progress, False
         try:
             model.train(**{"max_epochs": 2, **(train or {})})

@@ -128,7 +128,7 @@ def test_drugs_without_a_threshold_are_named(screen, make) -> None:
     middle = screen.obsm["response"].median()
     middle.iloc[0] = np.nan
     with pytest.warns(UserWarning, match=f"1 drugs have no threshold.*{middle.index[0]}"):
-        model = make(with_thresholds(screen, middle), predicts="sensitivity")
+        model = make(with_thresholds(screen, middle), target="sensitivity")
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
 
 
@@ -136,7 +136,7 @@ def test_drugs_without_a_threshold_are_named(screen, make) -> None:
 @pytest.mark.parametrize("prior", [None, "process"])
 def test_one_class_alone_is_named_and_gives_no_nan(screen, make, value, what, prior) -> None:
     with pytest.warns(UserWarning, match=f"All training lines are {what} to 12 drugs"):
-        model = make(with_thresholds(screen, value), prior=prior, predicts="sensitivity")
+        model = make(with_thresholds(screen, value), prior=prior, target="sensitivity")
     assert np.isfinite(model.predict(key_added=None).to_numpy()).all()
     assert np.isfinite(model.predict(drugs={"ethanol": "CCO"}, key_added=None).to_numpy()).all()
 
@@ -184,7 +184,7 @@ def test_lines_that_are_all_alike_are_refused(screen, make) -> None:
         make(adata)
 
 
-@pytest.mark.parametrize("options", [{}, {"prior": "process", "predicts": "sensitivity"}])
+@pytest.mark.parametrize("options", [{}, {"prior": "process", "target": "sensitivity"}])
 def test_a_constant_drug_gives_no_nan(screen, make, options) -> None:
     adata = screen.copy()
     adata.obsm["response"].iloc[:, 0] = 1.0
@@ -206,7 +206,7 @@ def test_a_constant_drug_gives_no_nan(screen, make, options) -> None:
         ({"alpha": 1.5}, "between 0 and 1"),
         ({"edge_dropout": 1.0}, "less than 1"),
         ({"rank": -1}, "at least 0"),
-        ({"width": 0}, "at least 1"),
+        ({"n_latent": 0}, "at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(screen, options, message) -> None:
@@ -220,11 +220,11 @@ def test_settings_out_of_range_are_refused(screen, options, message) -> None:
 def test_what_the_tasks_cannot_predict_is_refused(screen, prior) -> None:
     adata = screen.copy()
     MTIGCN.setup_anndata(adata)
-    assert MTIGCN(adata, preset="nihgcn", prior=prior).predicts == "sensitivity"
-    with pytest.raises(ValueError, match=r"needs the task 'regression'.*predicts='sensitivity'"):
-        MTIGCN(adata, preset="nihgcn", predicts="response", prior=prior)
+    assert MTIGCN(adata, preset="nihgcn", prior=prior).target == "sensitivity"
+    with pytest.raises(ValueError, match=r"needs the task 'regression'.*target='sensitivity'"):
+        MTIGCN(adata, preset="nihgcn", target="response", prior=prior)
     with pytest.raises(ValueError, match="needs the task 'classification'"):
-        MTIGCN(adata, tasks="regression", predicts="sensitivity", prior=prior)
+        MTIGCN(adata, tasks="regression", target="sensitivity", prior=prior)
 
 
 @pytest.mark.parametrize("name", ["process", "network"])

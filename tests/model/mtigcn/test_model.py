@@ -112,7 +112,7 @@ def test_a_training_line_under_another_name_is_scored_from_expression_alone(publ
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"preset": "mtigcn"}, {"prior": "process"}, {"prior": "process", "predicts": "sensitivity"}]
+    "options", [{}, {"preset": "mtigcn"}, {"prior": "process"}, {"prior": "process", "target": "sensitivity"}]
 )
 def test_cells_and_new_drugs_are_scored_together_without_retraining(screen, make, options) -> None:
     model = make(screen, **options)
@@ -162,7 +162,7 @@ def test_fingerprints_of_the_table_take_no_structures(screen, make, prior) -> No
 
 
 def test_files_hold_what_validation_decided(screen, make, tmp_path) -> None:
-    model = make(screen, prior="process", predicts="sensitivity")
+    model = make(screen, prior="process", target="sensitivity")
     model.save(tmp_path / "model")
     again = load_pretrained(tmp_path / "model")
     assert again.shares_ == model.shares_
@@ -170,7 +170,7 @@ def test_files_hold_what_validation_decided(screen, make, tmp_path) -> None:
     for part in (None, "network", "prior"):
         expected = model.predict(screen.copy(), part=part, key_added=None)
         np.testing.assert_allclose(again.predict(screen.copy(), part=part, key_added=None), expected, atol=1e-5)
-    assert again.similarities(target=True)["lines"].equals(model.similarities(target=True)["lines"])
+    assert again.similarities(given=True)["lines"].equals(model.similarities(given=True)["lines"])
 
 
 # ---------------------------------------------------------------------- beside a process
@@ -186,15 +186,15 @@ def test_the_network_stands_alone_by_default(screen, make) -> None:
         model.predict(screen.copy(), part="prior", key_added=None)
 
 
-@pytest.mark.parametrize("predicts", ["response", "sensitivity"])
-def test_a_prediction_is_the_prior_and_a_share_of_what_the_network_adds(screen, make, predicts) -> None:
-    model = make(screen, prior="process", predicts=predicts)
+@pytest.mark.parametrize("target", ["response", "sensitivity"])
+def test_a_prediction_is_the_prior_and_a_share_of_what_the_network_adds(screen, make, target) -> None:
+    model = make(screen, prior="process", target=target)
     model.shares_ = type(model.shares_).all(0.25)
     network, prior, both = (
         model.predict(screen.copy(), part=part, key_added=None).to_numpy() for part in ("network", "prior", None)
     )
     np.testing.assert_allclose(both, prior + 0.25 * (network - prior), atol=1e-5)
-    if predicts == "sensitivity":
+    if target == "sensitivity":
         assert min(network.min(), prior.min()) >= 0
         assert max(network.max(), prior.max()) <= 1
 
@@ -264,7 +264,7 @@ def test_directions_mirror_each_other(screen, make) -> None:
     mirrored = screen.copy()
     mirrored.obsm["response"] *= -1
     mirrored.uns["response"]["direction"] = "higher is more sensitive"
-    options = {"prior": "process", "predicts": "sensitivity", "train": {"early_stopping": False}}
+    options = {"prior": "process", "target": "sensitivity", "train": {"early_stopping": False}}
     first, second = make(screen, **options), make(mirrored, **options)
     assert first.calibration.held_out is False  # a probability has no interval in the unit of the response
     np.testing.assert_allclose(
@@ -278,7 +278,7 @@ def test_the_process_beats_means_on_missing_pairs(tmp_path) -> None:
     specs = [
         scdrug.benchmark.ModelSpec("means", "AdditiveMean"),
         scdrug.benchmark.ModelSpec(
-            "MTIGCN", MTIGCN, params={"hidden": 16, "width": 16, "prior": "process"}, train={"max_epochs": 5}
+            "MTIGCN", MTIGCN, params={"n_hidden": 16, "n_latent": 16, "prior": "process"}, train={"max_epochs": 5}
         ),
     ]
     results = scdrug.benchmark.run(screen, [splits], specs, out=tmp_path / "out")

@@ -24,7 +24,9 @@ def _own_random_state():
         yield
 
 
-def small(preset: str = "mtigcn", **options) -> tuple[MTIGCNNet, Objective, GraphData]:
+def small(
+    preset: str = "mtigcn", *, predicts: str = "classification", **options
+) -> tuple[MTIGCNNet, Objective, GraphData]:
     """Four lines, two drugs, in double precision; line 3 was never measured."""
     settings = settings_of(preset, hidden=6, width=5, **options)
     net = MTIGCNNet(NetConfig.of(settings, n_line_features=3, drug_features={"fingerprints": 4}, n_genes=10)).double()
@@ -34,7 +36,7 @@ def small(preset: str = "mtigcn", **options) -> tuple[MTIGCNNet, Objective, Grap
         torch.randn(4, 3).double(), torch.rand(2, 4).double(), edges, weights.double(),
         LABELS.double(), RESPONSE.double(), *similarity,
     )  # fmt: skip
-    return net, Objective(net, settings), data
+    return net, Objective(net, settings, predicts=predicts), data
 
 
 def gradients(net: MTIGCNNet, loss: torch.Tensor) -> torch.Tensor:
@@ -118,6 +120,20 @@ def test_tasks_that_are_off_have_no_loss_and_no_weights(tasks, losses) -> None:
     assert set(objective(data.batch())) == {"loss", *losses}
     assert (net.response is not None) == ("regression" in tasks)
     assert (net.line_similarity is not None) == ("similarity" in tasks)
+
+
+@pytest.mark.parametrize("predicts", ["classification", "regression"])
+def test_training_stops_on_the_error_of_the_task_that_predicts(predicts) -> None:
+    _, objective, data = small(predicts=predicts)
+    parts = objective.validation(data.batch())
+    codes = objective.codes(data.batch())
+    logits, known = objective.net.logits(codes).detach().numpy(), np.isfinite(LABELS.numpy())
+    high, low = logits[known & (LABELS.numpy() == 1)], logits[known & (LABELS.numpy() == 0)]
+    wrong = np.mean(high[:, None] < low)
+    squares = np.nanmean((objective.net.responses(codes).detach().numpy() - RESPONSE.numpy()) ** 2)
+    assert float(parts["ranking_loss"]) == pytest.approx(wrong)
+    assert float(parts["regression_loss"]) == pytest.approx(squares)
+    assert float(parts["loss"]) == pytest.approx(wrong if predicts == "classification" else squares)
 
 
 def test_the_released_preset_ties_the_heads_of_both_similarities() -> None:

@@ -95,7 +95,7 @@ def test_one_class_only_is_refused(reference) -> None:
     labelled = reference.copy()
     labelled.obsm["response"] = labelled.obsm["response"] * 0 + 1
     with pytest.raises(ValueError, match="lines of one class only"):
-        make(labelled, task="classification")
+        make(labelled, target="sensitivity")
 
 
 def test_fewer_than_ten_lines_are_refused(reference) -> None:

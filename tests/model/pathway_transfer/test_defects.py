@@ -63,10 +63,10 @@ def test_cells_that_were_not_in_training_are_predicted(classifier) -> None:
     assert new.uns["predicted_response"]["n_training_cells"] == 80
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-def test_the_state_of_the_best_epoch_is_kept_not_a_reference_to_the_last(reference, cells, task) -> None:
+@pytest.mark.parametrize("target", ["response", "sensitivity"])
+def test_the_state_of_the_best_epoch_is_kept_not_a_reference_to_the_last(reference, cells, target) -> None:
     train = {"max_epochs": 80, "patience": 3, "lr": 0.05, "validation": 0.3}
-    model = make(reference, cells, train=train, task=task, schedule="joint")
+    model = make(reference, cells, train=train, target=target, schedule="joint")
     losses = model.history["validation_loss"].iloc[:, 0]
     assert model.best_epoch_ == losses.idxmin() < losses.index[-1]
     rows = model.validation_indices_
@@ -74,7 +74,7 @@ def test_the_state_of_the_best_epoch_is_kept_not_a_reference_to_the_last(referen
     with torch.inference_mode():
         out = model.module(torch.from_numpy(expression[rows]), "bulk")
         scale = model.module.drug_mean, model.module.drug_sd
-        if task == "regression":
+        if target == "response":
             loss = masked_mse((out - scale[0]) / scale[1], (torch.from_numpy(response[rows]) - scale[0]) / scale[1])
         else:
             labels = _labels(response, rows)

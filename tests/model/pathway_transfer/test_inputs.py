@@ -79,17 +79,17 @@ def test_drugs_that_cannot_be_learned_are_named() -> None:
     drugs = pd.Index(["a", "b", "c"])
     targets = regression_targets(train, train * np.nan)
     with pytest.warns(UserWarning, match="fewer than 10 lines to train on, .* 'b'"):
-        check_targets(targets, drugs, task="regression")
+        check_targets(targets, drugs, target="response")
     with pytest.raises(ValueError, match="the most is 5"):
         check_targets(
             regression_targets(train[:5], train[:5] * np.nan),
             drugs,
-            task="regression",
+            target="response",
         )
     ones = np.ones((30, 3))
     one_class = classification_targets(ones, ones * np.nan, method="extreme", fraction=0.3, lower_is_sensitive=True)
     with pytest.raises(ValueError, match="3 have lines of one class only"):
-        check_targets(one_class, drugs, task="classification")
+        check_targets(one_class, drugs, target="sensitivity")
 
 
 def test_the_linear_prior_of_few_drugs_is_ordinary_ridge_regression() -> None:
@@ -152,7 +152,28 @@ def test_presets_are_those_of_the_paper_and_of_the_released_code(reference) -> N
     assert paper.strictly
     assert (paper.batch_size, paper.max_epochs, paper.patience, paper.lr) == (256, 300, 5, 1e-3)
     assert (released.monitor, released.warm_up, released.min_delta) == ("train_loss", 100, 1e-4)
-    assert settings(reference, preset="he2025", dropout=0.2, task=None).dropout == 0.2
+    assert settings(reference, preset="he2025", dropout=0.2, target=None).dropout == 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Cisplatin", (2500, 10)),
+        ("Paclitaxel", (3000, 10)),
+        ("PLX-4720", (2500, 2)),
+        ("Lapatinib", (2500, 4)),
+        ("AZD7762", (2500, 10)),
+    ],
+)
+def test_the_preset_of_the_paper_has_values_for_single_drugs(reference, name, values) -> None:
+    one = reference.copy()
+    drug = one.obsm["response"].columns[:1]
+    one.obsm["response"], one.uns["drugs"] = one.obsm["response"][drug], one.uns["drugs"].loc[drug].assign(name=name)
+    found = settings(one, preset="he2025")
+    assert (found.n_top_genes, found.min_genes) == values
+    assert settings(one, preset="he2025", min_genes=7).min_genes == 7
+    assert settings(one).min_genes == 5
+    assert settings(one, preset="he2025_released").min_genes == 4
 
 
 @pytest.mark.parametrize(
@@ -162,7 +183,7 @@ def test_presets_are_those_of_the_paper_and_of_the_released_code(reference) -> N
         ({"dropout": 1.0}, "dropout"),
         ({"w_diff": -1}, "w_diff"),
         ({"align": "mmd", "variant": "base"}, "'base'"),
-        ({"task": "classification", "prior": "linear"}, "predicts responses, not labels"),
+        ({"target": "sensitivity", "prior": "linear"}, "predicts responses, not labels"),
         ({"prior": "linear", "linear_ridge": 0.0}, "needs a `linear_ridge` above 0"),
         ({"prior": "process"}, "`prior` must be"),
     ],

@@ -16,6 +16,7 @@ from scdrug.model import PathwayTransfer, load_pretrained
 from scdrug.model.pathway_transfer._losses import DomainBatches, Objective
 from scdrug.model.pathway_transfer._module import PathwayModule, Sizes
 from scdrug.model.pathway_transfer._settings import Settings
+from scdrug.model.pathway_transfer._training import Phases
 from scdrug.model.prior import LinearPrior
 from scdrug.nn import masked_mse, orthogonality
 
@@ -133,10 +134,10 @@ def test_the_seed_decides_the_network(reference, cells, options) -> None:
     assert np.abs(first - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("target", ["response", "sensitivity"])
 @pytest.mark.parametrize("variant", ["base", "adversarial", "shared", "adversarial_shared", "full"])
-def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant, task, tmp_path) -> None:
-    model = make(reference, cells=cells, variant=variant, task=task)
+def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant, target, tmp_path) -> None:
+    model = make(reference, cells=cells, variant=variant, target=target)
     adata = cells.copy()
     tl.predict_response(adata, model)
     expected = adata.obsm["predicted_response"].to_numpy()
@@ -144,7 +145,7 @@ def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant
     model.save(tmp_path / "model")
     tl.predict_response(adata, load_pretrained(tmp_path / "model"))
     np.testing.assert_array_equal(adata.obsm["predicted_response"], expected)
-    if task == "classification":
+    if target == "sensitivity":
         assert ((expected >= 0) & (expected <= 1)).all()
         assert adata.uns["predicted_response"]["direction"] == "higher is more sensitive"
     if variant != "full":
@@ -155,7 +156,7 @@ def test_every_variant_trains_predicts_saves_and_loads(reference, cells, variant
 @pytest.mark.parametrize("preset", ["he2025", "he2025_released"])
 def test_presets_run_and_may_be_changed(reference, cells, preset) -> None:
     model = make(reference, train={"max_epochs": 2}, cells=cells, preset=preset, min_genes=4)
-    assert model.settings.task == "classification"
+    assert model.settings.target == "sensitivity"
     assert model.settings.n_hidden == 24
     assert ("pretraining_train_loss" in model.history) == (preset == "he2025")
     assert len(model.validation_indices_) == (6 if preset == "he2025" else 0)
@@ -190,7 +191,7 @@ def test_new_cells_are_mapped_without_training_again(reference, cells, tmp_path)
     np.testing.assert_allclose(model.get_pathway_activity(shuffled, batch_size=7), activity, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"task": "classification"}, {"variant": "base", "norm": "none"}])
+@pytest.mark.parametrize("options", [{}, {"target": "sensitivity"}, {"variant": "base", "norm": "none"}])
 def test_missing_genes_are_folded_into_the_first_layer(reference, cells, options) -> None:
     model = make(reference, cells=cells, **options)
     part = cells[:, np.random.default_rng(0).permutation(cells.n_vars)[:240]].copy()
@@ -294,3 +295,27 @@ def test_pathways_can_be_named_instead_of_stored(reference) -> None:
     stored = make(reference)
     assert named.pathways_ == stored.pathways_
     np.testing.assert_array_equal(weights(named), weights(stored))
+
+
+def test_the_autoencoder_learns_from_lines_without_labels_too(reference, cells, monkeypatch) -> None:
+    adata, seen = reference.copy(), []
+    drug = adata.obsm["response"].columns[:1]
+    adata.obsm["response"] = adata.obsm["response"][drug]
+    adata.uns["drugs"] = adata.uns["drugs"].loc[drug]
+    adata.obsm["response"].iloc[:20] = float(
+        "nan"
+    )  # 20 of 60 lines without a response, and 40 % of the others without a label
+    PathwayTransfer.setup_anndata(adata)
+    model = PathwayTransfer(adata, preset="he2025", min_genes=2, cells=cells)
+    whole = Phases.autoencoder
+
+    def watched(self):
+        phase = whole(self)
+        seen.append((phase.batches.expression, phase.batches.response))
+        return phase
+
+    monkeypatch.setattr(Phases, "autoencoder", watched)
+    model.train(max_epochs=1)
+    expression, response = seen[0]
+    assert len(expression) == 60 - len(model.validation_indices_)
+    assert not response.isfinite().any()

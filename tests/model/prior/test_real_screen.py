@@ -37,6 +37,7 @@ def _assert_scores(predicted: np.ndarray, truth: np.ndarray, expected: tuple[flo
     np.testing.assert_allclose(found, expected, atol=0.005)
 
 
+@pytest.mark.slow
 def test_held_out_pairs(screen) -> None:
     """Means over folds: see scripts/check_baselines.py, which prints them beside the protocol's."""
     expression, response, _ = screen

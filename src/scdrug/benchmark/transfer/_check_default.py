@@ -48,9 +48,11 @@ class _Recipe:
     def fit(self, adata: AnnData, *, validation: pd.DataFrame | None = None, seed: int = 0) -> DrugResponseModel:
         if self.permuted_by is not None:
             adata = adata.copy()
-            response = adata.obsm[KEYS.RESPONSE]
-            order = self.permuted_by.permutation(len(response))
-            adata.obsm[KEYS.RESPONSE] = response.iloc[order].set_axis(response.index, axis=0)
+            order = self.permuted_by.permutation(adata.n_obs)
+            for key in (KEYS.RESPONSE, KEYS.SECOND):  # responses of a second screen go along
+                if key in adata.obsm:
+                    response = adata.obsm[key]
+                    adata.obsm[key] = response.iloc[order].set_axis(response.index, axis=0)
         self.trained = self.recipe.retrain(adata)
         return self.trained
 

@@ -1,7 +1,13 @@
 """Models without a network: closed forms that deep ones must beat."""
 
-from ._bulk_classifier import BulkClassifier
-from ._completion import AdditiveMean, SoftImpute
-from ._kernel_ridge import KernelRidge
+import lazy_loader as lazy
 
-__all__ = ["AdditiveMean", "BulkClassifier", "KernelRidge", "SoftImpute"]
+# the linear model of a file is read without the classes that train, and so without torch
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "_bulk_classifier": ["BulkClassifier"],
+        "_completion": ["AdditiveMean", "SoftImpute"],
+        "_kernel_ridge": ["KernelRidge"],
+    },
+)

@@ -12,7 +12,6 @@ from .._arrays import Array, under_prefix, with_prefix
 from .._card import MethodCard
 from .._closed_form import ClosedFormModel
 from .._data import Calibration, line_positions
-from .._schema import LinesState
 from .._screens import screen_numbers, second_screen
 from .._unseen import describe_asked, hand_over
 from ..prior._complete import complete_response
@@ -20,20 +19,20 @@ from ..prior._drug_kernels import described_training
 from ..prior._kernels import KERNELS, ExpressionKernel, apply_kernel, fit_kernel
 from ..prior._new_drugs import NewDrugs, storable
 from ..prior._process import ProcessOptions, ResponseProcess
-from ._ridge_arrays import check_options, denoised_targets, fit_ridge, linear_calibration, mix_arrays, wanted_arrays
+from ._linear import LinearFit
+from ._ridge_arrays import (
+    KernelRidgeState,
+    check_options,
+    denoised_targets,
+    fit_ridge,
+    linear_calibration,
+    mix_arrays,
+    wanted_arrays,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-
-
-class KernelRidgeState(LinesState):
-    """What the model keeps beside its arrays."""
-
-    #: Whether the drugs are others than those of the training.
-    new_drugs: bool = False
-    #: What is told of drugs to predict others, by name.
-    drug_features: list[str] = []
 
 
 class KernelRidge(ClosedFormModel):
@@ -135,6 +134,7 @@ class KernelRidge(ClosedFormModel):
 
     def _fit(self, expression: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
         self._lines = {str(name): row for row, name in enumerate(self.adata.obs_names)} if self._holds_lines else {}
+        vars(self).pop("_linear", None)
         described = None
         if self.drug_kernel is not None:
             described = described_training(self.drugs, self.drug_kernel, mechanism=self.mechanism)
@@ -188,31 +188,20 @@ class KernelRidge(ClosedFormModel):
         return predicted.astype(np.float32)
 
     def _linear_weights(self, drugs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        return (self._primal[0][:, drugs], self._primal[1][drugs]) if self.kernel == "linear" else None
+        return self._linear.weights_of(drugs) if self.kernel == "linear" else None
 
     @cached_property
-    def _primal(self) -> tuple[np.ndarray, np.ndarray]:
+    def _linear(self) -> LinearFit:
         if self.process_ is not None:
             weights, intercept = self.process_.linear_weights()
-            return weights.astype(np.float32), intercept.astype(np.float32)
-        if self._in_factors:
-            return self.module.array("factors") @ self.module.array("mixing"), self.module.array("intercept")
-        return self.module.array("weights"), self.module.array("intercept")
-
-    @property
-    def _in_factors(self) -> bool:
-        return self.rank is not None and not self._new_drugs
+            return LinearFit(intercept.astype(np.float32), weights.astype(np.float32))
+        return LinearFit.of({name: self.module.array(name) for name, _ in self.module.named_buffers()})
 
     def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
-        if not self._in_factors or len(drugs) <= self.rank:
-            return self._linear_weights(drugs)
-        factors = self.module.array("factors")
-        return factors, np.zeros(factors.shape[1], dtype=np.float32)
+        return self._linear.first_layer(drugs) if self.kernel == "linear" else None
 
     def _after_first_layer(self, values: np.ndarray, drugs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        if not self._in_factors or len(drugs) <= self.rank:
-            return values
-        return values @ self.module.array("mixing")[:, drugs] + self.module.array("intercept")[drugs]
+        return self._linear.after_first_layer(values, drugs)
 
     # ------------------------------------------------------------------ drugs that were not in training
 
@@ -226,8 +215,10 @@ class KernelRidge(ClosedFormModel):
         if self.process_ is not None:
             other.process_ = self.process_.for_drugs(features)
         else:
-            own = {name: self.module.array(name) for name, _ in self.module.named_buffers()}
-            arrays = dict(zip(("weights", "intercept"), self._primal, strict=True)) if self.kernel == "linear" else own
+            if self.kernel == "linear":
+                arrays = {"weights": self._linear.whole, "intercept": self._linear.intercept}
+            else:
+                arrays = {name: self.module.array(name) for name, _ in self.module.named_buffers()}
             mixed = mix_arrays(arrays, self.new_drugs_.mix(features), self.new_drugs_.centre)
             other.module.set_arrays(**{key: storable(value) for key, value in mixed.items()})
         other.calibration_ = other._new_calibration(self.calibration.level)
@@ -270,8 +261,9 @@ class KernelRidge(ClosedFormModel):
             return with_prefix("process.", arrays)
         linear = self.kernel == "linear"
         keeps = not linear and (self._new_drugs or bool(self._told))
-        own = wanted_arrays(linear=linear, rank=self.rank, keeps_lines=keeps, new_drugs=self._new_drugs)
-        return own | (with_prefix("new_drugs.", NewDrugs.wanted_arrays(self._told)) if self._told else {})
+        return wanted_arrays(
+            linear=linear, rank=self.rank, keeps_lines=keeps, new_drugs=self._new_drugs, told=self._told
+        )
 
     def _module_arrays(self) -> dict[str, np.ndarray]:
         if self.process_ is not None:

@@ -9,19 +9,29 @@ from scipy.special import ndtri
 
 from ..._validate import check_choice
 from ...pp._profile import ReferenceProfile
-from .._arrays import Array
+from .._arrays import Array, with_prefix
 from .._data import N_PROBABILITIES, Calibration
+from .._schema import LinesState
 from ..prior._complete import complete_response
 from ..prior._decomposition import decompose_kernel
 from ..prior._drug_kernels import DRUG_KERNELS
 from ..prior._kernels import KERNELS, ExpressionKernel, KernelSpec, fit_gene_scaler, fit_kernel
-from ..prior._new_drugs import Mixture
+from ..prior._new_drugs import Mixture, NewDrugs
 from ..prior._ridge import leave_one_out, primal_weights, select_ridge, solve_ridge
 
 #: Ridges to choose from.
 _RIDGES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 #: Share of a second screen: the largest of quarters that costs held-out lines of the first next to nothing (`scripts/check_screens.py`).
 SECOND_SHARE = 0.25
+
+
+class KernelRidgeState(LinesState):
+    """What the model keeps beside its arrays."""
+
+    #: Whether the drugs are others than those of the training.
+    new_drugs: bool = False
+    #: What is told of drugs to predict others, by name.
+    drug_features: list[str] = []
 
 
 def check_options(
@@ -173,8 +183,10 @@ def mix_arrays(arrays: dict[str, np.ndarray], mixture: Mixture, centre: np.ndarr
     return out
 
 
-def wanted_arrays(*, linear: bool, rank: int | None, keeps_lines: bool, new_drugs: bool) -> dict[str, Array]:
-    """Arrays of a fit in a file: those of :func:`line_arrays`, or of :func:`factorise`."""
+def wanted_arrays(
+    *, linear: bool, rank: int | None, keeps_lines: bool, new_drugs: bool, told: tuple[str, ...]
+) -> dict[str, Array]:
+    """Arrays of a fit in a file: those of :func:`line_arrays`, or of :func:`factorise`, and what predicts new drugs from what is told."""
     wanted = {"intercept": Array(("drugs",))}
     if rank is not None and not new_drugs:
         wanted |= {"factors": Array(("genes", "rank")), "mixing": Array(("rank", "drugs"))}
@@ -182,7 +194,9 @@ def wanted_arrays(*, linear: bool, rank: int | None, keeps_lines: bool, new_drug
         wanted["weights"] = Array(("genes", "drugs"))
     else:
         wanted |= {"alpha": Array(("lines", "drugs")), "lines": Array(("lines", "genes"))}
-    return wanted | ({"completed": Array(("lines", "drugs"))} if keeps_lines else {})
+    if keeps_lines:
+        wanted["completed"] = Array(("lines", "drugs"))
+    return wanted | (with_prefix("new_drugs.", NewDrugs.wanted_arrays(told)) if told else {})
 
 
 def linear_calibration(

@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from ..._arguments import checked
+from ..._former import formerly
 from ...pp._match_cells import match_cells
 from ...pp._perturbation import read_perturbations
 from .._batches import TrainingTask
@@ -73,11 +74,11 @@ class CSG2A(BlendedModel):
         Bulk reference that :meth:`setup_anndata` was called on; or registry of an earlier setup, for loading without data.
     preset
         ``"default"``, ``"csg2a"`` or ``"csg2a_released"``. The arguments below replace its choices unless they are `None`.
-    encoder
-        What reads structures: ``"minimol"`` (pretrained fingerprints, extra ``molecule``), ``"morgan"``, ``"mat"`` (molecule
+    drug_features
+        What is read of structures: ``"minimol"`` (pretrained fingerprints, extra ``molecule``), ``"morgan"``, ``"mat"`` (molecule
         attention transformer) or ``"graph"`` (graph isomorphism network).
-    encoder_weights
-        File with pretrained weights of the molecule attention transformer, as its authors distribute it.
+    pretrained_drugs
+        File with pretrained weights for ``drug_features="mat"``, as the authors of the transformer distribute it.
     propagation
         How attention acts on expression: ``"matmul"`` (paper), ``"rowsum"`` (released code), ``"none"`` (no attention).
     ppi
@@ -93,7 +94,7 @@ class CSG2A(BlendedModel):
         running, as in the released code), ``"none"``, or ``"auto"``: frozen if it was pretrained.
     prior
         ``"process"``, or `None` for the network alone. The process compares structures by MiniMol and Morgan fingerprints with
-        ``encoder="minimol"``, else by Morgan fingerprints.
+        ``drug_features="minimol"``, else by Morgan fingerprints.
     settings
         Other settings by name, see :class:`~scdrug.model.csg2a._settings.Settings`.
     """
@@ -111,23 +112,31 @@ class CSG2A(BlendedModel):
     _state_schema = CSG2AState
 
     @checked
+    @formerly(encoder="drug_features", encoder_weights="pretrained_drugs")
     def __init__(
         self, adata: AnnData | None = None, registry: dict[str, Any] | None = None, *, preset: str = "default",
-        encoder: str | None = None, encoder_weights: str | os.PathLike[str] | None = None, propagation: str | None = None,
+        drug_features: str | None = None, pretrained_drugs: str | os.PathLike[str] | None = None, propagation: str | None = None,
         ppi: str | os.PathLike[str] | pd.DataFrame | None = None, genes: str | Sequence[str] | None = None, n_genes: int = 512,
         core: str | os.PathLike[str] | None = None, freeze: str | None = None, prior: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        changes = given(encoder=encoder, propagation=propagation, freeze=freeze)
+        changes = given(encoder=drug_features, propagation=propagation, freeze=freeze)
         blueprint = Blueprint.of(
-            preset, settings, changes, genes=genes, n_genes=n_genes, ppi=ppi, encoder_weights=encoder_weights, core=core
+            preset,
+            settings,
+            changes,
+            genes=genes,
+            n_genes=n_genes,
+            ppi=ppi,
+            pretrained_drugs=pretrained_drugs,
+            core=core,
         )
         super().__init__(adata, registry, prior=prior, drug_kernel=blueprint.drug_kernel)
         self._blueprint, self.settings = blueprint, blueprint.settings
         self._take_defaults(self.settings)
         self._structures: Structures | None = None
         self.pretrain_history_: dict[str, pd.DataFrame] = {}
-        shape = f"encoder={self.settings.encoder!r}, propagation={self.settings.propagation!r}"
+        shape = f"drug_features={self.settings.encoder!r}, propagation={self.settings.propagation!r}"
         self._model_summary_string = f"CSG2A(preset={preset!r}, {shape}, prior={prior!r})"
         self.init_params_ = blueprint.in_plain_types(self._get_init_params(locals()))
 
@@ -222,7 +231,7 @@ class CSG2A(BlendedModel):
         >>> scdrug.settings.progress = False
         >>> reference, treated = scdrug.datasets.toy(), scdrug.datasets.toy_perturbations()
         >>> scdrug.model.CSG2A.setup_anndata(reference)
-        >>> model = scdrug.model.CSG2A(reference, encoder="morgan", n_genes=50)
+        >>> model = scdrug.model.CSG2A(reference, drug_features="morgan", n_genes=50)
         >>> sorted(name for name in model.pretrain(treated, max_epochs=2) if name.startswith("mse"))
         ['mse', 'mse_mean_change', 'mse_no_change']
         >>> model.train(max_epochs=2)
@@ -296,10 +305,11 @@ class CSG2A(BlendedModel):
         return tuple(self._evaluate(self.module.perturb, expression, conditions))
 
     @checked
-    def attention(self, expression: np.ndarray, condition: np.ndarray, *, prior: bool = True) -> np.ndarray:
+    @formerly(prior="ppi")
+    def attention(self, expression: np.ndarray, condition: np.ndarray, *, ppi: bool = True) -> np.ndarray:
         """Attention between genes under a condition (panel), averaged over samples (× genes of the reference, on its scale).
 
-        `prior` tells whether the prior network is added. The result is genes × genes of the panel, symmetric.
+        `ppi` tells whether the prior network is added. The result is genes × genes of the panel, symmetric.
         """
-        matrix = partial(self.module.attention, prior=prior)
+        matrix = partial(self.module.attention, prior=ppi)
         return self._evaluate(matrix, expression, np.asarray(condition, dtype=np.float32).reshape(1, -1))

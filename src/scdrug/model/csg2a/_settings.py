@@ -8,7 +8,7 @@ from typing import Any
 from ..._validate import check_choice, nearest
 from ...nn._attention import PROPAGATIONS
 
-ENCODERS = ("minimol", "morgan", "mat", "graph")
+DRUG_FEATURES = ("minimol", "morgan", "mat", "graph")
 SCALINGS = ("fixed", "scalar", "per_gene", "released")
 FREEZES = ("auto", "frozen", "released", "none")
 
@@ -17,7 +17,7 @@ FREEZES = ("auto", "frozen", "released", "none")
 class Settings:
     """Everything that decides the shape and the training of a network."""
 
-    #: What reads structures: fingerprints, or an encoder that is trained.
+    #: What is read of structures, the argument `drug_features`: fingerprints, or an encoder that is trained. Files have it so.
     encoder: str = "minimol"
     #: Width of a trained encoder, its layers and heads.
     encoder_width: int = 1024
@@ -57,7 +57,7 @@ class Settings:
     patience: int = 4
 
     def __post_init__(self) -> None:
-        check_choice("encoder", self.encoder, ENCODERS)
+        check_choice("drug_features", self.encoder, DRUG_FEATURES)
         check_choice("propagation", self.propagation, PROPAGATIONS)
         check_choice("scaling", self.scaling, SCALINGS)
         check_choice("freeze", self.freeze, FREEZES)

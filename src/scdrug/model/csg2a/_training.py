@@ -33,14 +33,14 @@ class Blueprint:
     genes: str | Sequence[str]
     n_genes: int
     ppi: Any
-    encoder_weights: str | None = None
+    pretrained_drugs: str | None = None
     #: A pretrained core, which brings panel and prior network.
     core: PretrainedCore | None = None
 
     @classmethod
     def of(
         cls, preset: str, settings: Mapping[str, Any] | None, changes: Mapping[str, Any], *, genes: Any, n_genes: int, ppi: Any,
-        encoder_weights: str | os.PathLike[str] | None, core: str | os.PathLike[str] | None,
+        pretrained_drugs: str | os.PathLike[str] | None, core: str | os.PathLike[str] | None,
     ) -> Blueprint:  # fmt: skip
         """From the arguments of the constructor; `changes` are settings that have arguments of their own."""
         own = preset == "default"
@@ -49,13 +49,15 @@ class Blueprint:
             ("auto" if own else "landmarks") if genes is None else genes,
             n_genes,
             ("none" if own else "string") if ppi is None else os.fspath(ppi) if isinstance(ppi, os.PathLike) else ppi,
-            None if encoder_weights is None else os.fspath(encoder_weights),
+            None if pretrained_drugs is None else os.fspath(pretrained_drugs),
             None if core is None else read_core(core),
         )
 
     def __post_init__(self) -> None:
-        if self.encoder_weights is not None and self.settings.encoder != "mat":
-            raise ValueError(f"`encoder_weights` are for encoder='mat'; the encoder is {self.settings.encoder!r}.")
+        if self.pretrained_drugs is not None and self.settings.encoder != "mat":
+            raise ValueError(
+                f"`pretrained_drugs` are weights for drug_features='mat'; this model has {self.settings.encoder!r}."
+            )
         if self.n_genes < 2:
             raise ValueError(f"`n_genes` must be 2 or more; found {self.n_genes}.")
 
@@ -79,8 +81,8 @@ class Blueprint:
             getattr(network, name).copy_(torch.from_numpy(getattr(panel, name)))
         if self.core is not None:
             network.core.load_state_dict(self.core.state)
-        elif self.encoder_weights is not None:
-            network.core.encoder.load_file(self.encoder_weights)
+        elif self.pretrained_drugs is not None:
+            network.core.encoder.load_file(self.pretrained_drugs)
         return network
 
     def for_responses(self, genes: Sequence[str], task: TrainingTask, structures: Structures) -> CSG2ANetwork:
@@ -130,7 +132,7 @@ class Blueprint:
         plain = {
             "genes": self.genes if isinstance(self.genes, str) else [str(gene) for gene in self.genes],
             "ppi": "(table)" if isinstance(self.ppi, pd.DataFrame) else self.ppi,
-            "encoder_weights": None if self.encoder_weights is None else "(file)",
+            "pretrained_drugs": None if self.pretrained_drugs is None else "(file)",
             "core": None,
         }
         found = {

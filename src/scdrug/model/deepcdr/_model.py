@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from ..._arguments import checked
 from ..._constants import KEYS
+from ..._former import Former, formerly
 from ..._validate import check_choice
 from ...pp._profile import ReferenceProfile
 from .._arrays import Array
@@ -25,7 +26,7 @@ from ..prior._drug_kernels import DRUG_KERNELS
 from ._drugs import molecules
 from ._inputs import MODALITIES, cell_features, describe_labels, expression_of, join_modalities, read_inputs
 from ._module import DeepCDRNet, DeepCDRState, NetConfig
-from ._settings import check_task, settings_of
+from ._settings import check_target, settings_of
 from ._training import PairData, drug_codes, make_network, pair_phase
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class DeepCDR(BlendedModel):
     registry
         Registry of an earlier setup, for loading without data.
     preset
-        ``"rossner2025"``: the published network with masked maximum pooling. ``"deepcdr_released"``: the same with the
+        ``"default"``; ``"rossner2025"``: the published network with masked maximum pooling. ``"deepcdr_released"``: the same with the
         average over 100 atoms, filling included, of the released code. Other arguments replace what the preset says.
     prior
         ``"process"``: stand on a Gaussian process, which knows training lines by name and compares others by `cell_input`, new
@@ -77,8 +78,8 @@ class DeepCDR(BlendedModel):
         Widths of the layers on drugs and on cells; ``()`` for the published branch of cells.
     head, dropout
         ``"plain"`` or ``"conv"``, the published one; and the share of units that are dropped in training.
-    task
-        ``"regression"``, or ``"classification"`` of responses 1 (sensitive) and 0, which predicts probabilities.
+    target
+        What is predicted: ``"response"``, or ``"sensitivity"``, a probability learned from responses 1 (sensitive) and 0.
     pretrained_drugs
         File ``gcn_contextpred.pth`` (Hu et al. 2020) for ``drug_features="contextpred"``, read in training without running code.
 
@@ -109,12 +110,16 @@ class DeepCDR(BlendedModel):
     module: DeepCDRNet
 
     @checked
+    @formerly(
+        preset=Former("preset", {None: "default"}),
+        task=Former("target", {"regression": "response", "classification": "sensitivity"}),
+    )
     def __init__(
-        self, adata: AnnData | MuData | None = None, registry: dict[str, Any] | None = None, *, preset: str | None = None,
+        self, adata: AnnData | MuData | None = None, registry: dict[str, Any] | None = None, *, preset: str = "default",
         prior: str | None = None, cell_input: str = "expression", modalities: str | Sequence[str] | None = None,
         drug_kernel: str | None = None, drug_features: str | None = None, drug_encoder: str | None = None,
         drug_layers: Sequence[int] | None = None, drug_pool: str | None = None, cell_layers: Sequence[int] | None = None,
-        head: str | None = None, dropout: float | None = None, task: str = "regression",
+        head: str | None = None, dropout: float | None = None, target: str = "response",
         pretrained_drugs: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
         adata = expression_of(adata)
@@ -131,13 +136,13 @@ class DeepCDR(BlendedModel):
             preset, drug_features=drug_features, drug_encoder=drug_encoder, drug_layers=drug_layers, drug_pool=drug_pool,
             cell_layers=cell_layers, head=head, dropout=dropout,
         )  # fmt: skip
-        check_task(task, prior, self.settings, pretrained_drugs)
-        self.cell_input, self.modalities, self.task = cell_input, tuple(modalities), task
+        check_target(target, prior, self.settings, pretrained_drugs)
+        self.cell_input, self.modalities, self.target = cell_input, tuple(modalities), target
         self._pretrained_drugs = pretrained_drugs
         self._take_defaults(self.settings)
         #: What the network is trained on, while it is.
         self._data: PairData | None = None
-        if task == "classification" and self.reference_ is not None:
+        if target == "sensitivity" and self.reference_ is not None:
             self.reference_.response.update(describe_labels(adata, self._setup_arg("response_key")))
         self._model_summary_string = f"DeepCDR(preset={preset!r}, prior={prior!r}, cell_input={cell_input!r})"
         self.init_params_ = self._get_init_params(locals())
@@ -207,7 +212,7 @@ class DeepCDR(BlendedModel):
         widths = {key: self.adata.obsm[key].shape[1] for key in self.modalities}
         widths = {self.cell_input: features.shape[1] - sum(widths.values()), **widths}
         net, self._data = make_network(self.settings, self.drugs, features, widths, task.train_rows)
-        if self.settings.scale_response and self.task == "regression":
+        if self.settings.scale_response and self.target == "response":
             net.set_scale(task.train_response)
         if self._pretrained_drugs is not None:
             net.drugs.encoder.load_file(self._pretrained_drugs)  # type: ignore[union-attr, operator]
@@ -215,7 +220,7 @@ class DeepCDR(BlendedModel):
 
     def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase | Callable[[], Phase]]:
         assert self._data is not None
-        labels, decay = self.task == "classification", self.settings.weight_decay
+        labels, decay = self.target == "sensitivity", self.settings.weight_decay
         return [pair_phase(self.module, self._data, task, options, classification=labels, decay=decay)]
 
     def _training_inputs(self, task: TrainingTask) -> dict[str, Any]:
@@ -243,7 +248,7 @@ class DeepCDR(BlendedModel):
         step = max(_PAIRS // max(len(drugs), 1), 1)
         starts = range(0, max(len(features), 1), step)
         parts = [self._evaluate(self.module.respond, features[i : i + step], np.asarray(drugs)) for i in starts]
-        return expit(np.vstack(parts)) if self.task == "classification" else np.vstack(parts)
+        return expit(np.vstack(parts)) if self.target == "sensitivity" else np.vstack(parts)
 
     def _latent_rows(self, expression: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
         return self._evaluate(self.module.cells, self._features(expression, inputs))

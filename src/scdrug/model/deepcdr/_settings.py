@@ -12,7 +12,7 @@ from ._drugs import DRUG_FEATURES
 
 HEADS = ("plain", "conv")
 ENCODERS = ("gcn", "gin", "gat")
-TASKS = ("regression", "classification")
+TARGETS = ("response", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ _PUBLISHED = Settings(
     weight_decay=0.0,
 )
 
-#: Settings by name; without one, the network with its defects mended: richer atoms and bonds in layers that tell isomers apart,
+#: Settings by name. ``"default"``: the network with its defects mended: richer atoms and bonds in layers that tell isomers apart,
 #: standardised features and responses, weight decay, and sizes that train in minutes. ``"rossner2025"``: as the paper describes; ``"deepcdr_released"``: average over 100 atoms, filling
 #: included, as the code of DeepCDR and scFoundation does.
 PRESETS = {
-    None: Settings(),
+    "default": Settings(),
     "rossner2025": _PUBLISHED,
     "deepcdr_released": replace(_PUBLISHED, drug_pool="mean_padded"),
 }
@@ -100,19 +100,19 @@ PRESETS = {
 settings_of = partial(preset_settings, PRESETS)
 
 
-def check_task(task: str, prior: str | None, settings: Settings, pretrained_drugs: str | None) -> None:
-    """Raise if a task is unknown, or what it stands on and the pretrained weights do not fit it.
+def check_target(target: str, prior: str | None, settings: Settings, pretrained_drugs: str | None) -> None:
+    """Raise if a target is unknown, or what it stands on and the pretrained weights do not fit it.
 
     Raises
     ------
     ValueError
         Saying what to do instead.
     """
-    check_choice("task", task, TASKS)
-    if task == "classification" and prior is not None:
+    check_choice("target", target, TARGETS)
+    if target == "sensitivity" and prior is not None:
         raise ValueError(
             f"`prior={prior!r}` models continuous responses with normal errors, which labels do not have. Omit it for "
-            "classification, or train on the responses themselves."
+            "`target='sensitivity'`, or train on the responses themselves."
         )
     if pretrained_drugs is not None and settings.drug_features != "contextpred":
         raise ValueError(

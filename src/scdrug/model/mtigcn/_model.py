@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,13 +11,14 @@ import pandas as pd
 
 from ..._arguments import checked
 from ..._constants import KEYS
+from ..._former import Former, formerly
 from ..._validate import check_choice
 from .._batches import TrainingTask
 from .._blend import BlendedModel
 from .._card import MethodCard
 from .._options import PhaseOptions
 from .._plan import Phase
-from ..prior._drug_kernels import drug_features
+from ..prior._drug_kernels import STRUCTURES, drug_features
 from ..prior._process import ResponseProcess
 from ._features import network_features
 from ._labels import Labelling
@@ -45,16 +47,16 @@ class MTIGCN(BlendedModel):
     registry
         Registry of an earlier setup, for loading without data.
     preset
-        ``"mtigcn"``: Liu et al. 2024, with scales 8 and 15 on the correlations as its code has them, and heads of their own
+        ``"default"``; ``"mtigcn"``: Liu et al. 2024, with scales 8 and 15 on the correlations as its code has them, and heads of their own
         for both similarities. ``"mtigcn_released"``: what the released code computes. ``"nihgcn"``: classification alone.
         Other arguments replace what the preset says.
     prior
         ``"process"`` for the Gaussian process, which does nearly all of the work on GDSC; none if omitted.
-    predicts
-        ``"response"`` in the unit of the reference, or ``"sensitivity"``, a probability; by default the former if it can.
+    target
+        What is predicted: ``"response"`` in the unit of the reference, or ``"sensitivity"``, a probability; by default the former if it can.
     tasks
         Of ``"classification"``, ``"regression"`` and ``"similarity"``.
-    hidden, width
+    n_hidden, n_latent
         Widths of the projections of features and of the embeddings.
     alpha
         Weight of the interaction between a node and its neighbours, 0-1.
@@ -70,12 +72,14 @@ class MTIGCN(BlendedModel):
         Normalise projections over the population, as the released code does and the paper does not say.
     drug_features
         ``"morgan"`` fingerprints, ``"minimol"`` (pretrained, extra ``molecule``), ``"both"``, or ``"table"``: strings of 0
-        and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted. The process
-        compares new drugs by the same.
+        and 1 in the column ``fingerprint`` of ``uns["drugs"]``, with which no unseen drugs can be predicted. By default
+        ``"auto"``: both where MiniMol is installed, else Morgan's; presets of the paper take Morgan's. The process
+        compares new drugs by the same, and by targets and pathway where these are known.
 
     Notes
     -----
-    An epoch is ten steps over the whole graph. With the process, and unless `validation` is given, one pair, line and drug in
+    An epoch is ten steps over the whole graph. Held-out pairs stop training by the error of what is predicted: squared error of
+    responses, or the share of sensitive-resistant pairs in the wrong order. With the process, and unless `validation` is given, one pair, line and drug in
     twenty are held out, so that all kinds of predictions are checked. Half of them decide when to stop and how scores of the process
     become probabilities, the other half how much the network counts; then the process is fitted to them too.
 
@@ -84,7 +88,7 @@ class MTIGCN(BlendedModel):
     >>> import scdrug
     >>> reference = scdrug.datasets.toy()
     >>> scdrug.model.MTIGCN.setup_anndata(reference)
-    >>> model = scdrug.model.MTIGCN(reference, hidden=32, width=32)
+    >>> model = scdrug.model.MTIGCN(reference, n_hidden=32, n_latent=32)
     >>> model.train(max_epochs=3)
     >>> model.predict(drugs={"aspirin": "CC(=O)Oc1ccccc1C(=O)O"}, key_added=None).shape
     (120, 1)
@@ -111,17 +115,18 @@ class MTIGCN(BlendedModel):
     _holds_lines = True
 
     @checked
+    @formerly(predicts="target", hidden="n_hidden", width="n_latent", preset=Former("preset", {None: "default"}))
     def __init__(
         self,
         adata: AnnData | None = None,
         registry: dict[str, Any] | None = None,
         *,
-        preset: str | None = None,
+        preset: str = "default",
         prior: str | None = None,
-        predicts: str | None = None,
+        target: str | None = None,
         tasks: str | Sequence[str] | None = None,
-        hidden: int | None = None,
-        width: int | None = None,
+        n_hidden: int | None = None,
+        n_latent: int | None = None,
         alpha: float | None = None,
         weights: Mapping[str, float] | None = None,
         rank: int | None = None,
@@ -135,28 +140,28 @@ class MTIGCN(BlendedModel):
         tasks = None if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
         weights = None if weights is None else dict(weights)
         self.settings = settings_of(
-            preset, tasks=tasks, hidden=hidden, width=width, alpha=alpha, weights=weights, rank=rank, edges=edges, norm=norm,
+            preset, tasks=tasks, hidden=n_hidden, width=n_latent, alpha=alpha, weights=weights, rank=rank, edges=edges, norm=norm,
             edge_dropout=edge_dropout, node_dropout=node_dropout, dropout=dropout, drug_features=drug_features,
         )  # fmt: skip
         kernel = DRUG_KERNELS.get(self.settings.drug_features, "tanimoto")
         super().__init__(adata, registry, prior=prior, drug_kernel=kernel)
-        self.predicts = predicts or next(name for name, task in TASK_OF.items() if task in self.settings.tasks)
-        check_choice("predicts", self.predicts, tuple(TASK_OF))
-        if TASK_OF[self.predicts] not in self.settings.tasks:
+        self.target = target or next(name for name, task in TASK_OF.items() if task in self.settings.tasks)
+        check_choice("target", self.target, tuple(TASK_OF))
+        if TASK_OF[self.target] not in self.settings.tasks:
             raise ValueError(
-                f"`predicts={self.predicts!r}` needs the task {TASK_OF[self.predicts]!r}; found {self.settings.tasks}. Add it to "
-                f"`tasks`, or set `predicts={'response' if self.predicts == 'sensitivity' else 'sensitivity'!r}`."
+                f"`target={self.target!r}` needs the task {TASK_OF[self.target]!r}; found {self.settings.tasks}. Add it to "
+                f"`tasks`, or set `target={'response' if self.target == 'sensitivity' else 'sensitivity'!r}`."
             )
         self._take_defaults(self.settings)
         self._lower = self.reference_ is None or self.reference_.lower_is_sensitive
-        self._prior_class = SensitivityPrior if self.predicts == "sensitivity" else ResponseProcess
-        if self.predicts == "sensitivity" and self.reference_ is not None:
+        self._prior_class = SensitivityPrior if self.target == "sensitivity" else ResponseProcess
+        if self.target == "sensitivity" and self.reference_ is not None:
             self.reference_.response.update(
                 measure="probability of sensitivity", unit="", direction="higher is more sensitive"
             )
         #: What the network is trained on, and what it is validated on, while it is.
         self._graphs: list[GraphData | None] = []
-        self._model_summary_string = f"MTIGCN(preset={preset!r}, prior={prior!r}, predicts={self.predicts!r})"
+        self._model_summary_string = f"MTIGCN(preset={preset!r}, prior={prior!r}, target={self.target!r})"
         self.init_params_ = self._get_init_params(locals())
 
     # ------------------------------------------------------------------ training
@@ -178,7 +183,8 @@ class MTIGCN(BlendedModel):
         return module
 
     def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase]:
-        return [training_phase(self.module.net, *self._graphs, self.settings, options)]
+        watched = TASK_OF[self.predicts]
+        return [training_phase(self.module.net, *self._graphs, self.settings, options, predicts=watched)]
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:
         self.module.fill_codes(*self._graphs[0].to(self.module.loadings.device))
@@ -188,10 +194,10 @@ class MTIGCN(BlendedModel):
     # ------------------------------------------------------------------ the prior
 
     def _outcomes(self, task: TrainingTask, response: np.ndarray) -> np.ndarray:
-        return response if self.predicts == "response" else self._labelling.labels(response, task.response)
+        return response if self.target == "response" else self._labelling.labels(response, task.response)
 
     def _fit_prior(self, features: np.ndarray, response: np.ndarray, earlier: Any = None) -> Any:
-        if self.predicts == "response":
+        if self.target == "response":
             return super()._fit_prior(features, response, earlier)
         slopes = DEFAULT_SLOPES if earlier is None else earlier.slopes
         drugs, options = self._described_drugs(), self._process_options
@@ -199,7 +205,7 @@ class MTIGCN(BlendedModel):
 
     def _earlier_prior(self, task: TrainingTask, features: np.ndarray) -> Any:
         prior = super()._earlier_prior(task, features)
-        if self.predicts == "response":
+        if self.target == "response":
             return prior
         return prior.calibrated(features, self._outcomes(task, task.validation_response))
 
@@ -215,14 +221,14 @@ class MTIGCN(BlendedModel):
     def _reference_predictions(self, expression: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, bool]:
         predicted, left_out = super()._reference_predictions(expression, response)
         # a probability has no error in the unit of responses
-        return predicted, left_out and self.predicts == "response"
+        return predicted, left_out and self.target == "response"
 
     # ------------------------------------------------------------------ prediction
 
     def _network_rows(
         self, expression: np.ndarray, lines: np.ndarray, drugs: np.ndarray, inputs: np.ndarray | None = None
     ) -> np.ndarray:
-        predict = self.module.responses if self.predicts == "response" else self.module.probabilities
+        predict = self.module.responses if self.target == "response" else self.module.probabilities
         return self._evaluate(predict, np.asarray(expression, dtype=np.float32), lines, drugs)
 
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
@@ -230,12 +236,13 @@ class MTIGCN(BlendedModel):
         return self._evaluate(self.module.embed, np.asarray(expression, dtype=np.float32), new)
 
     @checked
-    def similarities(self, *, target: bool = False) -> dict[str, pd.DataFrame]:
+    @formerly(target="given")
+    def similarities(self, *, given: bool = False) -> dict[str, pd.DataFrame]:
         """Similarity of lines and of drugs that the network recovers.
 
         Parameters
         ----------
-        target
+        given
             Return the similarities that it was given instead, NaN for drugs without a structure.
 
         Returns
@@ -252,7 +259,7 @@ class MTIGCN(BlendedModel):
             raise ValueError("This model has no similarity task. Train one with `tasks` that include 'similarity'.")
         module = self.module
         scores = module.line_scores.cpu().numpy()
-        parts = similarity_targets(scores, module.drug_features, self.settings) if target else module.similarities()
+        parts = similarity_targets(scores, module.drug_features, self.settings) if given else module.similarities()
         names = {"lines": list(self._lines), "drugs": self.drugs.index}
         return {key: pd.DataFrame(part, names[key], names[key]) for key, part in zip(names, parts, strict=True)}
 
@@ -269,5 +276,9 @@ class MTIGCN(BlendedModel):
         return {"net": self.module.net.config.model_dump(), "n_structures": self.module.n_structures}
 
     def _load_network(self, state: dict[str, Any]) -> None:
+        if self._computes_features:  # what the file was trained with, whatever is installed here
+            kinds = set(state["net"]["drug_features"])
+            name = next(key for key, kernel in DRUG_KERNELS.items() if set(STRUCTURES[kernel]) == kinds)
+            self.settings, self._drug_kernel = replace(self.settings, drug_features=name), DRUG_KERNELS[name]
         net, sizes = MTIGCNNet(NetConfig(**state["net"])), (len(self._lines), len(self.drugs))
         self.module = MTIGCNModule(net, n_lines=sizes[0], n_drugs=sizes[1], n_structures=state["n_structures"])

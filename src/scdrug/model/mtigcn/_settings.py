@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..._validate import check_choice
+from ...pp._molecules import minimol_is_installed
 from .._options import preset_settings
 
 #: The tasks; NIHGCN (Peng et al. 2022) is ``("classification",)`` alone.
@@ -15,7 +16,7 @@ TASKS = ("classification", "regression", "similarity")
 EDGES = ("binary", "weighted")
 #: Features of drugs, and the kernel that compares them; those of the table cannot be computed for other drugs.
 DRUG_KERNELS = {"morgan": "tanimoto", "minimol": "minimol", "both": "mean"}
-DRUG_FEATURES = (*DRUG_KERNELS, "table")
+DRUG_FEATURES = ("auto", *DRUG_KERNELS, "table")
 #: Tasks that a network needs for each.
 TASK_OF = {"response": "regression", "sensitivity": "classification"}
 #: Terms of the loss, and their weights in the paper.
@@ -24,7 +25,7 @@ PUBLISHED_WEIGHTS = {"classification": 0.75, "regression": 0.25, "lines": 0.10, 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a preset fixes and a keyword replaces; the defaults are those of the model without a preset."""
+    """What a preset fixes and a keyword replaces; the defaults are the preset ``"default"``."""
 
     tasks: tuple[str, ...] = TASKS
     hidden: int = 256
@@ -40,7 +41,8 @@ class Settings:
     node_dropout: float = 0.1
     dropout: float = 0.2
     norm: bool = True
-    drug_features: str = "morgan"
+    #: ``"auto"`` is replaced by ``"both"`` where MiniMol is installed, and by ``"morgan"`` elsewhere.
+    drug_features: str = "auto"
     # not to be set one by one
     #: ln IC50 in standard deviations of the drug around its mean; else ln IC50 as it is.
     scale_response: bool = True
@@ -51,8 +53,8 @@ class Settings:
     tie_similarity_heads: bool = False
     gamma: float = 8.0
     regression_scale: float = 15.0
-    max_epochs: int = 60
-    patience: int = 10
+    max_epochs: int = 150
+    patience: int = 20
     lr: float = 2e-3
     weight_decay: float = 1e-2
     #: Decay as part of the gradient, as the published Adam has it, or apart from it.
@@ -74,6 +76,8 @@ class Settings:
         result = replace(self, **changed)
         check_choice("edges", result.edges, EDGES)
         check_choice("drug_features", result.drug_features, DRUG_FEATURES)
+        if result.drug_features == "auto":
+            result = replace(result, drug_features="both" if minimol_is_installed() else "morgan")
         return result
 
     @property
@@ -107,10 +111,11 @@ _PUBLISHED = Settings(
     edge_dropout=0.0,
     node_dropout=0.0,
     dropout=0.0,
+    drug_features="morgan",
     scale_response=False,
     line_similarity="published",
     max_epochs=200,
-    patience=20,
+    patience=50,
     lr=1e-3,
     weight_decay=1e-5,
     decoupled=False,
@@ -118,8 +123,8 @@ _PUBLISHED = Settings(
 
 #: Settings by name. ``"mtigcn"``: the paper, with the scales of the correlations that its numbers need;
 #: ``"mtigcn_released"``: as the released code computes; ``"nihgcn"``: the encoder with classification alone.
-PRESETS: dict[str | None, Settings] = {
-    None: Settings(),
+PRESETS: dict[str, Settings] = {
+    "default": Settings(),
     "mtigcn": _PUBLISHED,
     "mtigcn_released": replace(_PUBLISHED, epsilon=2.0, tie_similarity_heads=True),
     "nihgcn": replace(_PUBLISHED, tasks=("classification",), weights={**PUBLISHED_WEIGHTS, "classification": 1.0}),

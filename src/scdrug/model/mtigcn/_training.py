@@ -184,10 +184,20 @@ class GraphBatches:
 
 
 class Objective:
-    """The weighted losses of all tasks."""
+    """The weighted losses of all tasks, and the error of the one that predicts.
 
-    def __init__(self, net: MTIGCNNet, settings: Settings) -> None:
-        self.net, self.settings = net, settings
+    Parameters
+    ----------
+    net
+        Network.
+    settings
+        Tasks and their weights.
+    predicts
+        Task whose error on held-out pairs decides when to stop.
+    """
+
+    def __init__(self, net: MTIGCNNet, settings: Settings, *, predicts: str) -> None:
+        self.net, self.settings, self.predicts = net, settings, predicts
         self._last: tuple[Tensor, BipartiteGraph] | None = None
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -201,12 +211,15 @@ class Objective:
         return self._sum(parts)
 
     def validation(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Errors of held-out pairs: 1 − AUROC and squared error; similarities play no part in when to stop."""
+        """Errors of held-out pairs: 1 − AUROC and squared error; the loss is that of the task that predicts.
+
+        A sum of both would be the squared error's, which is larger and falls when the other has long stopped to.
+        """
         codes = self.codes(batch)
         parts = self._pairs(batch, codes)
         if parts.pop("classification_loss", None) is not None:
             parts["ranking_loss"] = ranking_error(self.net.logits(codes), batch["labels"])
-        return self._sum(parts)
+        return {"loss": parts["ranking_loss" if self.predicts == "classification" else "regression_loss"], **parts}
 
     def codes(self, batch: dict[str, Tensor]) -> Codes:
         """Embeddings of all lines and drugs."""
@@ -227,14 +240,20 @@ class Objective:
         return parts
 
     def _sum(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-        weights = {**self.settings.weights, "ranking": self.settings.weights["classification"]}
+        weights = self.settings.weights
         total = sum(weights[name.removesuffix("_loss")] * value for name, value in parts.items())
         assert isinstance(total, Tensor)
         return {"loss": total, **parts}
 
 
 def training_phase(
-    net: MTIGCNNet, graph: GraphData, held_out: GraphData | None, settings: Settings, options: PhaseOptions
+    net: MTIGCNNet,
+    graph: GraphData,
+    held_out: GraphData | None,
+    settings: Settings,
+    options: PhaseOptions,
+    *,
+    predicts: str,
 ) -> Phase:
     """The one phase of training.
 
@@ -250,8 +269,10 @@ def training_phase(
         Losses, dropout and optimiser.
     options
         Arguments of `train`.
+    predicts
+        Task whose error on held-out pairs decides when to stop.
     """
-    objective = Objective(net, settings)
+    objective = Objective(net, settings, predicts=predicts)
 
     def optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if settings.decoupled else torch.optim.Adam

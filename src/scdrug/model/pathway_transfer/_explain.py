@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from torch import Tensor
 
 from ..._arguments import checked
-from ...pp._gene_sets import _nearest
+from ...pp._gene_sets import most_alike
 from .._explain import Explained, cannot_explain, output_of
 from .._network import evaluate
 
@@ -229,7 +229,7 @@ def nearest_sets(mask: sp.csr_matrix, n_nodes: int) -> tuple[np.ndarray, np.ndar
 
     Free nodes, which `mask` (genes read × pathways) does not hold, reach all genes and have none.
     """
-    nearest, jaccard = _nearest(mask.astype(np.float32))  # products of bool do not count
+    nearest, jaccard = most_alike(mask.astype(np.float32))  # products of bool do not count
     n_free = n_nodes - len(nearest)
     return np.append(nearest, np.full(n_free, -1)), np.append(jaccard, np.zeros(n_free))
 

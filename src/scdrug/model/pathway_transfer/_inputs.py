@@ -216,7 +216,7 @@ def is_binary(response: np.ndarray) -> bool:
     return bool(np.isin(known, (0.0, 1.0)).all())
 
 
-def check_targets(targets: Targets, drugs: pd.Index, *, task: str) -> None:
+def check_targets(targets: Targets, drugs: pd.Index, *, target: str) -> None:
     """Raise if no drug can be learned, and warn of those that cannot.
 
     Raises
@@ -227,7 +227,7 @@ def check_targets(targets: Targets, drugs: pd.Index, *, task: str) -> None:
     known = np.isfinite(targets.train)
     few = known.sum(axis=0) < MIN_LINES
     one_class = np.zeros(len(drugs), dtype=bool)
-    if task == "classification":
+    if target == "sensitivity":
         one_class = ~few & ((targets.train == 1).sum(axis=0) * (targets.train == 0).sum(axis=0) == 0)
     if (few | one_class).all():
         counts = known.sum(axis=0)

@@ -94,7 +94,7 @@ class Objective:
         """Loss of the head on responses in its own unit: logits' labels, or residuals over their spread."""
         n = torch.isfinite(response).sum()
         predicted = self.module.head(code)
-        if self.settings.task == "classification":
+        if self.settings.target == "sensitivity":
             return {"loss": masked_bce(predicted, response), "n": n}
         return {"loss": masked_mse(predicted, response), "n": n}
 

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 
 from ..._arguments import checked
+from ..._former import Former, formerly
 from ..._validate import check_choice
 from .._arrays import check_positions
 from .._batches import TrainingTask
@@ -48,15 +49,16 @@ class PathwayTransfer(TwoDomainModel):
     registry
         Registry of an earlier setup, for loading without data.
     preset
-        ``"default"``; ``"he2025"``, the paper; ``"he2025_released"``, the authors' code without its defects. All other
-        arguments replace a value of the preset.
+        ``"default"``; ``"he2025"``, the paper, with its values of `n_top_genes` and `min_genes` for cisplatin, paclitaxel, PLX-4720
+        and lapatinib where one of these is the only drug; ``"he2025_released"``, the authors' code without its defects. All
+        other arguments replace a value of the preset.
     pathways
         Collection of gene sets: a name or the path of a ``.gmt`` file, see :func:`scdrug.datasets.gene_sets`. If omitted, the
         mask that :func:`scdrug.pp.pathway_mask` stored in the reference, which also takes a mapping of names to genes.
-    task
-        ``"regression"`` on the response, or ``"classification"``, which predicts the probability of being sensitive.
+    target
+        What is predicted: ``"response"``, or ``"sensitivity"``, the probability of being sensitive.
     labels, fraction
-        How a classification labels continuous responses, see :func:`scdrug.pp.binarize_response`; responses that are 0 and
+        How ``target="sensitivity"`` labels continuous responses, see :func:`scdrug.pp.binarize_response`; responses that are 0 and
         1 already are taken as they are (1 = sensitive).
     variant
         ``"full"``; without pathways ``"shared"``; with a critic ``"adversarial_shared"``; without a shared encoder
@@ -126,9 +128,10 @@ class PathwayTransfer(TwoDomainModel):
     get_pathway_activity, get_pathway_table = get_pathway_activity, get_pathway_table
 
     @checked
+    @formerly(task=Former("target", {"regression": "response", "classification": "sensitivity"}))
     def __init__(
         self, adata: AnnData | None = None, registry: dict[str, Any] | None = None, *, preset: str = "default",
-        pathways: str | None = None, task: str | None = None, labels: str | None = None, fraction: float | None = None,
+        pathways: str | None = None, target: str | None = None, labels: str | None = None, fraction: float | None = None,
         variant: str | None = None, prior: str | None = None, linear_ridge: float | None = None,
         n_top_genes: int | None = None, standardize: bool | None = None, min_genes: int | None = None,
         strictly: bool | None = None, n_free: int | None = None, n_latent: int | None = None,
@@ -139,7 +142,8 @@ class PathwayTransfer(TwoDomainModel):
         cells_layer: str | None = None, cells_scale: str = "auto", cells_method: str = "quantile",
     ) -> None:  # fmt: skip
         super().__init__(adata, registry, source=CellSource(cells, cells_method, cells_layer, cells_scale))
-        self.settings = resolve_settings(preset, locals())
+        alone = str(self.drugs["name"].iloc[0]) if self.reference_ is not None and len(self.drugs) == 1 else None
+        self.settings = resolve_settings(preset, locals(), drug=alone)
         self._take_defaults(self.settings)
         self._task: TrainingTask | None = None
         self._targets: Targets | None = None
@@ -147,7 +151,7 @@ class PathwayTransfer(TwoDomainModel):
         self._lower_is_sensitive = True
         self.pathways_: list[str] = []
         self.pathway_table_: pd.DataFrame | None = None
-        if self.settings.task == "classification" and self.reference_ is not None:
+        if self.settings.target == "sensitivity" and self.reference_ is not None:
             unit = {"measure": "sensitive", "unit": "probability", "direction": "higher is more sensitive"}
             self._lower_is_sensitive = self.reference_.lower_is_sensitive
             self.reference_ = replace(self.reference_, response=unit)
@@ -156,7 +160,7 @@ class PathwayTransfer(TwoDomainModel):
             if self.settings.variant == "full":
                 key, exact = self._setup_arg("pathway_key"), self.settings.strictly
                 self._gene_sets = read_pathways(adata, self.genes, pathways, key=key, exact=exact)
-        self._model_summary_string = f"PathwayTransfer(preset={preset!r}, task={self.settings.task!r})"
+        self._model_summary_string = f"PathwayTransfer(preset={preset!r}, target={self.settings.target!r})"
         self.init_params_ = self._get_init_params(locals())
 
     # ------------------------------------------------------------------ training
@@ -246,7 +250,7 @@ class PathwayTransfer(TwoDomainModel):
         return explain(self, drugs, baseline=baseline)
 
     def _answer(self, out: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(out) if self.settings.task == "classification" else out
+        return torch.sigmoid(out) if self.settings.target == "sensitivity" else out
 
     # ------------------------------------------------------------------ code
 

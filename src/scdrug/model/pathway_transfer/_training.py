@@ -45,7 +45,7 @@ def make_targets(task: TrainingTask, settings: Settings, *, drugs: pd.Index, low
         If no drug can be learned.
     """
     train, validation = task.train_response, task.validation_response
-    if settings.task == "regression":
+    if settings.target == "response":
         targets = regression_targets(train, validation)
     else:
         targets = classification_targets(
@@ -55,7 +55,7 @@ def make_targets(task: TrainingTask, settings: Settings, *, drugs: pd.Index, low
             fraction=settings.fraction,
             lower_is_sensitive=lower_is_sensitive,
         )
-    check_targets(targets, drugs, task=settings.task)
+    check_targets(targets, drugs, target=settings.target)
     return targets
 
 
@@ -175,14 +175,8 @@ class Phases:
         self._critic = None if critic is None else Critic(critic, self._objective.against)
         self._trained = np.flatnonzero(np.isfinite(targets.train).any(axis=1))
         self._checked = np.flatnonzero(np.isfinite(targets.validation).any(axis=1))
-        self._batches = DomainBatches(
-            self._read(task.expression[self._trained]),
-            _tensor(targets.train[self._trained]),
-            None if cells is None else self._read(cells),
-            options.batch_size,
-            generator=options.generator,
-            n_passes=1 if self._critic is None else self._critic.steps,
-        )
+        self._cells = None if cells is None else self._read(cells)
+        self._batches = self._with_cells(self._trained, _tensor(targets.train[self._trained]))
 
     def of(self, schedule: str) -> list[Phase | Callable[[], Phase]]:
         """Phases of a schedule; those that need the ones before them come as functions."""
@@ -191,12 +185,15 @@ class Phases:
         return [self.autoencoder(), self.head if schedule == "two_phase" else self.joint]
 
     def autoencoder(self) -> Phase:
-        """Reconstruction without responses."""
+        """Reconstruction without responses: of all lines, labelled or not, but those that are held out whole."""
+        task = self._task
+        held_out = task.validation.any(axis=1) & ~np.isfinite(task.train_response).any(axis=1)
+        rows = np.flatnonzero(~held_out)
         clip = self._settings.clip_autoencoder
         # a critic's score has no lower end, and says nothing of how far the autoencoder is
         monitor = "train_loss" if self._critic is None else "train_reconstruction_loss"
         return Phase(
-            self._batches,
+            self._with_cells(rows, torch.full((len(rows), 1), torch.nan)),
             self._objective.autoencoder,
             trained=[self._module.autoencoder],
             clip=((self._module.autoencoder, clip),) if clip else (),
@@ -232,6 +229,17 @@ class Phases:
             validation=self._codes(rows, self._targets.validation, _ALL, None) if len(rows) else None,
             clip=self._clip_head(),
             **self._common(self._settings.monitor),
+        )
+
+    def _with_cells(self, rows: np.ndarray, response: torch.Tensor) -> DomainBatches:
+        """Batches of lines, each beside cells where there are any."""
+        return DomainBatches(
+            self._read(self._task.expression[rows]),
+            response,
+            self._cells,
+            self._options.batch_size,
+            generator=self._options.generator,
+            n_passes=1 if self._critic is None else self._critic.steps,
         )
 
     def _read(self, expression: np.ndarray) -> torch.Tensor:

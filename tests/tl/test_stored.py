@@ -46,7 +46,10 @@ DAMAGE = {
         lambda a: a.uns["predicted_response"].__setitem__("direction", "sideways"),
         "must begin with 'lower' or 'higher'",
     ),
-    "percentile is an array": (_set("obsm", "response_percentile", lambda a: _percentile(a).to_numpy()), PREDICT),
+    "percentile is an array of other drugs": (
+        _set("obsm", "response_percentile", lambda a: _percentile(a).to_numpy()[:, 1:]),
+        PREDICT,
+    ),
     "percentile of other drugs": (
         _set("obsm", "response_percentile", lambda a: _percentile(a).rename(columns={"eta": "x"})),
         "hold different drugs",

@@ -211,9 +211,9 @@ def _present_client() -> Any:
 
 def _check_versions(client: Any) -> None:
     def version() -> str:  # travels by value, so that it arrives where scdrug is not
-        import scdrug
+        from importlib import import_module
 
-        return scdrug.__version__
+        return import_module("scdrug").__version__
 
     found = client.run(version, on_error="return")
     lacking = [str(worker) for worker, answer in found.items() if isinstance(answer, ImportError)]

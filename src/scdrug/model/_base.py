@@ -208,6 +208,10 @@ class DrugResponseModel(BaseModelClass):
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
         return self.profile.scores(expression)
 
+    def _activity_of(self, code: np.ndarray) -> pd.DataFrame | None:
+        """Activity of pathways that codes of samples stand for (samples × pathways); `None` where they stand for none."""
+        return None
+
     def _drug_notes(self) -> pd.DataFrame | None:
         """Further columns on the drugs for what is stored with predictions, by id: their nearest training drugs."""
         return pd.DataFrame(self.notes_[NEAREST], index=self.drugs.index) if NEAREST in self.notes_ else None

@@ -17,6 +17,7 @@ from ..model._predictor import RowPredictor
 from ..model._results import PredictedResponse, reserve_predictions
 from ..pp._checks import check_cells
 from ..pp._dividing import CellTotals
+from ..pp._modalities import expression_part
 from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
 from ._cell_evidence import CellEvidence, appraise
@@ -26,6 +27,7 @@ from ._width import Difficulty, relative_difficulty
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
     from ..model._base import DrugResponseModel
     from ..model.baseline._linear import LinearModel
@@ -35,10 +37,11 @@ logger = logging.getLogger(__name__)
 
 @checked
 def predict_response(
-    adata: AnnData,
+    adata: AnnData | MuData,
     model: str | os.PathLike[str] | DrugResponseModel = "default",
     *,
     drugs: str | Sequence[str] | Mapping[str, Any] | None = None,
+    modality: str | None = None,
     layer: str | None = None,
     scale: str = "auto",
     method: str = "quantile",
@@ -51,7 +54,7 @@ def predict_response(
     accelerator: str = "cpu",
     key_added: str = KEYS.PREDICTED,
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Predict how each cell responds to each drug.
 
     Aligns genes by name, brings the cells onto the scale of the model's bulk reference (see
@@ -62,12 +65,15 @@ def predict_response(
     ----------
     adata
         Cells × genes: counts, CPM/TPM or logarithms; symbols, Ensembl or Entrez ids of human genes. All cells of one
-        experiment should be passed together, since they share one platform offset.
+        experiment should be passed together, since they share one platform offset. Of a MuData, the modality with gene expression is
+        read and written to.
     model
         Name of a bundled model, folder of a saved one, or a trained model.
     drugs
         Names or ids of drugs; all of the model if omitted. Models whose card says `unseen_drugs` also take
         SMILES, or a mapping of names to SMILES.
+    modality
+        Of a MuData: the modality with gene expression. If omitted, the only one with a name for it, such as ``"rna"`` or ``"gex"``.
     layer
         Layer to read; `X` if omitted.
     scale
@@ -98,7 +104,7 @@ def predict_response(
 
     Returns
     -------
-    `None`, or a copy of `adata`, with
+    `None`, or a copy of `adata`, with (in the modality of a MuData)
 
     ``adata.obsm["predicted_response" | key_added]`` : DataFrame
         Cells × drug ids, in the unit of the model's reference (lower ln IC50 = more sensitive); NaN for cells that
@@ -118,7 +124,7 @@ def predict_response(
     Raises
     ------
     ValueError
-        If the object is empty, genes are not human or too few, values are not finite, contradict `scale`, the model is
+        If the object is empty or a modality is ambiguous, genes are not human or too few, values are not finite, contradict `scale`, the model is
         unknown, or `key_added` is taken by something that scdrug did not store or cannot be written to a file.
     KeyError
         If a drug, layer or column is unknown; the nearest names are offered.
@@ -158,6 +164,7 @@ def predict_response(
     >>> cells.obsm["predicted_response"].shape == (cells.n_obs, len(model.drugs))
     True
     """
+    whole, adata = expression_part(adata, modality, copy=copy)
     check_cells(adata)
     reserve_predictions(adata, key_added)
     trained = resolve_predictor(model)
@@ -214,10 +221,10 @@ def predict_response(
         warnings.warn(f"Replacing the results that `adata.obsm[{key_added!r}]` held.", UserWarning, stacklevel=2)
     if verdict != "ok":
         warnings.warn(verdict, UserWarning, stacklevel=2)
-    adata = results.store(adata, key_added, copy=copy)
+    adata = results.store(adata, key_added, copy=copy and whole is None)
     if groupby is not None:
         _judge(adata, key_added, groupby, warn=verdict == "ok")
-    return adata if copy else None
+    return (adata if whole is None else whole) if copy else None
 
 
 def _judge(adata: AnnData, key: str, groupby: str, *, warn: bool) -> None:

@@ -37,7 +37,6 @@ OF_RESPONSES = {
     "controls": "what the model's recipe gives on permuted data",
     "missing_pairs": "pairs that a screen lacks",
     "obs": "columns to plot with scanpy",
-    "controls": "what was observed against null",
     "doses": "concentrations of combined drugs",
 }
 #: Plots of what no function of `tl` stores: of a model, or of arrays.

@@ -13,7 +13,21 @@ from .._constants import KEYS
 from .._former import formerly
 from .._labels import group_labels
 from ..tl._attribution_stored import Stored, read_attribution, select_features
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, diverging, ink, muted, new_axes, paper, shorten
+from ._style import (
+    FONT,
+    LINE,
+    OTHER,
+    RESISTANT,
+    SENSITIVE,
+    SMALL,
+    despine,
+    diverging,
+    ink,
+    muted,
+    new_axes,
+    paper,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData

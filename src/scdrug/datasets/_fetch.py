@@ -95,7 +95,7 @@ def _fetch_file(entry: FileEntry, cache: Path, *, offline: bool, force: bool) ->
                     f"{path} is damaged or of another version: its sha256 is {_sha256(path)}, expected {entry.sha256}. "
                     f"Downloads are switched off. {_by_hand(entry, path)}"
                 )
-            logger.warning("%s has not the expected hash and is downloaded again.", path)
+            logger.warning("%s does not have the expected hash and is downloaded again.", path)
         _download(entry, path, cache)
     return path
 
@@ -232,9 +232,7 @@ def _read_pins(cache: Path) -> dict[str, str]:
     """Hashes of the files of which none was known; none where the list is damaged, which is said."""
     pins = _parse_pins(cache / _PINS)
     if pins is None:
-        logger.warning(
-            "%s is damaged and not used: files of which no trusted hash is known are pinned anew.", cache / _PINS
-        )
+        logger.warning("%s is damaged and is not used: files without a trusted hash are pinned anew.", cache / _PINS)
     return pins or {}
 
 

@@ -234,7 +234,7 @@ class DrugResponseModel(BaseModelClass):
     def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × units) and intercepts of what a model computes from expression itself, else `None`.
 
-        It is evaluated together with the harmonization, in one product a block; :meth:`_after_first_layer` does the rest.
+        It is evaluated together with the harmonization, in one product per block; :meth:`_after_first_layer` does the rest.
         `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
         """
         return self._linear_weights(drugs)

@@ -1,4 +1,4 @@
-"""Encoders of molecules: atoms, bonds and distances in, one vector a molecule out."""
+"""Encoders of molecules: atoms, bonds and distances in, one vector per molecule out."""
 
 from __future__ import annotations
 

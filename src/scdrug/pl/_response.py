@@ -12,7 +12,7 @@ from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..tl._keys import MIN_RELIABILITY
 from ..tl._stored import check_use, read_predictions
-from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, new_axes, sequential, shorten
+from ._style import FONT, OTHER, SMALL, arrows, diverging, muted, new_axes, sequential, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -150,8 +150,8 @@ def _decorate(ax: Axes, drug: Any, name: str, *, reliable: bool, in_space: bool)
         ax.text(
             0.5, -0.12, "unreliable: see the verdict in adata.uns", transform=ax.transAxes, ha="center", fontsize=SMALL
         )
-    ax.set_xlabel(f"{name}1", fontsize=SMALL, color=TEXT, loc="left")
-    ax.set_ylabel(f"{name}2", fontsize=SMALL, color=TEXT, loc="bottom")
+    ax.set_xlabel(f"{name}1", fontsize=SMALL, color=muted(), loc="left")
+    ax.set_ylabel(f"{name}2", fontsize=SMALL, color=muted(), loc="bottom")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)

@@ -130,7 +130,7 @@ def _download(entry: FileEntry, path: Path, cache: Path) -> None:
     part = Path(name)
     try:
         expected = _expected_hash(entry, cache)
-        found = _try_addresses(entry, part, pinned=expected if entry.unverified else None)
+        found = _try_addresses(entry, part, path, pinned=expected if entry.unverified else None)
         if entry.unverified and expected is not None and found != expected:
             raise FetchError(_changed(entry, found, expected, cache, what="what the server sent now"))
         part.chmod(0o644)  # mkstemp makes files that only their owner can read, and caches are shared
@@ -164,8 +164,8 @@ def _locate(entry: FileEntry, path: Path) -> FileEntry:
     raise FetchError(f"{entry.name!r} could not be found. {failures[-1]} {_by_hand(entry, path)}")
 
 
-def _try_addresses(entry: FileEntry, part: Path, *, pinned: str | None) -> str:
-    """Fill `part` from the first address that gives the right bytes; return their hash."""
+def _try_addresses(entry: FileEntry, part: Path, path: Path, *, pinned: str | None) -> str:
+    """Fill `part`, which becomes `path`, from the first address that gives the right bytes; return their hash."""
     failures = []
     for url in entry.urls:
         for attempt in range(_TRIES):
@@ -178,7 +178,7 @@ def _try_addresses(entry: FileEntry, part: Path, *, pinned: str | None) -> str:
             if final or attempt == _TRIES - 1:
                 failures.append(f"{url}: {failure}")
                 break
-    raise FetchError(f"{entry.name!r} could not be downloaded. " + "; ".join(failures) + f". {_by_hand(entry, part)}")
+    raise FetchError(f"{entry.name!r} could not be downloaded. " + "; ".join(failures) + f". {_by_hand(entry, path)}")
 
 
 def _try_once(url: str, part: Path, entry: FileEntry, *, pinned: str | None) -> tuple[str | None, bool]:

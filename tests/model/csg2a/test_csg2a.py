@@ -267,3 +267,5 @@ def test_arguments_that_contradict_each_other_are_refused(reference) -> None:
         make(reference, n_genes=1)
     with pytest.raises(TypeError, match="`ppi`"):
         make(reference, ppi=3).train(max_epochs=1)
+    with pytest.raises(FileNotFoundError, match=r"nowhere/STRING_edges.csv\. scdrug.datasets.ppi\('string'\) fetches"):
+        make(reference, ppi="nowhere/STRING_edges.csv").train(max_epochs=1)

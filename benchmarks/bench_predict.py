@@ -1,7 +1,7 @@
-"""Speed and memory of the main job: `python benchmarks/bench_predict.py [--cells 100000] [--backed 1000000]`.
+"""Speed and memory of the main job: `python benchmarks/bench_predict.py [--cells 100000] [--backed 1000000] [--groups 1000000]`.
 
 Prints cells per second and additional peak memory of `tl.predict_response` on cells × 20,000 genes, CSR, 10 % filled,
-all 228 drugs of the bundled model; then the additional memory of backed files of growing length.
+all drugs of the bundled model; then the additional memory of backed files of growing length, for cells, and for twenty groups of them.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--backed", type=int, nargs="*", default=[])
+    parser.add_argument("--groups", type=int, nargs="*", default=[])
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     import scdrug
@@ -123,6 +124,21 @@ def main() -> None:
             print(
                 f"{n_cells} backed cells: {seconds:.0f} s, {n_cells / seconds:,.0f} cells/s, additional memory "
                 f"{memory.peak:.2f} GB, of which {results:.2f} GB are the results themselves"
+            )
+
+    for n_cells in arguments.groups:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "cells.h5ad"
+            write_backed(path, n_cells, genes)
+            backed = ad.read_h5ad(path, backed="r")
+            backed.obs["group"] = pd.Categorical.from_codes(np.arange(n_cells) % 20, [f"group{i}" for i in range(20)])
+            with PeakMemory() as memory:
+                start = time.perf_counter()
+                scdrug.tl.predict_groups(backed, "group", model)
+                seconds = time.perf_counter() - start
+            print(
+                f"20 groups of {n_cells} backed cells: {seconds:.0f} s, {n_cells / seconds:,.0f} cells/s, additional memory "
+                f"{memory.peak:.2f} GB"
             )
 
 

@@ -100,7 +100,7 @@ def known_targets(data: Path, sets: Path) -> None:
         response = reference.obsm["response"][drug]
         lines = reference[(response <= response.quantile(0.1)).to_numpy()].copy()
         scdrug.tl.attribute_pathways(lines, models, drug, pathways=sets, method="none", resampled=True)
-        table = scdrug.get.importance_df(lines, drug).query("kind == 'pathway'").reset_index(drop=True)
+        table = scdrug.get.attribute_pathways_df(lines, drug).query("kind == 'pathway'").reset_index(drop=True)
         places = [f"{row.pathway} {place + 1} ({row.supports}, stability {row.stability:.2f})"
                   for place, row in enumerate(table.itertuples()) if row.pathway in wanted]  # fmt: skip
         first = ", ".join(table["pathway"].str.removeprefix("HALLMARK_").head(5))

@@ -2,8 +2,8 @@
 
     python scripts/check_new_drugs.py DATA [--folds 10] [--by structure] [--new-lines] [--rows ROW ...]
 
-DATA holds `gdsc/`. Drugs of GDSC2 are left out from every screen: in folds, drugs of one structure together, or (`--by pathway`) all drugs of a
-pathway at a time. With `--new-lines` each fold also leaves out its share of the lines, and only these lines with these drugs are judged.
+DATA holds `gdsc/`. Drugs of GDSC2 are left out, in folds, from every screen: drugs of one structure together, or (`--by pathway`) all drugs
+of a pathway. With `--new-lines` each fold also leaves out its share of the lines, and only these lines with these drugs are judged.
 Printed beside the mean of all drugs and lines: root mean square error, correlation over lines per drug, and correlation over drugs per
 line after each drug's mean is taken out.
 """
@@ -34,13 +34,12 @@ def per_line(predicted: np.ndarray, observed: np.ndarray) -> float:
 
 
 def fold_of(reference, n_folds: int, by: str) -> np.ndarray:
-    """Fold of each drug; drugs of one structure share it. One fold for each pathway, if that is asked for."""
+    """Fold of each drug; drugs of one structure share it, or all drugs of a pathway."""
     drugs = reference.obsm["response"].columns
     table = reference.uns["drugs"].loc[drugs]
-    if by == "pathway":
-        return np.unique(table["pathway"].astype(str), return_inverse=True)[1]
-    structures = table["smiles"].map(canonical_smiles)
-    groups = np.unique(structures.fillna(pd.Series(drugs, index=drugs)).astype(str), return_inverse=True)[1]
+    structures = table["smiles"].map(canonical_smiles).fillna(pd.Series(drugs, index=drugs))
+    together = table["pathway"] if by == "pathway" else structures
+    groups = np.unique(together.astype(str), return_inverse=True)[1]
     return (np.random.default_rng(0).permutation(groups.max() + 1) % n_folds)[groups]
 
 

@@ -23,20 +23,10 @@ from scipy.stats import spearmanr
 import scdrug
 from scdrug.benchmark import simulate_cells
 
-#: What the bundled model is trained with, see build_zoo.py.
-RECIPE = {"kernel": "linear", "ridge": 0.5, "denoise": 1.0}
 #: Mean counts of a cell, and share of genes that are measured.
 CONDITIONS = ((10_000, 1.0), (10_000, 0.2), (3_000, 1.0), (1_000, 1.0), (1_000, 0.5), (300, 1.0))
 THINNED = ((1.0, 1.0), (1.0, 0.2), (0.3, 1.0), (0.1, 1.0), (0.1, 0.5), (0.03, 1.0))
 ERRORS = {"rmse": -1, "rmse_cells": -1, "contrast": 1}
-
-
-def train(reference: AnnData) -> scdrug.model.KernelRidge:
-    training = reference.copy()
-    scdrug.model.KernelRidge.setup_anndata(training)
-    model = scdrug.model.KernelRidge(training, **RECIPE)
-    model.train()
-    return model
 
 
 def simulated(reference: AnnData, n_tissues: int, n_lines: int, n_cells: int) -> Iterator[tuple[str, AnnData, list]]:
@@ -124,14 +114,15 @@ def main() -> None:
     parser.add_argument("--real", action="store_true")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    reference = scdrug.datasets.gdsc(release="GDSC2", path=arguments.data / "gdsc")
+    reference = scdrug.datasets.gdsc("both", path=arguments.data / "gdsc")
+    recipe = scdrug.model.load_pretrained("default")
     sources = {"simulated": simulated(reference, arguments.tissues, arguments.lines, arguments.cells)}
     if arguments.real:
         sources["real"] = measured(arguments.data, reference)
     rows = []
     for source, cohorts_of in sources.items():
         for name, training, cohorts in cohorts_of:
-            model = train(training)
+            model = recipe.retrain(training)
             for condition, cells in cohorts:
                 row = score(model, training, reference, cells)
                 rows.append({"source": source, "cohort": name, "condition": condition, **row})

@@ -1,6 +1,6 @@
 """Print what the bundled models say of cells that carry an answer and of cells that carry none.
 
-    python scripts/check_verdict.py DATA [--model gdsc2-ridge --model gdsc2-pathways-1] [--seeds 12]
+    python scripts/check_verdict.py DATA [--model gdsc-ridge --model gdsc2-pathways-1] [--seeds 12]
 
 DATA holds `sc/sc_mixology/`, `sc/bc_atlas/` and `sc/pbmc80/`; see the docs page *When the answer is wrong for your file*.
 """
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=12)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    for name in arguments.model or ["gdsc2-ridge", "gdsc2-pathways-1"]:
+    for name in arguments.model or ["gdsc-ridge", "gdsc2-pathways-1"]:
         model = scdrug.model.load_pretrained(name)
         print(f"\n{name:<42} cohorts     ok   reliability     level   misplaced   differences   dividing")
         found: dict[str, list[tuple[bool, float, float, float, float, float]]] = {}

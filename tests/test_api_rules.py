@@ -34,9 +34,9 @@ OF_RESPONSES = {
     "group_reliability": "how far groups are to be believed",
     "drugs": "the predicted drugs",
     "drug_evidence": "what speaks for each drug",
+    "controls": "what the model's recipe gives on permuted data",
     "missing_pairs": "pairs that a screen lacks",
     "obs": "columns to plot with scanpy",
-    "controls": "what was observed against null",
     "doses": "concentrations of combined drugs",
 }
 #: Plots of what no function of `tl` stores: of a model, or of arrays.
@@ -44,11 +44,8 @@ OF_MODELS = ("domains_umap", "training_curves", "compare_training", "predicted_o
 #: Functions of `tl` without a plot or a table of their own, and where their results are seen.
 WITHOUT = {
     ("pl", "predict_patients"): "pl.compare_responders, and the plots of predicted responses",
-    (
-        "get",
-        "predict_groups",
-    ): 'get.group_response_df(adata, key="group_response"), the table of groups whoever made it',
-    ("pl", "predict_groups"): "the table of groups",
+    ("pl", "predict_groups"): "the report",
+    ("get", "predict_groups"): "get.group_response_df, with its key",
     ("pl", "embed"): "scanpy's plots of `obsm`",
     ("get", "embed"): "results are tables in `obsm` already",
 }

@@ -75,6 +75,7 @@ CALLS: dict[str, tuple[Callable[..., Any], list[tuple[str, str]]]] = {
             ("uns", "run"),
         ],
     ),
+    "embed": (lambda a, t, c, **k: tl.embed(a, t, **k), [("obsm", "run"), ("uns", "run")]),
     "rank_drugs": (lambda a, t, c, **k: tl.rank_drugs(a, "clone", **k), [("uns", "run")]),
     "attribute_genes": (
         lambda a, t, c, **k: tl.attribute_genes(a, t, "trametinib", **k),

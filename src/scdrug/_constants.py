@@ -26,6 +26,7 @@ class _Keys(NamedTuple):
     EVIDENCE: str = "response_evidence"  # obsm: DataFrame cells x what reliability and width follow from
     GROUPED: str = "group_response"  # uns: tables of tl.predict_groups
     HARMONIZED: str = "harmonization"  # uns: fitted parameters
+    ACTIVITY: str = "pathway_activity"  # obsm: DataFrame cells x pathways, in standard deviations of the lines
     RANKED: str = "rank_drugs"  # uns: table of tl.rank_drugs
     PATHWAY_IG: str = "pathway_ig"  # obsm: f"{key}_{drug}", DataFrame cells x pathways; uns: tables
     GENE_IG: str = "gene_ig"  # obsm: f"{key}_{drug}", DataFrame cells x genes; uns: tables

@@ -68,6 +68,7 @@ def test_a_download_that_never_succeeds_leaves_nothing(server, cache, register):
     with pytest.raises(RuntimeError, match="could not be downloaded") as error:
         fetch("screen")
     assert url in str(error.value)
+    assert f"place it at {cache / 'screen' / 'table.csv'}." in str(error.value)
     assert files_of(cache) == []
 
 

@@ -115,15 +115,15 @@ def test_importance_leaves_out_what_does_not_come_back(attributed) -> None:
     table = attributed.uns["pathway_ig"]["table"]
     table["stability"] = np.where(table["pathway"] == "HALLMARK_HYPOXIA", 0.3, 0.9)
     table["repeats"] = table["stability"] >= 0.8
-    ax = scdrug.pl.pathway_importance(attributed, "alpha-1")
+    ax = scdrug.pl.attribute_pathways(attributed, "alpha-1")
     names = texts(ax.get_yticklabels())
     assert "HYPOXIA" not in names and "DNA REPAIR" in names
-    rows = scdrug.get.importance_df(attributed, "alpha-1").set_index("pathway")
+    rows = scdrug.get.attribute_pathways_df(attributed, "alpha-1").set_index("pathway")
     bar = ax.patches[names.index("DNA REPAIR")]
     assert bar.get_width() == pytest.approx(0.9 * rows.loc["HALLMARK_DNA_REPAIR", "towards_sensitive"])
     assert texts(ax.texts)[0] == "0.90" and "of 4 come back" in ax.get_xlabel()
     table["repeats"] = False
-    ax = scdrug.pl.pathway_importance(attributed, "alpha-1")
+    ax = scdrug.pl.attribute_pathways(attributed, "alpha-1")
     assert "0 of 4 come back" in ax.get_xlabel() and len(ax.patches) == 2  # what no pathway explains is always shown
 
 

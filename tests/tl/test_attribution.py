@@ -298,7 +298,7 @@ def test_planted_pathways_come_back_and_others_are_shrunk(halves) -> None:
     tl.attribute_pathways(cells, halves, drugs, pathways="toy", resampled=True)
     planted, repeats, first = [], [], []
     for drug in drugs:
-        table = scdrug.get.importance_df(cells, drug).query("kind == 'pathway'").set_index("pathway")
+        table = scdrug.get.attribute_pathways_df(cells, drug).query("kind == 'pathway'").set_index("pathway")
         true = effects.loc[drug].to_numpy() != 0
         planted.append(true)
         repeats.append(table["repeats"].loc[effects.columns].to_numpy(dtype=bool))

@@ -61,7 +61,7 @@ def drug_groups(adata: AnnData, ids: pd.Index, *, need_structure: bool) -> np.nd
         )
     if need_structure and without:
         warnings.warn(
-            f"{len(without)} drugs have no structure that can be read and are not used in splits by drug: "
+            f"{len(without)} drugs have no structure that can be read, and are not used in splits by drug: "
             f"{examples(without)}.",
             stacklevel=4,
         )

@@ -17,7 +17,7 @@ def search_drugs(text: str, model: str = "default") -> pd.DataFrame:
 
     Returns
     -------
-    One row a drug: id, name, targets, pathway.
+    One row per drug: id, name, targets, pathway.
     """
     table = pd.DataFrame(read_config(find_model(model))["reference"]["drugs"]).astype(str)
     simple = text.strip().lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -341,11 +342,10 @@ def oligodendroglioma() -> AnnData:
     >>> int(tumour.obs["malignant"].sum())
     142
     """
-    infercnvpy = import_optional("infercnvpy", extra="demo", purpose="scdrug.datasets.oligodendroglioma()")
     with warnings.catch_warnings():
         # The packaged file is older than the notes on encoding that anndata misses in it.
         warnings.filterwarnings("ignore", message=".*without encoding metadata")
-        adata = infercnvpy.datasets.oligodendroglioma()
+        adata = _packaged_tumour()
     cell_type = adata.obs["cell_type"].astype(str)
     adata.obs["malignant"] = cell_type.str.startswith("malignant").to_numpy()
     tumour = pd.Series(adata.obs_names.str.split("_").str[0])
@@ -361,3 +361,14 @@ def oligodendroglioma() -> AnnData:
         "sha256": [""],
     }
     return adata
+
+
+def _packaged_tumour() -> AnnData:
+    """Read the file of infercnvpy, whose import would load scanpy and all that it needs."""
+    spec = find_spec("infercnvpy")
+    for folder in () if spec is None else spec.submodule_search_locations or ():
+        file = Path(folder) / "datasets" / "data" / "oligodendroglioma.h5ad"
+        if file.is_file():
+            return read_h5ad(file)
+    infercnvpy = import_optional("infercnvpy", extra="demo", purpose="scdrug.datasets.oligodendroglioma()")
+    return infercnvpy.datasets.oligodendroglioma()

@@ -95,7 +95,7 @@ def _fetch_file(entry: FileEntry, cache: Path, *, offline: bool, force: bool) ->
                     f"{path} is damaged or of another version: its sha256 is {_sha256(path)}, expected {entry.sha256}. "
                     f"Downloads are switched off. {_by_hand(entry, path)}"
                 )
-            logger.warning("%s has not the expected hash and is downloaded again.", path)
+            logger.warning("%s does not have the expected hash and is downloaded again.", path)
         _download(entry, path, cache)
     return path
 
@@ -130,7 +130,7 @@ def _download(entry: FileEntry, path: Path, cache: Path) -> None:
     part = Path(name)
     try:
         expected = _expected_hash(entry, cache)
-        found = _try_addresses(entry, part, pinned=expected if entry.unverified else None)
+        found = _try_addresses(entry, part, path, pinned=expected if entry.unverified else None)
         if entry.unverified and expected is not None and found != expected:
             raise FetchError(_changed(entry, found, expected, cache, what="what the server sent now"))
         part.chmod(0o644)  # mkstemp makes files that only their owner can read, and caches are shared
@@ -164,8 +164,8 @@ def _locate(entry: FileEntry, path: Path) -> FileEntry:
     raise FetchError(f"{entry.name!r} could not be found. {failures[-1]} {_by_hand(entry, path)}")
 
 
-def _try_addresses(entry: FileEntry, part: Path, *, pinned: str | None) -> str:
-    """Fill `part` from the first address that gives the right bytes; return their hash."""
+def _try_addresses(entry: FileEntry, part: Path, path: Path, *, pinned: str | None) -> str:
+    """Fill `part`, which becomes `path`, from the first address that gives the right bytes; return their hash."""
     failures = []
     for url in entry.urls:
         for attempt in range(_TRIES):
@@ -178,7 +178,7 @@ def _try_addresses(entry: FileEntry, part: Path, *, pinned: str | None) -> str:
             if final or attempt == _TRIES - 1:
                 failures.append(f"{url}: {failure}")
                 break
-    raise FetchError(f"{entry.name!r} could not be downloaded. " + "; ".join(failures) + f". {_by_hand(entry, part)}")
+    raise FetchError(f"{entry.name!r} could not be downloaded. " + "; ".join(failures) + f". {_by_hand(entry, path)}")
 
 
 def _try_once(url: str, part: Path, entry: FileEntry, *, pinned: str | None) -> tuple[str | None, bool]:
@@ -232,9 +232,7 @@ def _read_pins(cache: Path) -> dict[str, str]:
     """Hashes of the files of which none was known; none where the list is damaged, which is said."""
     pins = _parse_pins(cache / _PINS)
     if pins is None:
-        logger.warning(
-            "%s is damaged and not used: files of which no trusted hash is known are pinned anew.", cache / _PINS
-        )
+        logger.warning("%s is damaged and is not used: files without a trusted hash are pinned anew.", cache / _PINS)
     return pins or {}
 
 

@@ -55,7 +55,7 @@ def gene_sets(name: str | os.PathLike[str]) -> dict[str, list[str]]:
 
 @checked
 def read_gmt(path: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Read a file of gene sets in the GMT format: a line a set, with name, description and genes between tabs.
+    """Read a file of gene sets in the GMT format: one line per set, with name, description and genes between tabs.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from ._decision import therapeutic_window_df as therapeutic_window_df
 from ._drug_evidence import drug_evidence_df as drug_evidence_df
 from ._drugs import drugs_df as drugs_df
 from ._missing import missing_pairs_df as missing_pairs_df
+from ._obs import obs_df as obs_df
 from ._perturbed import compare_responders_df as compare_responders_df
 from ._perturbed import enrich_interactions_df as enrich_interactions_df
 from ._perturbed import gene_interactions_df as gene_interactions_df

@@ -208,6 +208,10 @@ class DrugResponseModel(BaseModelClass):
     def _latent_rows(self, expression: np.ndarray) -> np.ndarray:
         return self.profile.scores(expression)
 
+    def _activity_of(self, code: np.ndarray) -> pd.DataFrame | None:
+        """Activity of pathways that codes of samples stand for (samples × pathways); `None` where they stand for none."""
+        return None
+
     def _drug_notes(self) -> pd.DataFrame | None:
         """Further columns on the drugs for what is stored with predictions, by id: their nearest training drugs."""
         return pd.DataFrame(self.notes_[NEAREST], index=self.drugs.index) if NEAREST in self.notes_ else None
@@ -230,7 +234,7 @@ class DrugResponseModel(BaseModelClass):
     def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> tuple[np.ndarray, np.ndarray] | None:
         """Weights (genes × units) and intercepts of what a model computes from expression itself, else `None`.
 
-        It is evaluated together with the harmonization, in one product a block; :meth:`_after_first_layer` does the rest.
+        It is evaluated together with the harmonization, in one product per block; :meth:`_after_first_layer` does the rest.
         `complete` tells that no gene has to be filled: a layer that reads few genes is then better left to the rest.
         """
         return self._linear_weights(drugs)

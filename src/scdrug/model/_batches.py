@@ -50,7 +50,7 @@ class TableBatches:
     tensors
         Tensors by name, with equal numbers of rows; rows of all of them stay together.
     batch_size
-        Largest number of rows a batch.
+        Largest number of rows per batch.
     generator
         Shuffles the rows anew for each epoch; their order is kept if omitted.
     """

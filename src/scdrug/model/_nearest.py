@@ -74,7 +74,7 @@ def warn_of_strangers(names: Iterable[str], found: Nearest, *, stacklevel: int) 
     if far:
         warnings.warn(
             f"{len(far)} of {len(rows)} structures are unlike all drugs of the training (Tanimoto similarity in brackets), and none "
-            f"shares a target with one, so that their predictions say little: {examples(far)}. See `model.nearest_drugs`.",
+            f"shares a target with one, so their predictions say little: {examples(far)}. See `model.nearest_drugs`.",
             stacklevel=stacklevel + 1,
         )
 

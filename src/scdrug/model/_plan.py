@@ -64,7 +64,7 @@ class Phase:
     weight_decay: float = 0.0
     #: Makes the optimiser from the parameters; Adam with `lr`, decoupled decay, if omitted.
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
-    #: Makes a schedule that is stepped once an epoch.
+    #: Makes a schedule that is stepped once per epoch.
     schedule: Callable[[torch.optim.Optimizer], Any] | None = None
     #: Largest gradient norm by part of the module.
     clip: Sequence[tuple[nn.Module, float]] = ()

@@ -76,7 +76,7 @@ def gradient_penalty(critic: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     Parameters
     ----------
     critic
-        Maps codes (rows × latent) to a score a row.
+        Maps codes (rows × latent) to one score per row.
     x, y
         Codes of two domains; the longer is cut to the length of the shorter.
 

@@ -1,4 +1,4 @@
-"""The condition of a sample: structure, dose and time of a treatment as one number a gene."""
+"""The condition of a sample: structure, dose and time of a treatment as one number per gene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders of molecules: atoms, bonds and distances in, one vector a molecule out."""
+"""Encoders of molecules: atoms, bonds and distances in, one vector per molecule out."""
 
 from __future__ import annotations
 
@@ -222,7 +222,10 @@ def _translate(state: dict[str, Tensor], wanted: dict[str, Tensor], path: str | 
 def _read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"No file of weights at {path}.")
+        raise FileNotFoundError(
+            f"No file of weights at {path}. Those of the molecule attention transformer are `pretrained_weights.pt` of github.com/ardigen/MAT, "
+            "which you have to get yourself; without them it starts at random."
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

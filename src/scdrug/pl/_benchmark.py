@@ -203,7 +203,7 @@ def benchmark_per_drug(
     ax = _draw_by_drug(ax, rows, baselines, figsize)
     draw_reference(ax, 0.0)
     write_beside(ax, [f"{row.mean():.3f} ({len(row)})".replace("-", "−") for row in rows.values()], "mean (drugs)")
-    ax.set_xlabel(f"{name} over test lines, a dot a drug\n{_BOX_KEY}", fontsize=FONT)
+    ax.set_xlabel(f"{name} over test lines, one dot per drug\n{_BOX_KEY}", fontsize=FONT)
     return ax
 
 
@@ -264,12 +264,12 @@ def benchmark_skill(
     shown = {name: np.maximum(row, _LOWEST_SKILL) for name, row in rows.items()}
     ax = _draw_by_drug(ax, shown, baselines, figsize, mean=False)
     draw_reference(ax, 0.0, dashed=True)
-    beside = [f"{np.median(row):.3f}, {(row > 0).mean():.0%}" for row in rows.values()]
+    beside = [f"{np.median(row):.3f}, {(row > 1e-9).mean():.0%}" for row in rows.values()]
     beside = [text.replace("-", "−").replace("%", " %") for text in beside]
     write_beside(ax, beside, "median, drugs above 0")
     edge = f"; below {_LOWEST_SKILL:.0f} drawn at the edge".replace("-", "−") if cut else ""
     ax.set_xlabel(
-        f"skill = 1 − RMSE / RMSE of the drug mean, a dot a drug{edge}\nbox: middle half, line: median; 0 = drug mean",
+        f"skill = 1 − RMSE / RMSE of the drug mean, one dot per drug{edge}\nbox: middle half, line: median; 0 = drug mean",
         fontsize=FONT,
     )
     return ax

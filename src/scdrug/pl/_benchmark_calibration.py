@@ -11,7 +11,7 @@ import pandas as pd
 from .._arguments import checked
 from .._validate import check_choice
 from ._benchmark_draw import BASELINE, MODEL, check_columns
-from ._style import FONT, LINE, SMALL, TEXT, despine, shorten
+from ._style import FONT, LINE, SMALL, despine, muted, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +158,7 @@ def _limits(binned: Iterable[_Binned]) -> tuple[float, float]:
 
 
 def _draw(ax: Axes, name: str, bins: _Binned, limits: tuple[float, float], color: str) -> None:
-    ax.plot(limits, limits, color=TEXT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    ax.plot(limits, limits, color=muted(), linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     ax.vlines(bins.predicted, bins.low, bins.high, color=color, alpha=0.35, linewidth=2.2, zorder=2)
     ax.plot(bins.predicted, bins.observed, color=color, linewidth=1.2, marker="o", markersize=4, zorder=3)
     text = "all predictions alike" if np.isnan(bins.slope) else f"slope {bins.slope:.2f}".replace("-", "−")
@@ -170,7 +170,7 @@ def _draw(ax: Axes, name: str, bins: _Binned, limits: tuple[float, float], color
         textcoords="offset points",
         va="top",
         fontsize=SMALL,
-        color=TEXT,
+        color=muted(),
     )
     ax.set_title(shorten(name, 26), fontsize=FONT, loc="left")
     ax.set_xlim(limits)

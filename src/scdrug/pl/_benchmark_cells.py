@@ -11,7 +11,7 @@ import pandas as pd
 from .._arguments import checked
 from .._validate import check_choice, examples
 from ._benchmark_draw import check_columns, draw_reference, name_models
-from ._style import CATEGORIES, FONT, OTHER, SMALL, TEXT
+from ._style import CATEGORIES, FONT, LINE, OTHER, SMALL, ink, muted, paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ _LABELS = {
     "cell": ("predicted response to the drug", CATEGORIES[0], "D"),
     "within treatment": ("the same within treatments", CATEGORIES[2], "s"),
     "CONTROLS": ("drugs of another mechanism", CATEGORIES[1], "x"),
-    "FEATURES": ("components of expression, no model", TEXT, "x"),
+    "FEATURES": ("components of expression, no model", LINE, "x"),
 }
 _PREFIXES = {"control drug:": "CONTROLS", "principal component": "FEATURES", "total signal": "FEATURES"}
 #: Drawn as a band: what is reached by chance, or by drugs that should not matter.
@@ -183,12 +183,12 @@ def _draw(ax: Axes, table: pd.DataFrame, names: Sequence[str], marks: dict[str, 
                 row, found.high - found.low, left=found.low, height=0.84, color=OTHER, alpha=0.4, linewidth=0, zorder=1
             )
         elif found.level == _BOUND:
-            ax.plot([found.value] * 2, [row - 0.42, row + 0.42], color="black", linewidth=2, zorder=2)
+            ax.plot([found.value] * 2, [row - 0.42, row + 0.42], color=ink(), linewidth=2, zorder=2)
         elif found.level in marks:
             _, color, marker = marks[found.level]
             y = row + places[found.level]
             ax.plot([found.low, found.high], [y, y], color=color, linewidth=1.3, zorder=3)
-            edge = {} if marker == "x" else {"edgecolors": "white", "linewidths": 0.6}
+            edge = {} if marker == "x" else {"edgecolors": paper(), "linewidths": 0.6}
             ax.scatter([found.value], [y], s=26, color=color, marker=marker, zorder=4, **edge)
 
 
@@ -201,13 +201,13 @@ def _legend(ax: Axes, table: pd.DataFrame, marks: dict[str, tuple[str, str, str]
         for label, color, marker in marks.values()
     ]
     if _has(table, _BOUND):
-        mark = {"linestyle": "", "marker": "|", "markersize": 12, "markeredgewidth": 2, "color": "black"}
+        mark = {"linestyle": "", "marker": "|", "markersize": 12, "markeredgewidth": 2, "color": ink()}
         handles.append(Line2D([], [], label=_BOUND_LABEL, **mark))
     handles += [
         Patch(color=OTHER, alpha=0.4, linewidth=0, label=label) for name, label in _BANDS.items() if _has(table, name)
     ]
     naive = "all cells alike" if (table["metric"] == "auroc").any() else "drug mean"
-    handles.append(Line2D([], [], color=TEXT, linewidth=1, linestyle=(0, (4, 3)), label=naive))
+    handles.append(Line2D([], [], color=muted(), linewidth=1, linestyle=(0, (4, 3)), label=naive))
     ax.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.03, 1.0), frameon=False, fontsize=SMALL, borderaxespad=0
     )

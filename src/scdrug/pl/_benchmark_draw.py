@@ -1,4 +1,4 @@
-"""What the plots of benchmarks share: a row a model, best on top, baselines in grey."""
+"""What the plots of benchmarks share: one row per model, best on top, baselines in grey."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._validate import check_choice, examples
-from ._style import CATEGORIES, FONT, LINE, SMALL, TEXT, despine, label_rows, new_axes, shorten
+from ._style import CATEGORIES, FONT, LINE, SMALL, despine, ink, label_rows, muted, new_axes, paper, shade, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,10 +54,10 @@ def name_models(ax: Axes, names: Sequence[str], baselines: Collection[str]) -> N
     """Write the models beside their rows, the first on top."""
     label_rows(ax, [shorten(name, 34) for name in names], fontsize=FONT)
     for label, name in zip(ax.get_yticklabels(), names):
-        label.set_color(BASELINE if name in baselines else "black")
+        label.set_color(BASELINE if name in baselines else ink())
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=SMALL)
-    ax.grid(axis="x", color="#ececec", linewidth=0.7, zorder=0)
+    ax.grid(axis="x", color=shade(0.07), linewidth=0.7, zorder=0)
     ax.set_axisbelow(True)
     ax.use_sticky_edges = False  # boxes and bands would end at the frame
     ax.autoscale_view(scaley=False)
@@ -68,7 +68,9 @@ def write_beside(ax: Axes, texts: Sequence[str], title: str) -> None:
     """Write a column of figures to the right of the rows."""
     place: Transform = ax.get_yaxis_transform()
     for row, text in enumerate(texts):
-        ax.annotate(text, (1.02, row), xycoords=place, va="center", fontsize=SMALL, color=TEXT, annotation_clip=False)
+        ax.annotate(
+            text, (1.02, row), xycoords=place, va="center", fontsize=SMALL, color=muted(), annotation_clip=False
+        )
     ax.annotate(
         title,
         (1.02, 1.0),
@@ -76,7 +78,7 @@ def write_beside(ax: Axes, texts: Sequence[str], title: str) -> None:
         xycoords="axes fraction",
         textcoords="offset points",
         fontsize=SMALL,
-        color=TEXT,
+        color=muted(),
         annotation_clip=False,
     )
 
@@ -85,7 +87,8 @@ def draw_distribution(ax: Axes, row: int, values: np.ndarray, *, baseline: bool,
     """A dot for each value, a box from the 25th to the 75th percentile, the median, and a diamond for the mean."""
     color = BASELINE if baseline else MODEL
     jitter = np.random.default_rng(row).uniform(-0.27, 0.27, len(values))
-    ax.scatter(values, row + jitter, s=5, color=color, alpha=0.28, linewidths=0, rasterized=True, zorder=2)
+    size, alpha = (5, 0.28) if len(values) > 60 else (11, 0.5)
+    ax.scatter(values, row + jitter, s=size, color=color, alpha=alpha, linewidths=0, rasterized=True, zorder=2)
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     face = "none" if baseline else color
     ax.barh(row, high - low, left=low, height=0.46, color=face, alpha=0.22, linewidth=0, zorder=3)
@@ -98,11 +101,13 @@ def draw_distribution(ax: Axes, row: int, values: np.ndarray, *, baseline: bool,
 def draw_mean(ax: Axes, row: float, value: float, *, baseline: bool) -> None:
     """Mark a mean by a diamond: filled for models, hollow for baselines."""
     color = BASELINE if baseline else MODEL
-    face = "white" if baseline else color
-    edge = color if baseline else "white"
+    face = paper() if baseline else color
+    edge = color if baseline else paper()
     ax.scatter([value], [row], s=36, marker="D", facecolors=face, edgecolors=edge, linewidths=1.2, zorder=6)
 
 
 def draw_reference(ax: Axes, value: float, *, dashed: bool = False) -> None:
     """Draw a vertical line through all rows."""
-    ax.axvline(value, color=TEXT if dashed else LINE, linewidth=1.0, linestyle=(0, (4, 3)) if dashed else "-", zorder=1)
+    ax.axvline(
+        value, color=muted() if dashed else LINE, linewidth=1.0, linestyle=(0, (4, 3)) if dashed else "-", zorder=1
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .._arguments import checked
 from ..tl._perturbed import stored
-from ._style import FONT, LINE, MIDDLE, OTHER, SENSITIVE, SMALL, TEXT, despine, sequential, shorten
+from ._style import FONT, LINE, MIDDLE, OTHER, SENSITIVE, SMALL, despine, muted, paper, sequential, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _TABLE = ("rank", "drugs", "names", "worst_lower", "null_lower", "best_single_lower")
 _KILL = ("rank", "drugs", "names", "n_drugs", "group", "kill")
+#: Shares are written for as many clones; of more, the colours are left.
+_WRITTEN = 20
 
 
 @checked
@@ -78,10 +80,9 @@ def suggest_combinations(
     is_set = rows["n_drugs"].to_numpy() > rows.groupby("rank")["n_drugs"].transform("min").to_numpy()
     is_set |= ~rows["rank"].duplicated(keep=False).to_numpy()
 
-    size = figsize or (0.62 * len(groups) + 6.6, 0.25 * float(y[-1] + 1) + 1.9)
-    figure, axes = plt.subplots(
-        1, 2, figsize=size, layout="constrained", sharey=True, width_ratios=[len(groups) * 0.62, 3.0]
-    )
+    width = len(groups) * (0.62 if len(groups) <= _WRITTEN else 0.24)
+    size = figsize or (width + 6.6, 0.25 * float(y[-1] + 1) + 1.9)
+    figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True, width_ratios=[width, 3.0])
     normal = {str(name) for name in np.atleast_1d(np.asarray(found["params"]["normal"], dtype=object))}
     mesh = _clones(axes[0], values, y, groups, normal)
     names = [("" if whole else "   ") + shorten(str(name), 48) for name, whole in zip(rows["names"], is_set)]
@@ -109,10 +110,10 @@ def _clones(ax: Axes, values: np.ndarray, y: np.ndarray, groups: list[str], norm
             cmap=colors,
             vmin=0,
             vmax=1,
-            edgecolors="white",
+            edgecolors=paper(),
             linewidth=0.6,
         )
-        for column, value in enumerate(row):
+        for column, value in enumerate(row if len(row) <= _WRITTEN else ()):
             ink = "white" if value > 0.6 else "black"
             ax.text(
                 column,
@@ -127,7 +128,7 @@ def _clones(ax: Axes, values: np.ndarray, y: np.ndarray, groups: list[str], norm
     ax.set_xticks(np.arange(len(groups)), labels, rotation=90, fontsize=SMALL)
     first = next((place for place, name in enumerate(groups) if name in normal), None)
     if first:
-        ax.axvline(first - 0.5, color=TEXT, linewidth=1.0)
+        ax.axvline(first - 0.5, color=muted(), linewidth=1.0)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return mesh
@@ -138,19 +139,19 @@ def _gain(ax: Axes, table: pd.DataFrame, y: np.ndarray) -> None:
         table[name].to_numpy(dtype=float) for name in ("best_single_lower", "null_lower", "worst_lower")
     )
     ax.hlines(y, single, both, color=LINE, linewidth=1.4, zorder=1)
-    ax.scatter(single, y, s=40, c=OTHER, edgecolors=TEXT, linewidths=0.6, zorder=2, label="best single drug")
+    ax.scatter(single, y, s=40, c=OTHER, edgecolors=muted(), linewidths=0.6, zorder=2, label="best single drug")
     ax.scatter(
         null,
         y,
         s=40,
         facecolors=MIDDLE,
-        edgecolors=TEXT,
+        edgecolors=muted(),
         linewidths=0.9,
         marker="D",
         zorder=2,
         label="each clone by its best drug",
     )
-    ax.scatter(both, y, s=48, c=SENSITIVE, edgecolors=TEXT, linewidths=0.6, zorder=3, label="combination")
+    ax.scatter(both, y, s=48, c=SENSITIVE, edgecolors=muted(), linewidths=0.6, zorder=3, label="combination")
     ax.set_xlim(0, 1)
     ax.set_xlabel("killed of the worst clone,\nlower bound", fontsize=FONT)
     ax.tick_params(axis="x", labelsize=SMALL)

@@ -13,7 +13,7 @@ from .._labels import group_labels
 from .._validate import check_key
 from ..pp._domains import BULK, CELLS
 from ._response import _embedding
-from ._style import FONT, LINE, OTHER, SMALL, TEXT, category_colors, new_axes, shorten
+from ._style import FONT, LINE, OTHER, SMALL, category_colors, muted, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -100,8 +100,8 @@ def domains_umap(
     )  # fmt: skip
     for label, rows, shade in _layers(labels, ~bulk):
         ax.scatter(*points[rows].T, s=dot, color=shade, linewidths=0, alpha=0.8, rasterized=True, label=label)
-    ax.set_xlabel(f"{name}1", fontsize=SMALL, color=TEXT, loc="left")
-    ax.set_ylabel(f"{name}2", fontsize=SMALL, color=TEXT, loc="bottom")
+    ax.set_xlabel(f"{name}1", fontsize=SMALL, color=muted(), loc="left")
+    ax.set_ylabel(f"{name}2", fontsize=SMALL, color=muted(), loc="bottom")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)

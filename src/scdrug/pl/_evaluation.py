@@ -10,13 +10,16 @@ import pandas as pd
 
 from .._arguments import checked
 from .._validate import examples
-from ._style import CATEGORIES, FONT, LINE, SMALL, TEXT, despine, new_axes, shorten
+from ._style import CATEGORIES, FONT, LINE, SMALL, categories, despine, muted, new_axes, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Most dots that are drawn one by one; more become shades.
 _MAX_DOTS = 4000
+
+#: Names of more curves than these stand beside the plot.
+_NAMES_INSIDE = 4
 
 
 @checked
@@ -90,12 +93,12 @@ def group_correlations(
             ha="left" if right else "right",
             va="center",
             fontsize=SMALL - 2,
-            color=TEXT,
+            color=muted(),
         )
     better = float((ours > theirs).mean())
     ax.text(
         0.98, 0.03, f"{better:.0%} of {len(shared)} above", transform=ax.transAxes, ha="right", va="bottom", fontsize=SMALL,
-        color=TEXT,
+        color=muted(),
     )  # fmt: skip
     ax.set_xlim(limits)
     ax.set_ylim(limits)
@@ -123,7 +126,7 @@ def predicted_observed(
     Parameters
     ----------
     predicted, observed
-        One value a pair; pairs with NaN are left out.
+        One value per pair; pairs with NaN are left out.
     title
         What is shown, such as a drug or a cancer type.
     unit
@@ -173,7 +176,7 @@ def predicted_observed(
     error = float(np.sqrt(np.mean((x - y) ** 2)))
     ax.text(
         0.03, 0.97, f"PCC {correlation:.3f}\nRMSE {error:.2f}\nn = {len(x):,}", transform=ax.transAxes, va="top",
-        fontsize=SMALL, color=TEXT,
+        fontsize=SMALL, color=muted(),
     )  # fmt: skip
     ax.set_xlim(limits)
     ax.set_ylim(limits)
@@ -230,10 +233,15 @@ def compare_training(
         if quantity not in history:
             raise KeyError(f"The history of {name!r} has no {quantity!r}; it has: {examples(history)}.")
         values = np.asarray(history[quantity], dtype=float).ravel()
-        ax.plot(np.arange(1, len(values) + 1), values, color=CATEGORIES[i % len(CATEGORIES)], label=name, linewidth=1.4)
+        color, dashes = categories()[i % 7], ("-", "--", ":", "-.")[i // 7 % 4]
+        epochs = np.arange(1, len(values) + 1)
+        ax.plot(epochs, values, color=color, linestyle=dashes, label=shorten(str(name), 40), linewidth=1.4)
     ax.set_xlabel("epoch", fontsize=FONT)
     ax.set_ylabel(quantity.replace("_", " "), fontsize=FONT)
-    if len(histories) > 1:
+    if len(histories) > _NAMES_INSIDE:
+        columns = -(-len(histories) // 20)
+        ax.legend(frameon=False, fontsize=SMALL - 1, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=columns)
+    elif len(histories) > 1:
         ax.legend(frameon=False, fontsize=SMALL)
     despine(ax)
     return ax

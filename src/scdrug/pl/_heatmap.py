@@ -17,7 +17,7 @@ from ..tl._class_sums import class_sums
 from ..tl._group_reliability import judge_groups
 from ..tl._group_response import summarise_groups
 from ..tl._stored import Predictions, check_use, read_predictions
-from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, drug_labels, new_axes, shorten
+from ._style import FONT, OTHER, SMALL, arrows, diverging, drug_labels, muted, new_axes, paper, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -176,7 +176,7 @@ def _draw(
         cmap=diverging(high_is_sensitive=high_is_sensitive),
         vmin=low,
         vmax=high,
-        edgecolors="white",
+        edgecolors=paper(),
         linewidth=0.6,
     )
     ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90, fontsize=SMALL)
@@ -202,11 +202,11 @@ def _annotate(ax: Axes, info: pd.DataFrame, greyed: np.ndarray) -> None:
             "fontsize": SMALL,
             "annotation_clip": False,
         }
-        ax.annotate(title, (1, 1), (offset, 3), xycoords="axes fraction", va="bottom", color=TEXT, **style)
+        ax.annotate(title, (1, 1), (offset, 3), xycoords="axes fraction", va="bottom", color=muted(), **style)
         for row, text in enumerate(texts):
             ax.annotate(
                 text, (1, row + 0.5), (offset, 0), xycoords=ax.get_yaxis_transform(), va="center",
-                color=OTHER if greyed[row] else TEXT, **style,
+                color=OTHER if greyed[row] else muted(), **style,
             )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def _mark(ax: Axes, predictions: Predictions, labels: pd.Categorical, means: pd.
     )
     rows, columns = np.nonzero(outside & ~greyed[:, None])
     if len(rows):
-        ax.scatter(columns + 0.5, rows + 0.5, s=5, color=TEXT, linewidths=0, zorder=3)
+        ax.scatter(columns + 0.5, rows + 0.5, s=5, color=muted(), linewidths=0, zorder=3)
 
 
 def _color_bar(ax: Axes, mesh: Any, predictions: Predictions, use: str) -> None:

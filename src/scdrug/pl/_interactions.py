@@ -37,7 +37,7 @@ def gene_interactions(
 
     Returns
     -------
-    The Axes: a dot a pair; pairs of the prior network are orange.
+    The Axes: one dot per pair; pairs of the prior network are orange.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from ..pp._drugs import resolve_drugs
 from ..pp._measures import lower_is_sensitive
 from ..tl._missing import rank_missing
 from ..tl._stored import read_response
-from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, arrows, despine, new_axes, shorten
+from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, arrows, despine, muted, new_axes, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -100,7 +100,7 @@ def missing_pairs(
     unit = f", {stored['unit']}" if stored.get("unit") else ""
     ax.set_xlabel(f"predicted {stored.get('measure', 'response')}{unit}\n{arrows(not lower)}", fontsize=SMALL)
     ax.set_title(shorten(table["name"].iloc[0], 40), fontsize=FONT + 1, loc="left")
-    ax.tick_params(labelsize=SMALL, labelcolor=TEXT, color=OTHER)
+    ax.tick_params(labelsize=SMALL, labelcolor=muted(), color=OTHER)
     despine(ax)
     return ax
 

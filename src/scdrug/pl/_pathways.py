@@ -13,11 +13,28 @@ from .._constants import KEYS
 from .._former import formerly
 from .._labels import group_labels
 from ..tl._attribution_stored import Stored, read_attribution, select_features
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, diverging, new_axes, shorten
+from ._style import (
+    FONT,
+    LINE,
+    OTHER,
+    RESISTANT,
+    SENSITIVE,
+    SMALL,
+    despine,
+    diverging,
+    ink,
+    muted,
+    new_axes,
+    paper,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
+
+#: More groups than these have their names written upright.
+_GROUPS_SIDE_BY_SIDE = 6
 
 
 @checked
@@ -96,12 +113,12 @@ def attribute_pathways(
         position,
         xerr=spread,
         fmt="o",
-        color="black",
+        color=ink(),
         markersize=3.2,
-        markerfacecolor="white",
+        markerfacecolor=paper(),
         linewidth=0.9,
     )
-    ax.axvline(0, color="black", linewidth=0.8)
+    ax.axvline(0, color=ink(), linewidth=0.8)
     if len(rest):
         ax.axhline(len(top) - 0.25, color=LINE, linewidth=0.6)
     label_features(ax, shown, position, stored.what)
@@ -193,8 +210,9 @@ def attribute_pathways_heatmap(
     order = order[codes[order] >= 0]
     values = table[list(top[stored.what])].to_numpy()[order].T
 
-    ax = new_axes(ax, figsize or (7.4, 0.27 * len(top) + 1.5))
     groups, counts = np.unique(codes[order], return_counts=True)
+    many = len(groups) > _GROUPS_SIDE_BY_SIDE
+    ax = new_axes(ax, figsize or (max(7.4, 0.26 * len(groups) + 4.0), 0.27 * len(top) + (3.2 if many else 1.5)))
     # every group takes one unit of width, and its cells share it
     edges = np.concatenate([code + np.arange(n) / n for code, n in enumerate(counts)] + [[len(groups)]])
     largest = float(np.quantile(np.abs(values), 0.99)) or 1.0
@@ -202,15 +220,15 @@ def attribute_pathways_heatmap(
         edges, np.arange(len(top) + 1), values, cmap=diverging(), vmin=-largest, vmax=largest, rasterized=True
     )
     for edge in range(1, len(groups)):
-        ax.axvline(edge, color="white", linewidth=2.5)
+        ax.axvline(edge, color=paper(), linewidth=1.2 if many else 2.5)
     label_features(ax, top, np.arange(len(top)) + 0.5, stored.what)
     ax.set_ylim(len(top), 0)
     if groupby is None:
         ax.set_xticks([])
         ax.set_xlabel(f"{len(order):,} cells, from most resistant to most sensitive", fontsize=FONT)
     else:
-        names = [f"{_wrap(labels.categories[code])}\n{n:,} cells" for code, n in zip(groups, counts)]
-        ax.set_xticks(np.arange(len(groups)) + 0.5, names, fontsize=SMALL)
+        names = [_group_label(labels.categories[code], n, upright=many) for code, n in zip(groups, counts)]
+        ax.set_xticks(np.arange(len(groups)) + 0.5, names, fontsize=SMALL, rotation=90 if many else 0)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     beyond = "both" if np.abs(values).max() > largest else "neither"
@@ -370,7 +388,7 @@ def write_stability(ax: Axes, rows: pd.DataFrame, position: np.ndarray) -> None:
     style = {"fontsize": SMALL, "clip_on": False}
     for value, y in zip(rows["stability"], position):
         ax.text(1.015, y, f"{value:.2f}", transform=ax.get_yaxis_transform(), va="center", **style)
-    ax.text(1.015, 1.0, "stability", transform=ax.transAxes, va="bottom", color=TEXT, **style)
+    ax.text(1.015, 1.0, "stability", transform=ax.transAxes, va="bottom", color=muted(), **style)
 
 
 def label_features(ax: Axes, rows: pd.DataFrame, position: np.ndarray, what: str) -> None:
@@ -380,7 +398,7 @@ def label_features(ax: Axes, rows: pd.DataFrame, position: np.ndarray, what: str
     column = "identified" if "identified" in rows else "measured"
     if column in rows:
         for label, good in zip(ax.get_yticklabels(), rows[column].astype(bool)):
-            label.set_color("black" if good else LINE)
+            label.set_color(ink() if good else LINE)
 
 
 def readable_names(names: Sequence[str]) -> list[str]:
@@ -388,6 +406,11 @@ def readable_names(names: Sequence[str]) -> list[str]:
     prefixes = {name.split("_")[0] for name in names if "_" in name}
     prefix = f"{prefixes.pop()}_" if len(prefixes) == 1 and sum("_" in name for name in names) > 1 else ""
     return [shorten(name.removeprefix(prefix).replace("_", " "), 44) for name in names]
+
+
+def _group_label(name: str, n_cells: int, *, upright: bool) -> str:
+    """Name and size of a group, in one line where it stands upright."""
+    return f"{shorten(str(name), 26)} ({n_cells:,})" if upright else f"{_wrap(name)}\n{n_cells:,} cells"
 
 
 def _wrap(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from .._arguments import checked
 from .._labels import Label, select_groups
 from ..tl._perturbed import stored
-from ._style import OTHER, SENSITIVE, SMALL, auroc_rows, despine, diverging, new_axes, shorten
+from ._style import OTHER, SENSITIVE, SMALL, auroc_rows, despine, diverging, new_axes, paper, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -87,7 +87,7 @@ def predict_expression(
     values = shift.to_numpy()[:, order]
     ax = new_axes(ax, figsize or (0.24 * len(order) + 2.5, 0.3 * len(values) + 1.6))
     limit = float(np.abs(values).max()) or 1.0
-    mesh = ax.pcolormesh(values, cmap=diverging(), vmin=-limit, vmax=limit, edgecolors="white", linewidth=0.6)
+    mesh = ax.pcolormesh(values, cmap=diverging(), vmin=-limit, vmax=limit, edgecolors=paper(), linewidth=0.6)
     ax.set_xticks(np.arange(len(order)) + 0.5, list(shift.columns[order]), rotation=90, fontsize=SMALL)
     ax.set_yticks(np.arange(len(values)) + 0.5, [shorten(name) for name in table.loc[rows, "group"]], fontsize=SMALL)
     ax.set_ylim(len(values), 0)
@@ -121,7 +121,7 @@ def perturbed_markers(
 
     Returns
     -------
-    The Axes: a dot a gene.
+    The Axes: one dot per gene.
 
     Raises
     ------
@@ -254,8 +254,8 @@ def mechanism_similarity(
     ax.set_xticks([])
     starts = np.flatnonzero(drugs["class"].to_numpy()[1:] != drugs["class"].to_numpy()[:-1]) + 1
     for start in starts:
-        ax.axhline(start, color="white", linewidth=1)
-        ax.axvline(start, color="white", linewidth=1)
+        ax.axhline(start, color=paper(), linewidth=1)
+        ax.axvline(start, color=paper(), linewidth=1)
     ax.set_ylim(len(drugs), 0)
     ax.tick_params(length=0)
     bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.7)

@@ -19,13 +19,14 @@ from ._style import (
     LINE,
     OTHER,
     SMALL,
-    TEXT,
     arrows,
     category_colors,
     despine,
     diverging,
     drug_labels,
+    ink,
     label_rows,
+    muted,
     shorten,
     stars,
 )
@@ -135,7 +136,7 @@ def rank_drugs(
         textcoords="offset points",
         va="top",
         fontsize=SMALL - 1,
-        color=TEXT,
+        color=muted(),
     )
     return axes[0] if len(axes) == 1 else axes
 
@@ -175,7 +176,7 @@ def _draw(
         colors = {"c": part["percentile"], "cmap": diverging(), "vmin": 0, "vmax": 1}
     else:
         colors = {"c": [pathways.get(name, OTHER) for name in part["pathway"].astype(str)]}
-    ax.scatter(effect, y, s=52, edgecolors=TEXT, linewidths=0.6, zorder=3, **colors)
+    ax.scatter(effect, y, s=52, edgecolors=muted(), linewidths=0.6, zorder=3, **colors)
     for position, value, fdr in zip(y, effect, part["fdr"]):
         outwards = -1 if value < 0 else 1
         ax.annotate(
@@ -186,7 +187,7 @@ def _draw(
             ha="left" if outwards > 0 else "right",
             va="center",
             fontsize=FONT,
-            color=TEXT,
+            color=muted(),
             annotation_clip=False,
         )
     label_rows(ax, drug_labels(part), fontsize=FONT)
@@ -194,7 +195,7 @@ def _draw(
     ax.tick_params(axis="x", labelsize=SMALL)
     first = part.iloc[0]
     replicates = f", {first['n_samples']} samples" if first["n_samples"] else ""
-    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17, color=OTHER if refused else "black")
+    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17, color=OTHER if refused else ink())
     ax.annotate(
         f"{first['n_cells']:,} cells{replicates}" + (", not to be believed" if refused else ""),
         (0, 1),
@@ -202,7 +203,7 @@ def _draw(
         xycoords="axes fraction",
         textcoords="offset points",
         fontsize=SMALL,
-        color=TEXT,
+        color=muted(),
     )
     reference = "other cells" if params["reference"] == "rest" else shorten(str(params["reference"]), 34)
     label = [f"Δ {params['unit']}", f"vs {reference}"]
@@ -222,7 +223,7 @@ def _draw_intervals(ax: Axes, part: pd.DataFrame) -> None:
         return
     effect, half_width = part["effect"].to_numpy(dtype=float), part["half_width"].to_numpy(dtype=float)
     y = np.arange(len(part))
-    ax.hlines(y, effect - half_width, effect + half_width, color=TEXT, linewidth=0.7, zorder=2, label="interval")
+    ax.hlines(y, effect - half_width, effect + half_width, color=muted(), linewidth=0.7, zorder=2, label="interval")
 
 
 def _keep_zero_in_view(axes: np.ndarray) -> None:
@@ -279,7 +280,7 @@ def _pathway_legend(ax: Axes, pathways: dict[str, str], shown: dict[str, pd.Data
             marker="o",
             markersize=6,
             color=color,
-            markeredgecolor=TEXT,
+            markeredgecolor=muted(),
             markeredgewidth=0.6,
             label=name,
         )

@@ -13,7 +13,7 @@ from .._constants import KEYS
 from .._labels import Label
 from ..tl._attribution_stored import read_pathway_ranking
 from ._pathways import comes_back, is_named, label_features, left_out, write_stability
-from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, shorten
+from ._style import FONT, OTHER, RESISTANT, SENSITIVE, SMALL, despine, ink, muted, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -31,9 +31,10 @@ def rank_pathways(
 ) -> list[Axes]:
     """Plot the pathways that make groups of cells more sensitive or more resistant than their reference.
 
-    One panel a group. Bars are differences of mean contributions: orange makes the group more sensitive, blue more
+    One panel per group. Bars are differences of mean contributions: orange makes the group more sensitive, blue more
     resistant. With several models they are shrunk by their stability, which stands at the right, the line is one standard
-    deviation over models, and pathways whose difference does not come back from training to training are left out and counted. Names in grey are not well identified; grey bars are of what no pathway explains.
+    deviation over models, and pathways whose difference does not come back from training to training are left out and counted.
+    Names in grey are not well identified; grey bars are of what no pathway explains.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def rank_pathways(
     groups
         Groups to show; all if omitted.
     n_pathways
-        Number of pathways a group.
+        Number of pathways per group.
     key
         Where the results are stored.
     figsize
@@ -50,7 +51,7 @@ def rank_pathways(
 
     Returns
     -------
-    One Axes a group.
+    One Axes per group.
 
     Raises
     ------
@@ -108,8 +109,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, what: str) -> None:
         colors = np.where(rows["kind"] == "pathway", colors, OTHER)
     ax.barh(position, score, color=colors, height=0.7)
     if "score_sd" in rows:
-        ax.errorbar(score, position, xerr=shrunk * rows["score_sd"], fmt="none", color=TEXT, linewidth=0.9)
-    ax.axvline(0, color="black", linewidth=0.8)
+        ax.errorbar(score, position, xerr=shrunk * rows["score_sd"], fmt="none", color=muted(), linewidth=0.9)
+    ax.axvline(0, color=ink(), linewidth=0.8)
     label_features(ax, rows, position, what)
     ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     write_stability(ax, rows, position)

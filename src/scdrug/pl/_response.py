@@ -15,7 +15,7 @@ from .._validate import examples
 from ..pp._drugs import resolve_drugs
 from ..tl._keys import MIN_RELIABILITY
 from ..tl._stored import check_use, read_predictions
-from ._style import FONT, OTHER, SMALL, TEXT, arrows, diverging, new_axes, sequential, shorten
+from ._style import FONT, OTHER, SMALL, arrows, diverging, muted, new_axes, sequential, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -50,7 +50,7 @@ def response(
         Name or id of a drug.
     basis
         Embedding: ``"umap"`` stands for ``obsm["X_umap"]``, or the whole key, e.g. ``"spatial"``. The first two
-        dimensions are shown.
+        dimensions are shown; places in a tissue with one unit on both axes, and y downwards, as in images.
     use
         ``"percentile"``, or ``"response"`` in the unit of the reference.
     size
@@ -93,7 +93,7 @@ def response(
     ids = resolve_drugs(drug, predictions.drugs)
     if len(ids) > 1:
         raise ValueError(f"{drug!r} stands for {len(ids)} drugs: {examples(ids)}. Name one of these ids.")
-    points, name = _embedding(adata, basis)
+    points, name, in_space = _embedding(adata, basis)
     values = predictions.table(use)[ids[0]].to_numpy(dtype=float)
 
     ax = new_axes(ax, figsize)
@@ -123,13 +123,13 @@ def response(
         linewidths=0,
         rasterized=True,
     )
-    _decorate(ax, predictions.drugs.loc[ids[0]], name, reliable=predictions.verdict == "ok")
+    _decorate(ax, predictions.drugs.loc[ids[0]], name, reliable=predictions.verdict == "ok", in_space=in_space)
     _color_bar(ax, dots, predictions, use, beyond=(bool((values < low).any()), bool((values > high).any())))
     return ax
 
 
-def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str]:
-    """Coordinates (cells × 2) and the name of the axes."""
+def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str, bool]:
+    """Coordinates (cells × 2), the name of the axes, and whether they are places in a tissue."""
     key = next((k for k in (f"X_{basis}", basis) if k in adata.obsm), None)
     reports = [held for held in adata.uns.values() if isinstance(held, Mapping)]
     results = {str(place) for held in reports for place in np.ravel(np.asarray(held.get(STORED_IN, ()), dtype=object))}
@@ -141,7 +141,7 @@ def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str]:
         hint = f"Run {how} first, or name another `basis`." if how else "Name another `basis`."
         raise KeyError(f"No embedding 'X_{basis}' or {basis!r} with two dimensions in `adata.obsm`. {found} {hint}")
     names = {"X_umap": "UMAP", "X_tsne": "t-SNE", "X_pca": "PC", "spatial": "spatial "}
-    return np.asarray(adata.obsm[key][:, :2]), names.get(key, key.removeprefix("X_") + " ")
+    return np.asarray(adata.obsm[key][:, :2]), names.get(key, key.removeprefix("X_") + " "), "spatial" in key
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -149,19 +149,23 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _decorate(ax: Axes, drug: Any, name: str, *, reliable: bool) -> None:
+def _decorate(ax: Axes, drug: Any, name: str, *, reliable: bool, in_space: bool) -> None:
     ax.set_title(shorten(str(drug["name"]), 40), fontsize=FONT + 2, loc="left")
     if not reliable:
         ax.text(
             0.5, -0.12, "unreliable: see the verdict in adata.uns", transform=ax.transAxes, ha="center", fontsize=SMALL
         )
-    ax.set_xlabel(f"{name}1", fontsize=SMALL, color=TEXT, loc="left")
-    ax.set_ylabel(f"{name}2", fontsize=SMALL, color=TEXT, loc="bottom")
+    ax.set_xlabel(f"{name}1", fontsize=SMALL, color=muted(), loc="left")
+    ax.set_ylabel(f"{name}2", fontsize=SMALL, color=muted(), loc="bottom")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    ax.set_box_aspect(1)
     ax.margins(0.03)
+    if in_space:  # as tissues are drawn: one unit on both axes, and y downwards, as in images
+        ax.set_aspect("equal")
+        ax.invert_yaxis()
+    else:
+        ax.set_box_aspect(1)
 
 
 def _color_bar(ax: Axes, dots: Any, predictions: Any, use: str, *, beyond: tuple[bool, bool]) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from .._arguments import checked
 from .._labels import Label, select_groups
 from ..tl._perturbed import stored
-from ._style import FONT, LINE, OTHER, SENSITIVE, SMALL, TEXT, despine, drug_labels, label_rows, shorten
+from ._style import FONT, LINE, OTHER, SENSITIVE, SMALL, despine, drug_labels, label_rows, muted, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -105,7 +105,7 @@ def _draw(ax: Axes, group: str, shown: pd.DataFrame, params: Any) -> None:
     ax.tick_params(axis="x", labelsize=SMALL)
     ax.set_xlim(0, 1)
     ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17)
-    style = {"fontsize": SMALL, "color": TEXT, "annotation_clip": False, "textcoords": "offset points"}
+    style = {"fontsize": SMALL, "color": muted(), "annotation_clip": False, "textcoords": "offset points"}
     # the bound of the theorem is about all drugs that reach the threshold
     bound = f"at most {float(params['expected_false']):.1f} false picks expected at {float(params['threshold']):g}"
     ax.annotate(bound, (0, 1), (0, 4), xycoords="axes fraction", **style)

@@ -14,10 +14,43 @@ if TYPE_CHECKING:
 
 #: Blue and orange differ in brightness and hue for all common kinds of colour blindness.
 RESISTANT, MIDDLE, SENSITIVE = "#2166ac", "#e4e4e4", "#c7511f"
-#: Okabe & Ito (2008), without yellow, which is too light for small dots.
-CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-OTHER, LINE, TEXT = "#b0b0b0", "#9a9a9a", "#4d4d4d"
+#: Okabe & Ito (2008), without yellow, which is too light for small dots; `categories` adds black.
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+#: Greys that show on white and on black pages.
+OTHER, LINE = "#b0b0b0", "#9a9a9a"
 FONT, SMALL = 9.0, 8.0
+
+
+def shade(strength: float) -> str:
+    """Colour between the page (0) and its letters (1), in the style of Matplotlib that is in force."""
+    from matplotlib import rcParams
+    from matplotlib.colors import to_hex, to_rgb
+
+    page = rcParams["axes.facecolor"]
+    light, dark = (np.array(to_rgb(color)) for color in ("white" if page == "none" else page, rcParams["text.color"]))
+    return to_hex(light + strength * (dark - light))
+
+
+def ink() -> str:
+    """Colour of letters in the style that is in force."""
+    from matplotlib import rcParams
+
+    return rcParams["text.color"]
+
+
+def muted() -> str:
+    """Colour of lesser letters and thin lines."""
+    return shade(0.7)
+
+
+def paper() -> str:
+    """Colour of the page, for what should look cut out."""
+    return shade(0.0)
+
+
+def categories() -> tuple[str, ...]:
+    """Seven colours for categories, the last that of letters."""
+    return (*CATEGORIES, ink())
 
 
 def diverging(*, high_is_sensitive: bool = True) -> Colormap:
@@ -64,8 +97,8 @@ def category_colors(values: Sequence[str]) -> dict[str, str]:
     counts = pd.Series(
         [value for value in values if value and value.lower() not in ("other", "unclassified")], dtype=object
     )
-    frequent = sorted(counts.unique(), key=lambda value: (-int((counts == value).sum()), value))[: len(CATEGORIES)]
-    return dict(zip(frequent, CATEGORIES))
+    frequent = sorted(counts.unique(), key=lambda value: (-int((counts == value).sum()), value))[:7]
+    return dict(zip(frequent, categories()))
 
 
 def arrows(high_is_sensitive: bool) -> str:
@@ -91,7 +124,7 @@ def label_rows(ax: Axes, labels: Sequence[str], *, fontsize: float = SMALL) -> N
 
 
 def auroc_rows(ax: Axes, auroc: Sequence[float], labels: Sequence[str], colors: Sequence[str], xlabel: str) -> Axes:
-    """Draw an AUROC a row, beside a line at chance."""
+    """Draw one AUROC per row, beside a line at chance."""
     ax.axvline(0.5, color=LINE, linewidth=0.8, linestyle="--")
     ax.scatter(auroc, np.arange(len(labels)), c=list(colors), s=24, zorder=3)
     label_rows(ax, labels)

@@ -9,11 +9,13 @@ import pandas as pd
 
 from .._arguments import checked
 from .._validate import check_choice
-from ._style import CATEGORIES, FONT, LINE, OTHER, SMALL, TEXT, despine, new_axes
+from ._style import CATEGORIES, FONT, LINE, OTHER, SMALL, despine, muted, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: Panels in a row, so that the figure fits on a page.
+_COLUMNS = 3
 _PARTS = {"train": CATEGORIES[0], "validation": CATEGORIES[1]}
 _LABELS = {
     "": "all tasks",
@@ -25,7 +27,7 @@ _LABELS = {
 
 @checked
 def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -> np.ndarray:
-    """Plot the losses of a trained network, one panel a task.
+    """Plot the losses of a trained network, one panel per task.
 
     Parameters
     ----------
@@ -58,23 +60,26 @@ def training_curves(model: Any, *, figsize: tuple[float, float] | None = None) -
     curves = _curves(getattr(model, "history", None) or {})
     if not curves:
         raise ValueError("This model has no curves of losses. Train a network first; files do not keep them.")
-    _, axes = plt.subplots(
-        1, len(curves), figsize=figsize or (2.4 * len(curves), 2.2), layout="constrained", squeeze=False
-    )
+    rows, columns = -(-len(curves) // _COLUMNS), min(len(curves), _COLUMNS)
+    size = figsize or (2.4 * columns, 2.2 * rows)
+    axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)[1].ravel()
+    for ax in axes[len(curves) :]:
+        ax.remove()
+    axes = axes[: len(curves)]
     best = getattr(model, "best_epoch_", None)
-    for ax, (title, parts) in zip(axes[0], curves.items(), strict=True):
+    for ax, (title, parts) in zip(axes, curves.items(), strict=True):
         for part, values in parts.items():
             ax.plot(np.arange(1, len(values) + 1), values, color=_PARTS[part], linewidth=1.2, label=part)
         if best is not None:
             ax.axvline(best + 1, color=LINE, linewidth=0.8, linestyle=":")
         ax.set_title(title, fontsize=FONT, loc="left")
-        ax.set_xlabel("epoch", fontsize=SMALL, color=TEXT)
-        ax.tick_params(labelsize=SMALL, labelcolor=TEXT, color=OTHER)
+        ax.set_xlabel("epoch", fontsize=SMALL, color=muted())
+        ax.tick_params(labelsize=SMALL, labelcolor=muted(), color=OTHER)
         ax.margins(x=0.02)
         despine(ax)
-    axes[0, 0].set_ylabel("loss", fontsize=SMALL, color=TEXT)
-    axes[0, 0].legend(fontsize=SMALL, frameon=False)
-    return axes[0]
+    axes[0].set_ylabel("loss", fontsize=SMALL, color=muted())
+    axes[0].legend(fontsize=SMALL, frameon=False)
+    return axes
 
 
 def _curves(history: dict[str, pd.DataFrame]) -> dict[str, dict[str, np.ndarray]]:
@@ -136,8 +141,8 @@ def similarities(
     ax.plot([low, high], [low, high], color=CATEGORIES[1], linewidth=0.8)
     r = np.corrcoef(x, y)[0, 1] if x.std() > 0 and y.std() > 0 else np.nan
     ax.set_title(f"similarity of {of}, r = {r:.2f}", fontsize=FONT, loc="left")
-    ax.set_xlabel("given", fontsize=SMALL, color=TEXT)
-    ax.set_ylabel("recovered", fontsize=SMALL, color=TEXT)
-    ax.tick_params(labelsize=SMALL, labelcolor=TEXT, color=OTHER)
+    ax.set_xlabel("given", fontsize=SMALL, color=muted())
+    ax.set_ylabel("recovered", fontsize=SMALL, color=muted())
+    ax.tick_params(labelsize=SMALL, labelcolor=muted(), color=OTHER)
     despine(ax)
     return ax

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .._arguments import checked
 from ..tl._perturbed import stored
-from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, TEXT, despine, drug_labels, label_rows, new_axes
+from ._style import FONT, LINE, OTHER, RESISTANT, SENSITIVE, SMALL, despine, drug_labels, label_rows, muted, new_axes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,12 +74,14 @@ def therapeutic_window(
     ax.hlines(y, shown["lower"], shown["upper"], color=LINE, linewidth=1.4, zorder=2)
     clear = ((shown["lower"] > 0) | (shown["upper"] < 0)).to_numpy()
     colors = np.where(clear, np.where(shown["window"] > 0, SENSITIVE, RESISTANT), OTHER)
-    ax.scatter(shown["window"], y, c=list(colors), s=48, edgecolors=TEXT, linewidths=0.6, zorder=4)
+    ax.scatter(shown["window"], y, c=list(colors), s=48, edgecolors=muted(), linewidths=0.6, zorder=4)
     samples = found["samples"]
     if samples["sample"].nunique() > 1:
         place = dict(zip(shown["drug"].astype(str), y))
         rows = samples["drug"].astype(str).map(place)
-        ax.scatter(samples["window"][rows.notna()], rows.dropna(), marker="|", s=26, c=TEXT, linewidths=0.8, zorder=3)
+        ax.scatter(
+            samples["window"][rows.notna()], rows.dropna(), marker="|", s=26, c=muted(), linewidths=0.8, zorder=3
+        )
     label_rows(ax, drug_labels(shown.set_index("drug")), fontsize=FONT)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=SMALL)
@@ -103,7 +105,13 @@ def _limits(shown: pd.DataFrame) -> tuple[float, float]:
 
 def _numbers(ax: Axes, shown: pd.DataFrame, params: Any) -> None:
     """Two columns to the right: malignant cells at or above the threshold, normal cells below it."""
-    style = {"textcoords": "offset points", "ha": "right", "fontsize": SMALL, "color": TEXT, "annotation_clip": False}
+    style = {
+        "textcoords": "offset points",
+        "ha": "right",
+        "fontsize": SMALL,
+        "color": muted(),
+        "annotation_clip": False,
+    }
     threshold = f"{float(params['threshold']):g}"
     for column, title, offset in (
         ("share_malignant_above", f"malignant\n≥ {threshold}", 52),

@@ -87,7 +87,7 @@ def embed_cells(
         How `adata` is brought onto the scale of `reference`, see :func:`scdrug.pp.harmonize`; ``"none"`` for profiles that
         are on it already.
     max_length
-        scGPT: most tokens a cell; of more expressed genes a random sample is read.
+        scGPT: most tokens per cell; of more expressed genes a random sample is read.
     n_samples
         scGPT: samples to average for such cells.
     pool
@@ -97,7 +97,7 @@ def embed_cells(
     target_depth
         scFoundation: depth to imagine for cells, log10 of counts.
     batch_size
-        Most samples a batch; results do not depend on it.
+        Most samples per batch; results do not depend on it.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ….
     seed

@@ -98,9 +98,9 @@ def by_length(lengths: np.ndarray, batch_size: int, max_tokens: int) -> Iterator
     lengths
         Number of tokens of each cell.
     batch_size
-        Most cells a batch.
+        Most cells per batch.
     max_tokens
-        Most tokens a batch, filling included, so that memory stays bounded; a single cell may have more.
+        Most tokens per batch, filling included, so that memory stays bounded; a single cell may have more.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -164,7 +164,7 @@ def cached(
         try:
             return np.load(path, allow_pickle=False), True
         except (ValueError, EOFError, OSError):
-            warnings.warn(f"{path} is damaged and is made again.", stacklevel=4)
+            warnings.warn(f"{path} is damaged and is rebuilt.", stacklevel=4)
     array, content = compute(), io.BytesIO()
     np.save(content, array)
     write_atomically(path, content.getbuffer())

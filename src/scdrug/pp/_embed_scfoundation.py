@@ -135,7 +135,7 @@ def embed_scfoundation(
     target_depth
         Depth to imagine, log10 of counts, for cells.
     batch_size
-        Most samples a batch.
+        Most samples per batch.
     device
         Where to compute.
 

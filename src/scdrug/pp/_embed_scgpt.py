@@ -109,11 +109,11 @@ def embed_scgpt(
     layer
         Layer to read.
     max_length
-        Most tokens a cell, the one for the cell included; of more genes a random sample is read.
+        Most tokens per cell, the one for the cell included; of more genes a random sample is read.
     n_samples
         Samples to average for cells with more genes.
     batch_size
-        Most cells a batch.
+        Most cells per batch.
     device
         Where to compute.
     seed

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 #: Values of `var["feature_types"]` and its like, in lower case and with blanks for punctuation.
-_EXPRESSION = frozenset({"gene expression", "gene", "genes", "gex", "rna", "mrna", "scrna", "transcriptome"})
+EXPRESSION = frozenset({"gene expression", "gene", "genes", "gex", "rna", "mrna", "scrna", "transcriptome"})
 _OTHER = frozenset(
     {
         *("antibody capture", "antibody", "antibodies", "adt", "protein", "proteins", "prot", "surface protein", "ab"),
@@ -68,7 +68,7 @@ def read_features(adata: AnnData, names: list[str], own: AbstractSet[str]) -> Fe
         if title == "genome":
             species |= np.isin(codes, [i for i, level in enumerate(simple) if _OTHER_GENOME.match(level)])
         no_genes = [i for i, level in enumerate(simple) if level in _OTHER]
-        if no_genes and (title in _COLUMNS or not _EXPRESSION.isdisjoint(simple)):
+        if no_genes and (title in _COLUMNS or not EXPRESSION.isdisjoint(simple)):
             counts = np.bincount(codes[(codes >= 0) & ~other], minlength=len(levels))
             kinds.update({f"{levels[i]!s} in `var[{column!r}]`": int(counts[i]) for i in no_genes})
             other |= np.isin(codes, no_genes)

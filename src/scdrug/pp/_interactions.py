@@ -109,7 +109,9 @@ def read_edges(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"No table of edges at {path}.")
+        raise FileNotFoundError(
+            f"No table of edges at {path}. scdrug.datasets.ppi('string') fetches STRING, which `ppi='string'` reads; `ppi='none'` does without."
+        )
     edges = read_table(path, text=("source", "target"), missing=False)
     for column in ("source", "target"):
         check_key(edges, column, where=str(path))

@@ -193,7 +193,7 @@ def nothing_shared(left: Sequence[str], right: Sequence[str]) -> str:
     described = [f"{examples(names)}{f' ({kind})' if kind else ''}" for names, kind in zip((left, right), kinds)]
     hint = "Use the same names on both sides"
     if kinds[0] != kinds[1]:
-        hint += ", or pass a table that holds both, one row a line, as `lines`"
+        hint += ", or pass a table that holds both, one row per line, as `lines`"
     return (
         f"No line has both expression and response: lines with expression are called {described[0]}, lines with response "
         f"{described[1]}. {hint}."

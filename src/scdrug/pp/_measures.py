@@ -242,7 +242,7 @@ def read_description(adata_uns: Mapping[str, Any], *, warn: bool = False) -> dic
     if stated is None:
         if warn:
             warnings.warn(
-                f"`{where}` is missing, so that nothing says what the responses are. They are read as lower = more sensitive; state "
+                f"`{where}` is missing, so nothing says what the responses are. They are read as lower = more sensitive; state "
                 "`measure`, `unit` and `direction` there.",
                 UserWarning,
                 stacklevel=6,

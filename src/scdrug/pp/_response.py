@@ -255,7 +255,7 @@ def binarize_response(
 def _thresholds(
     threshold: float | Mapping[str, float] | pd.Series | None, method: str, drugs: pd.Index
 ) -> list[float | None]:
-    """One threshold a drug, joined by id."""
+    """One threshold per drug, joined by id."""
     if method != "threshold":
         if threshold is not None:
             raise ValueError(f"`threshold` was given, but `method={method!r}` finds its own. Choose 'threshold'.")

@@ -2,6 +2,7 @@ from ._attribute import attribute_pathways as attribute_pathways
 from ._attribute_genes import attribute_genes as attribute_genes
 from ._combinations import suggest_combinations as suggest_combinations
 from ._distance import perturbation_distance as perturbation_distance
+from ._embed import embed as embed
 from ._enrichment import enrich_interactions as enrich_interactions
 from ._expression import predict_expression as predict_expression
 from ._interactions import gene_interactions as gene_interactions

@@ -192,7 +192,7 @@ def attribute_pathways(
     warn_incomplete(summary)
     if share < _MIN_SHARE and pathways is None:
         warnings.warn(
-            f"The network has {share:.0%} of these predictions; the rest is the linear prior's, which no pathway explains. "
+            f"The network has {share:.0%} of these predictions; the rest comes from the linear prior, which no pathway explains. "
             "Train without `prior` to explain predictions by pathways.",
             UserWarning,
             stacklevel=2,

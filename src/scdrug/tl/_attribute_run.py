@@ -208,7 +208,7 @@ def _place(adata: AnnData, models: Sequence[DrugResponseModel], request: Request
 
 
 def summary_table(results: Sequence[Found], models: Sequence[DrugResponseModel], features: np.ndarray) -> pd.DataFrame:
-    """One row a drug: what the contributions are worth."""
+    """One row per drug: what the contributions are worth."""
     return pd.DataFrame(
         {
             "name": [str(models[0].drugs.loc[one.drug, "name"]) for one in results],

@@ -17,7 +17,7 @@ from .._labels import marked_cells
 from .._store import holds, reserve, store
 from .._validate import plain
 from ..pp._match_cells import match_cells
-from ._perturbed import perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structure_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,9 +125,7 @@ def gene_interactions(
         function="scdrug.tl.gene_interactions",
     )
     trained = perturbing_model(model, pretrained=False)
-    table = structures_of(trained, drug)
-    if len(table) != 1:
-        raise ValueError(f"`drug` must name one drug; found {len(table)}.")
+    table = structure_of(trained, drug)
     if not trained.is_pretrained:
         warnings.warn(
             "The core of this model was not pretrained: its attention was learned from responses alone.", stacklevel=2

@@ -214,7 +214,7 @@ def _read_tumours(
     donors = group_labels(adata, sample_key, argument="sample_key")
     if groupby is None:
         warnings.warn(
-            "No clones are named (`groupby`), so that all cells of a patient count as one: the worst clone is the mean.",
+            "No clones are named (`groupby`), so all cells of a patient count as one: the worst clone is the mean.",
             UserWarning,
             stacklevel=3,
         )

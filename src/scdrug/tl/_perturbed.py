@@ -66,6 +66,20 @@ def structures_of(model: CSG2A, drugs: str | Sequence[str] | Mapping[str, str] |
     return table[table["smiles"] != ""]
 
 
+def structure_of(model: CSG2A, drug: str | Mapping[str, str]) -> pd.DataFrame:
+    """Row of one drug with a structure, by id.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As :func:`structures_of`, or if the name stands for several drugs.
+    """
+    table = structures_of(model, drug)
+    if len(table) != 1:
+        raise ValueError(f"`drug` must name one drug; found {len(table)}.")
+    return table
+
+
 def reference_rows(
     adata: AnnData, model: CSG2A, *, layer: str | None, scale: str, method: str, anchor: str, min_coverage: float
 ) -> Iterator[tuple[slice, np.ndarray]]:

@@ -14,7 +14,7 @@ from .._arguments import checked
 from .._constants import KEYS
 from .._store import holds, reserve, store
 from .._validate import check_choice, check_key, plain
-from ._perturbed import perturbing_model, reference_rows, structures_of
+from ._perturbed import perturbing_model, reference_rows, structure_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -113,9 +113,7 @@ def perturbed_markers(
         function="scdrug.tl.perturbed_markers",
     )
     trained = perturbing_model(model, pretrained=True)
-    table = structures_of(trained, drug)
-    if len(table) != 1:
-        raise ValueError(f"`drug` must name one drug; found {len(table)}.")
+    table = structure_of(trained, drug)
     check_key(dict(adata.obsm), response_key, where="adata.obsm", hint="Run scdrug.tl.predict_response(adata) first.")
     check_key(adata.obsm[response_key], str(table.index[0]), where=f"adata.obsm[{response_key!r}]")
     response = adata.obsm[response_key][table.index[0]].to_numpy(dtype=float)

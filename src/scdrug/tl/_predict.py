@@ -19,6 +19,7 @@ from .._validate import check_choice, warn_caller
 from ..model._predictor import RowPredictor
 from ..model._results import PredictedResponse, reserve_predictions, store_predictions
 from ..pp._checks import check_cells
+from ..pp._modalities import expression_part
 from ..pp._place import Placed, place_cells
 from ..pp._transform import least_entries
 from ._cell_evidence import appraise
@@ -30,6 +31,7 @@ from ._width import Difficulty, relative_difficulty
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
     from ..model._base import DrugResponseModel
     from ..model.baseline._linear import LinearModel
@@ -39,10 +41,11 @@ logger = logging.getLogger(__name__)
 
 @checked
 def predict_response(
-    adata: AnnData,
+    adata: AnnData | MuData,
     model: str | os.PathLike[str] | DrugResponseModel = "default",
     *,
     drugs: str | Sequence[str] | Mapping[str, Any] | None = None,
+    modality: str | None = None,
     layer: str | None = None,
     scale: str = "auto",
     method: str = "quantile",
@@ -58,7 +61,7 @@ def predict_response(
     dtype: str = "float32",
     key_added: str = KEYS.PREDICTED,
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Predict how each cell responds to each drug.
 
     Aligns genes by name, brings the cells onto the scale of the model's bulk reference (see
@@ -69,12 +72,15 @@ def predict_response(
     ----------
     adata
         Cells × genes: counts, CPM/TPM or logarithms; symbols, Ensembl or Entrez ids of human genes. All cells of one
-        experiment should be passed together, since they share one platform offset.
+        experiment should be passed together, since they share one platform offset. Of a MuData, the modality with gene expression is
+        read and written to.
     model
         Name of a bundled model, folder of a saved one, or a trained model.
     drugs
         Names or ids of drugs; all of the model if omitted. Models whose card says `unseen_drugs` also take
         SMILES, or a mapping of names to SMILES.
+    modality
+        Of a MuData: the modality with gene expression. If omitted, the only one with a name for it, such as ``"rna"`` or ``"gex"``.
     layer
         Layer to read; `X` if omitted.
     scale
@@ -113,7 +119,7 @@ def predict_response(
 
     Returns
     -------
-    `None`, or a copy of `adata`, with
+    `None`, or a copy of `adata`, with (in the modality of a MuData)
 
     ``adata.obsm["predicted_response" | key_added]`` : DataFrame
         Cells × drug ids, in the unit of the model's reference (lower ln IC50 = more sensitive); NaN for cells that
@@ -133,7 +139,7 @@ def predict_response(
     Raises
     ------
     ValueError
-        If the object is empty, genes are not human or too few, values are not finite, contradict `scale`, the model is
+        If the object is empty or a modality is ambiguous, genes are not human or too few, values are not finite, contradict `scale`, the model is
         unknown, or `key_added` is taken by something that scdrug did not store or cannot be written to a file.
     KeyError
         If a drug, layer or column is unknown; the nearest names are offered.
@@ -182,6 +188,7 @@ def predict_response(
     >>> cells.obsm["predicted_response"].shape == (cells.n_obs, len(model.drugs))
     True
     """
+    whole, adata = expression_part(adata, modality, copy=copy)
     check_cells(adata)
     check_choice("dtype", dtype, ("float32", "float16"))
     reserve_predictions(adata, key_added)
@@ -226,11 +233,11 @@ def predict_response(
         elif judged is not None and groupby is not None:
             warn_of_refused(judged, groupby, "Rankings leave them out, and plots grey them.", stacklevel=2)
         if target is None:
-            adata = results.store(adata, key_added, copy=copy)
+            adata = results.store(adata, key_added, copy=copy and whole is None)
         else:
             values = target.finish(results.reliability, results.evidence, results.provenance)
-            adata = store_predictions(adata, key_added, values, copy=copy)
-    return adata if copy else None
+            adata = store_predictions(adata, key_added, values, copy=copy and whole is None)
+    return (adata if whole is None else whole) if copy else None
 
 
 def _predict(

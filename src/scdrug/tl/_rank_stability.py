@@ -259,7 +259,7 @@ def _depths_for(placed: Placed, depths: Sequence[float]) -> tuple[float, ...]:
     if placed.harmonization.scale == "counts" or all(depth == 1 for depth in depths):
         return tuple(float(depth) for depth in depths)
     warnings.warn(
-        f"Values are {placed.harmonization.scale}, not counts, so that no shallower sequencing can be drawn from them: donors and cells are "
+        f"Values are {placed.harmonization.scale}, not counts, so no shallower sequencing can be drawn from them: donors and cells are "
         "resampled, depth is not. Pass the layer that holds counts.",
         UserWarning,
         stacklevel=3,
@@ -328,7 +328,7 @@ def _table(
         n_used.append(len(drawn))
         if not len(drawn):
             warnings.warn(
-                f"In no resample a donor has cells of {design.names[group]!r} and its reference: its drugs are not ranked. Lower "
+                f"No resample has a donor with cells of both {design.names[group]!r} and its reference, so its drugs are not ranked. Lower "
                 "`min_cells`, or omit `sample_key`.",
                 UserWarning,
                 stacklevel=3,

@@ -19,7 +19,7 @@ from scdrug.model.baseline._linear import LinearModel
 #: What predicting by a bundled linear model does without.
 NOT_NEEDED = {"captum", "lightning", "mudata", "rdkit", "scanpy", "scvi", "sklearn", "torch", "torch_geometric"}
 _COLD = """
-import json, sys, warnings
+import importlib.util, json, sys, warnings
 import anndata, numpy, pandas
 warnings.simplefilter("ignore")
 import scdrug
@@ -31,6 +31,9 @@ cells = anndata.AnnData(counts, obs=pandas.DataFrame({"group": ["a", "b"] * 15},
 cells.var_names = genes
 scdrug.tl.predict_response(cells, drugs=["trametinib", "gefitinib"])
 scdrug.get.group_response_df(cells, "group")
+scdrug.tl.predict_groups(cells, "group", drugs="trametinib")
+if importlib.util.find_spec("infercnvpy"):
+    scdrug.datasets.oligodendroglioma()
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 

@@ -261,9 +261,11 @@ def test_edges_given_as_a_table_travel_with_the_model(reference, tmp_path) -> No
 
 
 def test_arguments_that_contradict_each_other_are_refused(reference) -> None:
-    with pytest.raises(ValueError, match="`pretrained_drugs` are for"):
+    with pytest.raises(ValueError, match="`pretrained_drugs` are weights for drug_features=.mat"):
         make(reference, pretrained_drugs="weights.pt")
     with pytest.raises(ValueError, match="n_genes"):
         make(reference, n_genes=1)
     with pytest.raises(TypeError, match="`ppi`"):
         make(reference, ppi=3).train(max_epochs=1)
+    with pytest.raises(FileNotFoundError, match=r"nowhere/STRING_edges.csv\. scdrug.datasets.ppi\('string'\) fetches"):
+        make(reference, ppi="nowhere/STRING_edges.csv").train(max_epochs=1)

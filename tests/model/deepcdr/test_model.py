@@ -265,6 +265,8 @@ def test_modalities_without_a_common_line_are_refused(lines: ad.AnnData) -> None
         DeepCDR.setup_mudata(mdata)
     with pytest.raises(KeyError, match="rnaseq"):
         DeepCDR.setup_mudata(mdata, rna="rnaseq")
+    with pytest.raises(KeyError, match=r"'copy_number' is not in `mdata.mod`.*scdrug.datasets.deepcdr\(omics="):
+        DeepCDR.setup_mudata(mdata, modalities=["copy_number"])
     with pytest.raises(ValueError, match="was not set up"):
         DeepCDR(measured_lines(datasets.toy(n_lines=50), 10))
 

@@ -67,7 +67,7 @@ def check_default(
     n_permutations: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Controls of a model's recipe on cells of known lines, each as observed and under chance.
+    """Run controls of a model's recipe on cells of known lines, and set what is observed beside what chance gives.
 
     The recipe is trained without the lines of the cells. Then it is asked what it would say if there were nothing to learn
     (responses handed to other lines), nothing to read (gene names exchanged), and where the answer is known (lines with

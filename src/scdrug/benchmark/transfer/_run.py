@@ -1,4 +1,4 @@
-"""Single-cell tasks of a configuration: one file a task and model, so that a run can go on."""
+"""Single-cell tasks of a configuration: one file per task and model, so that a run can go on."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Units:
 
     @classmethod
     def of_rows(cls, rows: np.ndarray, line: np.ndarray | None = None) -> Units:
-        """Units that count once each, by default one a line."""
+        """Units that count once each, by default one per line."""
         line = np.arange(len(rows)) if line is None else line
         return cls(rows, np.zeros_like(rows), line, np.ones(len(rows)))
 

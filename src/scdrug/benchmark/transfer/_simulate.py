@@ -49,7 +49,7 @@ def simulate_cells(
     n_lines
         Lines to draw at random; those of one tissue, so that telling tissues apart earns nothing.
     n_cells
-        Cells a line.
+        Cells per line.
     tissue
         Tissue of the lines; the one with most lines if omitted.
     tissue_key
@@ -57,7 +57,7 @@ def simulate_cells(
     exclude
         Names of lines that must not be drawn, such as those of a test set.
     depth
-        Mean counts a cell.
+        Mean counts per cell.
     platform_sd
         Standard deviation of the natural logarithm of a factor that each gene has in all cells: how much more or less
         efficiently sequencing sees it than the platform of the reference.

@@ -1,4 +1,4 @@
-"""One binary classifier a drug, trained on bulk lines: the baselines that published classifiers are compared with."""
+"""One binary classifier per drug, trained on bulk lines: the baselines that published classifiers are compared with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class BulkClassifier(ClosedFormModel):
-    """One classifier a drug: the probability that a sample is sensitive, higher = more sensitive.
+    """One classifier per drug: the probability that a sample is sensitive, higher = more sensitive.
 
     Labels are made from the training responses, drug by drug, or given. Lines without a label do not enter. A drug that
     has too few lines of a class gets the same prediction for every sample, its share of sensitive lines.

@@ -181,7 +181,7 @@ def make_labels(
 
 
 def _thresholds(rule: Mapping[str, Any], drugs: Sequence[str]) -> list[float | None]:
-    """One threshold a drug; thresholds of drugs that are not in training are no mistake."""
+    """One threshold per drug; thresholds of drugs that are not in training are no mistake."""
     threshold = rule.get("threshold")
     if not isinstance(threshold, Mapping):
         return [threshold] * len(drugs)

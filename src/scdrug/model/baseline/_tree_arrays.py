@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from ..._compiled import compiled, over_rows
 from .._arrays import Array
 
 #: Rows that are led through the trees together, so that their genes stay in the cache.
@@ -165,15 +165,17 @@ def sum_leaves(arrays: Mapping[str, np.ndarray], features: np.ndarray, drugs: np
     """
     features = np.ascontiguousarray(features, dtype=np.float32)
     out = np.zeros((len(features), len(drugs)))
-    _walk(features, np.asarray(drugs, dtype=np.int64), *(np.ascontiguousarray(arrays[name]) for name in _NAMES), out)
+    parts = np.asarray(drugs, dtype=np.int64), *(np.ascontiguousarray(arrays[name]) for name in _NAMES)
+    over_rows(len(features), lambda _, first, last: _walk(first, last, features, *parts, out))
     return out
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
-def _walk(features, drugs, feature, value, left, right, tree_starts, drug_starts, out):  # pragma: no cover - compiled
-    n_rows = features.shape[0]
-    for block in numba.prange((n_rows + _BLOCK - 1) // _BLOCK):
-        first, stop = block * _BLOCK, min(n_rows, (block + 1) * _BLOCK)
+@compiled
+def _walk(
+    first_row, last_row, features, drugs, feature, value, left, right, tree_starts, drug_starts, out
+):  # pragma: no cover - compiled
+    for first in range(first_row, last_row, _BLOCK):
+        stop = min(last_row, first + _BLOCK)
         for column in range(len(drugs)):
             drug = drugs[column]
             for tree in range(drug_starts[drug], drug_starts[drug + 1]):

@@ -146,7 +146,7 @@ class Blueprint:
 
 
 class GridBatches:
-    """Pairs in blocks of lines × drugs, so that what belongs to a line or a drug is computed once a block.
+    """Pairs in blocks of lines × drugs, so that what belongs to a line or a drug is computed once per block.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ class ConvHead(nn.Module):
 
     def forward(self, cells: Tensor, drugs: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """Output of each pair of a row of `cells` and a row of `drugs`."""
-        # a linear map of two codes side by side is the sum of two maps, each computed once and not once a pair
+        # a linear map of two codes side by side is the sum of two maps, each computed once and not once per pair
         return self.layers(self.cell(cells)[row] + self.drug(drugs)[column])[:, 0]
 
 

@@ -25,6 +25,12 @@ FROM_EXPRESSION = ("expression", "scores")
 #: Where :meth:`DeepCDR.setup_mudata` says which keys of `obsm` hold modalities.
 MODALITIES = "deepcdr_modalities"
 
+#: Where measurements beside expression come from.
+_OMICS_HINT = (
+    "scdrug.datasets.deepcdr(omics=['methylation', 'copy_number']) reads those of the published lines into `obsm`, as 'X_methylation' and "
+    "'X_copy_number'."
+)
+
 
 def block(adata: AnnData, key: str, *, what: str, width: int | None = None) -> np.ndarray:
     """One array of `obsm` as float32 (samples × features).
@@ -48,7 +54,7 @@ def block(adata: AnnData, key: str, *, what: str, width: int | None = None) -> n
         If it is no matrix of numbers, or of another width.
     """
     hint = "scdrug.pp.embed_cells computes embeddings; use the same one, with the same settings, for lines and cells."
-    check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint if what == "embedding" else "")
+    check_key(dict(adata.obsm), key, where="adata.obsm", hint=hint if what == "embedding" else _OMICS_HINT)
     value = adata.obsm[key]
     value = value.to_numpy() if isinstance(value, pd.DataFrame) else value
     try:
@@ -206,7 +212,7 @@ def join_modalities(
     adata, keys = mdata.mod[rna].copy() if copy else mdata.mod[rna], []
     joined: dict[Place, Any] = {}
     for name in names:
-        check_key(mdata.mod, name, where="mdata.mod")
+        check_key(mdata.mod, name, where="mdata.mod", hint=_OMICS_HINT)
         other, key = mdata.mod[name], f"X_{name}"
         if not copy:
             reserve(

@@ -55,10 +55,18 @@ def get_pathway_activity(
     if not self.pathways_:
         raise ValueError(f"`variant={self.settings.variant!r}` has no pathways. Train `variant='full'`.")
     code = self.get_latent_representation(adata, layer=layer, batch_size=batch_size)
-    state = {name: getattr(self.module, name).cpu().numpy() for name in ("code_mean", "code_sd", "orientation")}
-    activity = (code - state["code_mean"]) / state["code_sd"] * state["orientation"]
     samples = self.adata if adata is None else adata
-    return pd.DataFrame(activity, index=samples.obs_names, columns=pd.Index(self.pathways_))
+    activity = activity_of(self, code)
+    assert activity is not None
+    return activity.set_axis(samples.obs_names, axis=0)
+
+
+def activity_of(self: PathwayTransfer, code: np.ndarray) -> pd.DataFrame | None:
+    """Codes in standard deviations of the lines, up where the genes of the pathway go up (samples × pathways)."""
+    if not self.pathways_:
+        return None
+    mean, sd, sign = (getattr(self.module, name).cpu().numpy() for name in ("code_mean", "code_sd", "orientation"))
+    return pd.DataFrame((code - mean) / sd * sign, columns=pd.Index(self.pathways_))
 
 
 def get_pathway_table(self: PathwayTransfer) -> pd.DataFrame:

@@ -26,7 +26,7 @@ class DomainBatches:
     cells
         Cells × genes read, or `None`.
     batch_size
-        Largest number of lines a batch.
+        Largest number of lines per batch.
     generator
         Shuffles lines and cells anew for each epoch.
     n_passes

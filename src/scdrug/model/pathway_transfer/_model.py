@@ -23,7 +23,14 @@ from .._options import PhaseOptions, TrainOptions, refuse_without_prior
 from .._plan import Phase
 from .._share import Shares, reserve_for_shares
 from .._two_domains import CellSource, TwoDomainModel
-from ._explain import explain_code, explain_expression, get_pathway_activity, get_pathway_table, summarise_codes
+from ._explain import (
+    activity_of,
+    explain_code,
+    explain_expression,
+    get_pathway_activity,
+    get_pathway_table,
+    summarise_codes,
+)
 from ._inputs import Targets, read_pathways, setup_anndata
 from ._module import PathwayModule, PathwayState, Sizes
 from ._settings import resolve_settings
@@ -126,6 +133,7 @@ class PathwayTransfer(TwoDomainModel):
     # what users call stands beside what it reads
     setup_anndata = classmethod(setup_anndata)
     get_pathway_activity, get_pathway_table = get_pathway_activity, get_pathway_table
+    _activity_of = activity_of
 
     @checked
     @formerly(task=Former("target", {"regression": "response", "classification": "sensitivity"}))

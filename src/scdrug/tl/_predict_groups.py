@@ -245,9 +245,8 @@ def _add_up(
 ) -> tuple[GroupSums, CellEvidence]:
     """Predict block by block, and keep sums."""
     adata, totals, calibration = placed.adata, placed.harmonization.totals, model.calibration
-    n_strata, lower = len(strata.groups), model.reference.lower_is_sensitive
-    pivot = calibration.quantiles[50, columns].astype(float)
-    sums = GroupSums.none(n_strata, pivot)
+    lower = model.reference.lower_is_sensitive
+    sums = GroupSums.none(len(strata.groups), calibration.quantiles[50, columns])
     similarity, typicality, depth, dividing = np.full((4, adata.n_obs), np.nan)
     inputs = predictor.sample_inputs(adata)
     for rows, block, groups in placed.raw_blocks():
@@ -256,7 +255,7 @@ def _add_up(
             depth[rows], dividing[rows] = totals(block)
         percentile = calibration.percentile(values, columns, lower_is_sensitive=lower)
         counted = np.where(np.isfinite(similarity[rows]), strata.codes[rows], -1)
-        sums += GroupSums.of(values, percentile, counted, n_strata, pivot)
+        sums.add(values, percentile, counted)
     if not np.isfinite(sums.squares).all():
         raise RuntimeError(
             "The model predicted values that are not finite. Nothing was stored. Please report this with the model's "

@@ -191,11 +191,14 @@ def test_sums_of_blocks_are_those_of_the_whole(seed: int, n_blocks: int) -> None
     codes[:3] = [0, 1, 2]
     pivot = np.full(3, -39.0)
     whole = GroupSums.of(response, percentile, codes, 3, pivot)
-    parts = GroupSums.none(3, pivot)
+    in_place, joined = GroupSums.none(3, pivot), GroupSums.none(3, pivot)
     for rows in np.array_split(np.arange(60), n_blocks):
-        parts += GroupSums.of(response[rows], percentile[rows], codes[rows], 3, pivot)
-    for first, second in zip(whole, parts, strict=True):
-        np.testing.assert_allclose(first, second, rtol=1e-9)
+        block = response[rows], percentile[rows], codes[rows]
+        joined += GroupSums.of(*block, 3, pivot)
+        in_place.add(*block)
+    for parts in (joined, in_place):
+        for first, second in zip(whole, parts, strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-9)
     table = pd.DataFrame(response.astype(float)).groupby(np.where(codes < 0, 9, codes))
     np.testing.assert_allclose(whole.mean, table.mean().loc[:2], rtol=1e-9)
     np.testing.assert_allclose(whole.spread, table.std().loc[:2], rtol=1e-6)

@@ -64,6 +64,15 @@ class GroupSums(NamedTuple):
             np.bincount(codes, minlength=n_groups), sums, member @ above, member @ percentile.astype(float), pivot
         )
 
+    def add(self, response: np.ndarray, percentile: np.ndarray, codes: np.ndarray) -> None:
+        """Add up a block of cells in place; a block has few of many groups."""
+        present, place = np.unique(codes[codes >= 0], return_inverse=True)
+        within = np.full(len(codes), -1)
+        within[codes >= 0] = place
+        part = self.of(response, percentile, within, len(present), self.pivot)
+        for total, added in zip(self[:4], part[:4], strict=True):
+            total[present] += added
+
     def __add__(self, other: GroupSums) -> GroupSums:  # type: ignore[override]
         return self._replace(
             n_cells=self.n_cells + other.n_cells,

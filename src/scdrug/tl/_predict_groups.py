@@ -263,7 +263,7 @@ class _AddUp:
             seen[:, rows.start - first : rows.stop - first] = of_block
             percentile = self.calibration.percentile(values, self.columns, lower_is_sensitive=self.lower_is_sensitive)
             counted = np.where(np.isfinite(of_block[0]), self.strata[rows], -1)
-            sums += GroupSums.of(values, percentile, counted, self.n_strata, pivot)
+            sums.add(values, percentile, counted)
         return sums, seen
 
     def join(self, parts: Sequence[tuple[GroupSums, np.ndarray]]) -> tuple[GroupSums, np.ndarray]:

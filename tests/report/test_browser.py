@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import pytest
 
-import scdrug
 from scdrug import get
 
 from .conftest import HOSTILE
@@ -30,11 +29,6 @@ def browser():
         started = driver.chromium.launch(executable_path=path, args=arguments)
         yield started
         started.close()
-
-
-@pytest.fixture(scope="module")
-def file(everything, tmp_path_factory):
-    return scdrug.report(everything, tmp_path_factory.mktemp("browser") / "page.html", title=HOSTILE)
 
 
 class Visit:
@@ -60,9 +54,9 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def visit(browser, file):
+def visit(browser, page_file):
     """One visit for all tests: each leaves the page as another may find it."""
-    opened = Visit(browser, file, viewport={"width": 1400, "height": 900})
+    opened = Visit(browser, page_file, viewport={"width": 1400, "height": 900})
     yield opened
     opened.page.close()
 
@@ -132,14 +126,14 @@ def test_every_field_has_a_label_and_every_table_a_caption(visit) -> None:
     assert visit.page.locator("main table").evaluate_all("all => all.filter(one => !one.caption).length") == 0
 
 
-def test_nothing_failed_and_nothing_was_asked_of_the_network(visit, file) -> None:
+def test_nothing_failed_and_nothing_was_asked_of_the_network(visit, page_file) -> None:
     assert visit.trouble == []
-    elsewhere = [url for url in visit.requests if url != file.as_uri() and not url.startswith(("data:", "blob:"))]
+    elsewhere = [url for url in visit.requests if url != page_file.as_uri() and not url.startswith(("data:", "blob:"))]
     assert elsewhere == []
 
 
-def test_the_page_fits_a_telephone_at_night_and_a_sheet_of_paper(browser, file) -> None:
-    visit = Visit(browser, file, viewport={"width": 400, "height": 800}, color_scheme="dark")
+def test_the_page_fits_a_telephone_at_night_and_a_sheet_of_paper(browser, page_file) -> None:
+    visit = Visit(browser, page_file, viewport={"width": 400, "height": 800}, color_scheme="dark")
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 400
     background = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, background.strip("rgb()").split(","))) < 64
@@ -152,8 +146,8 @@ def test_the_page_fits_a_telephone_at_night_and_a_sheet_of_paper(browser, file) 
     visit.page.close()
 
 
-def test_tables_stand_without_javascript(browser, file, everything) -> None:
+def test_tables_stand_without_javascript(browser, page_file, everything) -> None:
     page = browser.new_page(java_script_enabled=False)
-    page.goto(file.as_uri())
+    page.goto(page_file.as_uri())
     assert page.locator("#ranked_drugs tbody tr").count() == len(get.rank_drugs_df(everything))
     page.close()

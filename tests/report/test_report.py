@@ -17,14 +17,13 @@ import scdrug
 from scdrug import get
 from scdrug._constants import MIN_RELIABILITY
 
-from .conftest import HOSTILE
+from .conftest import CONTROLS, HOSTILE
 
 
 @pytest.fixture(scope="module")
-def page(everything, tmp_path_factory) -> str:
-    path = scdrug.report(everything, tmp_path_factory.mktemp("report") / "page.html", title=HOSTILE)
-    assert path.stat().st_size < 8e6
-    return path.read_text(encoding="utf-8")
+def page(page_file) -> str:
+    assert page_file.stat().st_size < 8e6
+    return page_file.read_text(encoding="utf-8")
 
 
 def _write(cells, tmp_path, **options) -> str:
@@ -84,6 +83,8 @@ def test_numbers_of_the_ranking_are_those_of_get(page: str, everything) -> None:
         ("combinations", get.suggest_combinations_df, "worst_lower"),
         ("rank_stability", get.rank_stability_df, "stability"),
         ("rank_pathways", get.rank_pathways_df, "score"),
+        ("patient_response", get.predict_patients_df, "percentile_worst"),
+        ("controls", lambda cells: CONTROLS, "observed"),
         ("groups", lambda cells: get.group_reliability_df(cells, "clone"), "reliability"),
     ],
 )
@@ -146,19 +147,59 @@ def test_a_ranking_that_is_older_than_the_predictions_makes_a_page(cells, everyt
 
 def test_results_that_were_written_and_read_make_the_same_page(cells, page, tmp_path) -> None:
     cells.write_h5ad(tmp_path / "cells.h5ad")
-    assert _write(ad.read_h5ad(tmp_path / "cells.h5ad"), tmp_path, title=HOSTILE) == page
+    assert _write(ad.read_h5ad(tmp_path / "cells.h5ad"), tmp_path, title=HOSTILE, controls=CONTROLS) == page
 
 
-def test_scores_of_patients_are_shown(cells, tmp_path) -> None:
-    reference = scdrug.datasets.toy()
-    scdrug.model.KernelRidge.setup_anndata(reference)
-    model = scdrug.model.KernelRidge(reference)
-    model.train()
-    scdrug.tl.predict_patients(cells, model, sample_key="sample", groupby="clone")
-    scores = _csv(_write(cells, tmp_path), "patient_response")
-    np.testing.assert_allclose(
-        scores["percentile"].astype(float), get.predict_patients_df(cells)["percentile"], rtol=1e-5
-    )
+def test_every_number_of_the_tables_can_be_had_from_get(page: str, everything) -> None:
+    """As it is printed, for all columns that hold a number, but for texts that join two of them."""
+    ids = {
+        "therapeutic_window": get.therapeutic_window_df, "combinations": get.suggest_combinations_df, "rank_stability": get.rank_stability_df,
+        "patient_response": get.predict_patients_df, "rank_pathways": get.rank_pathways_df,
+        "groups": lambda cells: get.group_reliability_df(cells, "clone"), "controls": lambda cells: CONTROLS,
+    }  # fmt: skip
+    for name, read in ids.items():
+        expected, shown = read(everything), _shown(page, name)
+        heads = re.findall(r'data-name="(\w+)"', re.search(rf'<table id="{name}".*?</thead>', page, flags=re.S)[0])
+        numbers = [head for head in heads if head in expected and pd.api.types.is_numeric_dtype(expected[head])]
+        assert numbers
+        for place, head in enumerate(heads):
+            if head not in numbers or expected[head].dtype == bool:
+                continue
+            texts = (
+                shown.iloc[:, place].str.replace("−", "-").str.replace("+", "").str.replace(",", "").str.lstrip("< ")
+            )
+            scale = 0.01 if texts.str.endswith("%").any() else 1
+            found = pd.to_numeric(texts.str.rstrip("%").replace("–", None)) * scale
+            np.testing.assert_allclose(found, expected[head].astype(float), atol=0.0051, err_msg=f"{name}: {head}")
+
+
+def test_the_evidence_of_ranked_drugs_is_that_of_get(page: str, everything) -> None:
+    evidence = get.drug_evidence_df(everything)
+    shown = _csv(page, "ranked_drugs")
+    assert shown["evidence"].tolist() == evidence["evidence"].astype(str).reindex(shown["drug"]).tolist()
+
+
+def test_controls_stand_beside_chance_and_those_that_may_be_chance_are_named(page: str) -> None:
+    shown = _shown(page, "controls")
+    assert shown["observed"].astype(float).tolist() == [0.47, 0.55, 0.60]
+    assert shown["range"].tolist()[0] == "−0.07 to 0.13"
+    assert shown["holds"].tolist() == ["yes", "yes", "no"]
+    cannot = re.search(r"What they cannot say</h3>(.*?)</ul>", page, flags=re.S)[1]
+    assert "beyond chance: not by each control, see &lt;b&gt;mine&lt;/b&gt; (auroc)" in cannot
+    assert "<b>mine" not in page
+
+
+def test_bundled_models_bring_their_controls(cells, tmp_path, monkeypatch) -> None:
+    assert 'id="controls"' not in _write(cells, tmp_path), "nothing is known of a model of one's own"
+    with pytest.raises(KeyError, match="No controls are bundled with the model 'KernelRidge'.*check_default"):
+        get.controls_df(cells)
+    cells.uns["predicted_response"]["model"] = "gdsc-ridge"
+    CONTROLS.to_csv(tmp_path / "controls.csv", index=False)
+    monkeypatch.setattr("scdrug.model._pretrained.controls_file", lambda name: tmp_path / "controls.csv")
+    expected = get.controls_df(cells)
+    page = _write(cells, tmp_path, overwrite=True)
+    np.testing.assert_allclose(_csv(page, "controls")["observed"].astype(float), expected["observed"])
+    assert "benchmark.check_default" not in page
 
 
 def test_what_others_keep_under_the_same_key_is_left_alone(cells, tmp_path) -> None:
@@ -192,6 +233,8 @@ def test_a_table_of_many_rows_is_cut_by_group_and_says_so(cells, tmp_path, monke
         ("r.html", {"basis": "tsne"}, KeyError, "X_umap"),
         ("r.html", {"key": "other"}, KeyError, "predict_response"),
         ("r.html", {"n_drugs": 0}, ValueError, "n_drugs"),
+        ("r.html", {"controls": CONTROLS.drop(columns="null_high")}, ValueError, "lacks the columns 'null_high'"),
+        ("r.html", {"controls": CONTROLS.assign(null="x")}, ValueError, "numbers in .* those of 'null' are not"),
         ("there.html", {}, FileExistsError, "overwrite=True"),
     ],
 )

@@ -46,15 +46,15 @@ def controls_df(adata: AnnData, *, key: str = KEYS.PREDICTED) -> pd.DataFrame:
     Notes
     -----
     They are about the recipe of the model, on cells of breast lines that it was not trained on (Gambardella et al. 2022), not about the
-    cells in `adata`. What they were computed with is printed by ``scripts/check_controls.py``.
+    cells in `adata`. ``scripts/check_controls.py`` computes and bundles them.
 
     Examples
     --------
     >>> import scdrug
-    >>> cells = scdrug.datasets.toy_cells()
-    >>> scdrug.tl.predict_response(cells, min_coverage=0.01)
-    >>> bool(scdrug.get.controls_df(cells)["holds"].all())
-    True
+    >>> cells = scdrug.datasets.oligodendroglioma()
+    >>> scdrug.tl.predict_response(cells, drugs=["trametinib"])
+    >>> scdrug.get.controls_df(cells)["holds"].tolist()
+    [True, True, True, True]
     """
     name = str(read_predictions(adata, key).provenance["model"])
     table = bundled_controls(name)

@@ -114,10 +114,8 @@ def _verdict(reliability: np.ndarray, fitted: Harmonization) -> str:
     median = float(np.median(reliability)) if len(reliability) else 0.0
     if median >= MIN_RELIABILITY:
         return "ok"
+    # what speaks against the cells is told before how few genes there are: that alone refuses few
     weakness = None if fitted.evidence is None else fitted.evidence.weakness
-    reason = (
-        f"only {fitted.coverage:.0%} of the model's genes are measured"
-        if fitted.coverage < 0.5
-        else weakness or "the cells do not resemble the model's reference"
-    )
+    few = f"only {fitted.coverage:.0%} of the model's genes are measured" if fitted.coverage < 0.5 else None
+    reason = ". Beside that, ".join(filter(None, (weakness, few))) or "the cells do not resemble the model's reference"
     return f"No drug can be ranked for these cells: median reliability is {median:.2f}, since {reason}."

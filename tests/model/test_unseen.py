@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import scdrug
@@ -52,6 +53,28 @@ def test_any_part_of_what_is_known_may_be_missing(trained) -> None:
 def test_what_says_nothing_is_refused_by_name(trained, asked, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trained.predict(drugs=asked, key_added=None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"smiles": 5}, r"`drugs\['x'\]` must give 'smiles' as a text; found 5"),
+        ({"smiles": ["CCO"]}, "must give 'smiles' as a text; found"),
+        ({"targets": 7}, "must give 'targets' as a text, or a list of texts; found 7"),
+        ({"targets": ["EGFR", 7]}, "must give 'targets' as a text, or a list of texts"),
+        ({"smiles": "CCO", "pathway": {"RTK": 1}}, "must give 'pathway' as a text, or a list of texts"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_field(trained, asked, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        trained.predict(drugs={"x": asked}, key_added=None)
+
+
+def test_missing_values_of_tables_count_as_not_told(trained) -> None:
+    one, other = (trained.predict(drugs={"x": part}, key_added=None) for part in (
+        {"smiles": "CCO"}, {"smiles": "CCO", "targets": float("nan"), "pathway": pd.NA},
+    ))  # fmt: skip
+    np.testing.assert_array_equal(one, other)
 
 
 def test_strangers_are_named_unless_they_share_a_target(trained) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -135,6 +135,8 @@ def read_drugs(drugs: Mapping[str, Any]) -> pd.DataFrame:
                 f"`drugs[{name!r}]` has the unknown fields {examples(unknown)}. Give any of {', '.join(map(repr, _PARTS))}."
             )
         told = {part: value for part, value in parts.items() if not _is_empty(value)}
+        for part, value in told.items():
+            _check_part(name, part, value)
         if not told:
             raise ValueError(f"Nothing is given of the drug {name!r}. Give a SMILES, `targets` or a `pathway`.")
         row = {part: ", ".join(split_words(told.get(part, ""))) for part in ("targets", "pathway")}
@@ -153,11 +155,15 @@ def read_drugs(drugs: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _is_empty(value: object) -> bool:
-    return (
-        value is None
-        or (isinstance(value, float) and np.isnan(value))
-        or (not isinstance(value, float) and not len(value))
-    )
+    return not len(value) if isinstance(value, Sized) else bool(pd.isna(value))  # type: ignore[call-overload]
+
+
+def _check_part(drug: object, part: str, value: object) -> None:
+    """Raise unless a field is a text, or texts where there may be several."""
+    several = part != "smiles" and not isinstance(value, str | Mapping) and hasattr(value, "__iter__")
+    if not all(isinstance(text, str) for text in (value if several else [value])):
+        kind = "a text" if part == "smiles" else "a text, or a list of texts"
+        raise TypeError(f"`drugs[{drug!r}]` must give {part!r} as {kind}; found {value!r}.")
 
 
 def describe_asked(training: pd.DataFrame, asked: pd.DataFrame, kinds: Sequence[str]) -> dict[str, np.ndarray]:

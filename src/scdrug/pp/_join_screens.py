@@ -77,6 +77,9 @@ def join_screens(main: AnnData, second: AnnData, *, names: tuple[str, str] = ("m
         raise ValueError(f"`names` must tell the screens apart; found {names!r}.")
     genes = main.var_names[main.var_names.isin(second.var_names)]
     shared_lines = main.obs_names[main.obs_names.isin(second.obs_names)]
+    for role, part in (("main", main), ("second", second)):
+        if not part.n_obs:
+            raise ValueError(f"`{role}` has no lines.")
     if not len(genes) or not len(shared_lines):
         raise ValueError(
             f"The screens share {len(genes)} genes and {len(shared_lines)} lines. Names must be spelled alike in both, such as "

@@ -86,6 +86,11 @@ def shorten(text: str, length: int = 28) -> str:
     return f"{text[: length - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
 
 
+def room_for(labels: Sequence[str]) -> float:
+    """Inches that the longest label takes beyond a usual one."""
+    return 0.07 * max(max(map(len, labels), default=0) - 16, 0)
+
+
 def drug_labels(table: pd.DataFrame) -> list[str]:
     """Names of drugs; those that several ids share get their id added."""
     names = table["name"].astype(str)

@@ -8,12 +8,12 @@ from ._domains import domains_umap as domains_umap
 from ._evaluation import compare_training as compare_training
 from ._evaluation import group_correlations as group_correlations
 from ._evaluation import predicted_observed as predicted_observed
+from ._genes import attribute_genes as attribute_genes
+from ._genes import attribute_genes_heatmap as attribute_genes_heatmap
 from ._heatmap import response_heatmap as response_heatmap
 from ._interactions import enrich_interactions as enrich_interactions
 from ._interactions import gene_interactions as gene_interactions
 from ._missing import missing_pairs as missing_pairs
-from ._pathways import attribute_genes as attribute_genes
-from ._pathways import attribute_genes_heatmap as attribute_genes_heatmap
 from ._pathways import attribute_pathways as attribute_pathways
 from ._pathways import attribute_pathways_heatmap as attribute_pathways_heatmap
 from ._perturbed import mechanism_similarity as mechanism_similarity

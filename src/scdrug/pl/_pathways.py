@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-#: More groups than these have their names written upright.
-_GROUPS_SIDE_BY_SIDE = 6
+#: Names of groups with more letters than these, side by side, are written upright.
+_LETTERS_IN_A_ROW = 78
 
 
 @checked
@@ -105,7 +105,7 @@ def attribute_pathways(
     colors = np.where(mean >= 0, SENSITIVE, RESISTANT)
     colors[len(top) :] = OTHER
 
-    ax = new_axes(ax, figsize or (6.0, 0.27 * len(shown) + 1.1))
+    ax = new_axes(ax, figsize or (6.0, max(0.27 * len(shown) + 1.1, 2.0)))
     ax.barh(position, mean, color=colors, height=0.7)
     spread = stability * shown["importance_sd"].to_numpy() if "importance_sd" in shown else np.zeros(len(shown))
     ax.errorbar(
@@ -211,8 +211,10 @@ def attribute_pathways_heatmap(
     values = table[list(top[stored.what])].to_numpy()[order].T
 
     groups, counts = np.unique(codes[order], return_counts=True)
-    many = len(groups) > _GROUPS_SIDE_BY_SIDE
-    ax = new_axes(ax, figsize or (max(7.4, 0.26 * len(groups) + 4.0), 0.27 * len(top) + (3.2 if many else 1.5)))
+    names = [str(labels.categories[code]) for code in groups]
+    upright = max(len(line) for name in names for line in _wrap(name).split("\n")) * len(names) > _LETTERS_IN_A_ROW
+    height = max(0.27 * len(top) + 1.5, 2.6) + (1.7 if upright else 0.0)
+    ax = new_axes(ax, figsize or (max(7.4, 0.26 * len(groups) + 4.0), height))
     # every group takes one unit of width, and its cells share it
     edges = np.concatenate([code + np.arange(n) / n for code, n in enumerate(counts)] + [[len(groups)]])
     largest = float(np.quantile(np.abs(values), 0.99)) or 1.0
@@ -220,15 +222,15 @@ def attribute_pathways_heatmap(
         edges, np.arange(len(top) + 1), values, cmap=diverging(), vmin=-largest, vmax=largest, rasterized=True
     )
     for edge in range(1, len(groups)):
-        ax.axvline(edge, color=paper(), linewidth=1.2 if many else 2.5)
+        ax.axvline(edge, color=paper(), linewidth=2.5 if len(groups) < 12 else 1.2)
     label_features(ax, top, np.arange(len(top)) + 0.5, stored.what)
     ax.set_ylim(len(top), 0)
     if groupby is None:
         ax.set_xticks([])
         ax.set_xlabel(f"{len(order):,} cells, from most resistant to most sensitive", fontsize=FONT)
     else:
-        names = [_group_label(labels.categories[code], n, upright=many) for code, n in zip(groups, counts)]
-        ax.set_xticks(np.arange(len(groups)) + 0.5, names, fontsize=SMALL, rotation=90 if many else 0)
+        names = [_group_label(name, n, upright=upright) for name, n in zip(names, counts)]
+        ax.set_xticks(np.arange(len(groups)) + 0.5, names, fontsize=SMALL, rotation=90 if upright else 0)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     beyond = "both" if np.abs(values).max() > largest else "neither"
@@ -238,116 +240,6 @@ def attribute_pathways_heatmap(
     bar.outline.set_visible(False)
     ax.set_title(shorten(stored.name, 40), fontsize=FONT + 2, loc="left")
     return ax
-
-
-@checked
-def attribute_genes(
-    adata: AnnData,
-    drug: str | None = None,
-    *,
-    n_genes: int = 12,
-    key: str = KEYS.GENE_IG,
-    figsize: tuple[float, float] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Plot the genes that contribute most to a predicted response, as :func:`attribute_pathways` does pathways.
-
-    Parameters
-    ----------
-    adata
-        Cells with the results of :func:`scdrug.tl.attribute_genes`.
-    drug
-        Name or id of the drug; may be omitted if there is only one.
-    n_genes
-        Number of genes to show.
-    key
-        Where :func:`scdrug.tl.attribute_genes` stored its results.
-    figsize
-        Width and height of a new figure in inches.
-    ax
-        Where to plot.
-
-    Returns
-    -------
-    The Axes.
-
-    Raises
-    ------
-    KeyError
-        If nothing was attributed, or the drug is unknown.
-
-    Examples
-    --------
-    >>> import scdrug
-    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
-    >>> scdrug.model.KernelRidge.setup_anndata(reference)
-    >>> model = scdrug.model.KernelRidge(reference)
-    >>> model.train()
-    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
-    >>> ax = scdrug.pl.attribute_genes(cells, n_genes=5)
-    >>> len(ax.get_yticklabels())
-    5
-    """
-    return attribute_pathways(adata, drug, n_pathways=n_genes, key=key, figsize=figsize, ax=ax)
-
-
-@checked
-def attribute_genes_heatmap(
-    adata: AnnData,
-    groupby: str | None = None,
-    *,
-    drug: str | None = None,
-    n_genes: int = 12,
-    genes: Sequence[str] | None = None,
-    key: str = KEYS.GENE_IG,
-    figsize: tuple[float, float] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Plot contributions of the most important genes, cell by cell, as :func:`attribute_pathways_heatmap` does those of pathways.
-
-    Parameters
-    ----------
-    adata
-        Cells with the results of :func:`scdrug.tl.attribute_genes`.
-    groupby
-        Column of `obs` to order cells by. Cells without label are left out.
-    drug
-        Name or id of the drug; may be omitted if there is only one.
-    n_genes
-        Number of genes to show, if they are not named.
-    genes
-        Genes to show, from top to bottom.
-    key
-        Where :func:`scdrug.tl.attribute_genes` stored its results.
-    figsize
-        Width and height of a new figure in inches.
-    ax
-        Where to plot.
-
-    Returns
-    -------
-    The Axes; the colour bar is an Axes of its own in the same figure.
-
-    Raises
-    ------
-    KeyError
-        If nothing was attributed, or there is no such column, drug or gene.
-
-    Examples
-    --------
-    >>> import scdrug
-    >>> reference, cells = scdrug.datasets.toy(), scdrug.datasets.toy_cells()
-    >>> scdrug.model.KernelRidge.setup_anndata(reference)
-    >>> model = scdrug.model.KernelRidge(reference)
-    >>> model.train()
-    >>> scdrug.tl.attribute_genes(cells, model, "trametinib")
-    >>> ax = scdrug.pl.attribute_genes_heatmap(cells, "clone", n_genes=5)
-    >>> len(ax.get_yticklabels())
-    5
-    """
-    return attribute_pathways_heatmap(
-        adata, groupby, drug=drug, n_pathways=n_genes, pathways=genes, key=key, figsize=figsize, ax=ax
-    )
 
 
 def contribution_label(stored: Stored) -> str:
@@ -410,7 +302,7 @@ def readable_names(names: Sequence[str]) -> list[str]:
 
 def _group_label(name: str, n_cells: int, *, upright: bool) -> str:
     """Name and size of a group, in one line where it stands upright."""
-    return f"{shorten(str(name), 26)} ({n_cells:,})" if upright else f"{_wrap(name)}\n{n_cells:,} cells"
+    return f"{shorten(name, 26)} ({n_cells:,})" if upright else f"{_wrap(name)}\n{n_cells:,} cells"
 
 
 def _wrap(name: str) -> str:

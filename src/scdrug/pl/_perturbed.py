@@ -93,7 +93,7 @@ def predict_expression(
     ax.set_ylim(len(values), 0)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.8, pad=0.02)
+    bar = ax.figure.colorbar(mesh, ax=ax, shrink=min(0.8, 10 / len(values)), pad=0.02)
     bar.set_label("predicted shift [robust SD]", fontsize=SMALL)
     ax.set_title(f"Expression under {table.loc[rows, 'name'].iloc[0]}, predicted", fontsize=SMALL + 1, loc="left")
     return ax

@@ -27,6 +27,7 @@ from ._style import (
     ink,
     label_rows,
     muted,
+    room_for,
     shorten,
     stars,
 )
@@ -113,7 +114,8 @@ def rank_drugs(
         raise ValueError(f"`ax` takes one group; found {len(wanted)}. Name one as `groups`, or omit `ax`.")
 
     if ax is None:
-        figure, axes = _panels(len(wanted), max(map(len, shown.values())), figsize)
+        labels = [label for part in shown.values() for label in drug_labels(part)]
+        figure, axes = _panels(len(wanted), max(map(len, shown.values())), room_for(labels), figsize)
     else:
         figure, axes = ax.figure, np.array([ax])
     intervals = intervals and str(params.get("use")) == "response"
@@ -147,12 +149,12 @@ def _best(part: pd.DataFrame, n_drugs: int, direction: str) -> pd.DataFrame:
     return part.head(n_drugs).set_index("drug")
 
 
-def _panels(n: int, n_drugs: int, figsize: tuple[float, float] | None) -> tuple[Figure, np.ndarray]:
+def _panels(n: int, n_drugs: int, room: float, figsize: tuple[float, float] | None) -> tuple[Figure, np.ndarray]:
     import matplotlib.pyplot as plt
 
     columns = min(n, _PANELS_A_ROW)
     rows = -(-n // columns)
-    size = figsize or (_PANEL_WIDTH * columns + 1.0, rows * (_ROW_HEIGHT * n_drugs + 1.5))
+    size = figsize or ((_PANEL_WIDTH + room) * columns + 1.0, rows * (_ROW_HEIGHT * n_drugs + 1.5))
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, sharex=True)
     for empty in axes.ravel()[n:]:
         empty.remove()
@@ -195,7 +197,8 @@ def _draw(
     ax.tick_params(axis="x", labelsize=SMALL)
     first = part.iloc[0]
     replicates = f", {first['n_samples']} samples" if first["n_samples"] else ""
-    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17, color=OTHER if refused else ink())
+    title = ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17, color=OTHER if refused else ink())
+    title.set_in_layout(False)  # a long name reaches over the next panel's labels instead of narrowing this one
     ax.annotate(
         f"{first['n_cells']:,} cells{replicates}" + (", not to be believed" if refused else ""),
         (0, 1),

@@ -11,7 +11,7 @@ import pandas as pd
 from .._arguments import checked
 from .._labels import Label, select_groups
 from ..tl._perturbed import stored
-from ._style import FONT, LINE, OTHER, SENSITIVE, SMALL, despine, drug_labels, label_rows, muted, shorten
+from ._style import FONT, LINE, OTHER, SENSITIVE, SMALL, despine, drug_labels, label_rows, muted, room_for, shorten
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,18 +77,22 @@ def rank_stability(
     wanted = select_groups(groups, list(dict.fromkeys(names)), where=f"The result in `adata.uns[{key!r}]`")
     if ax is not None and len(wanted) > 1:
         raise ValueError(f"`ax` takes one group; found {len(wanted)}. Name one as `groups`, or omit `ax`.")
-    axes = np.array([ax]) if ax is not None else _panels(len(wanted), min(n_drugs, names.value_counts().max()), figsize)
+    if ax is not None:
+        axes = np.array([ax])
+    else:
+        labels = [shorten(str(name)) for name in table["name"]]
+        axes = _panels(len(wanted), min(n_drugs, names.value_counts().max()), room_for(labels), figsize)
     for panel, group in zip(axes, wanted):
         _draw(panel, group, table[(names == group).to_numpy()].head(n_drugs), params)
     return axes[0] if len(axes) == 1 else axes
 
 
-def _panels(n: int, n_drugs: int, figsize: tuple[float, float] | None) -> np.ndarray:
+def _panels(n: int, n_drugs: int, room: float, figsize: tuple[float, float] | None) -> np.ndarray:
     import matplotlib.pyplot as plt
 
     columns = min(n, _PANELS_A_ROW)
     rows = -(-n // columns)
-    size = figsize or (4.2 * columns + 0.3, rows * (0.25 * n_drugs + 1.5))
+    size = figsize or ((4.2 + room) * columns + 0.3, rows * (0.25 * n_drugs + 1.5))
     _, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for empty in axes.ravel()[n:]:
         empty.remove()
@@ -104,7 +108,7 @@ def _draw(ax: Axes, group: str, shown: pd.DataFrame, params: Any) -> None:
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=SMALL)
     ax.set_xlim(0, 1)
-    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17)
+    ax.set_title(shorten(group, 34), fontsize=FONT + 1, loc="left", pad=17).set_in_layout(False)
     style = {"fontsize": SMALL, "color": muted(), "annotation_clip": False, "textcoords": "offset points"}
     # the bound of the theorem is about all drugs that reach the threshold
     bound = f"at most {float(params['expected_false']):.1f} false picks expected at {float(params['threshold']):g}"

@@ -79,8 +79,16 @@ def new_axes(ax: Axes | None, figsize: tuple[float, float]) -> Axes:
 
 
 def shorten(text: str, length: int = 28) -> str:
-    """Cut a label that would push the plot aside."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    """Cut a label that would push the plot aside in its middle: long names often differ at their end."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 3
+    return f"{text[: length - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
+
+
+def room_for(labels: Sequence[str]) -> float:
+    """Inches that the longest label takes beyond a usual one."""
+    return 0.07 * max(max(map(len, labels), default=0) - 16, 0)
 
 
 def drug_labels(table: pd.DataFrame) -> list[str]:

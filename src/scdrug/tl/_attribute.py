@@ -212,7 +212,7 @@ def _check_alike(parts: Sequence[Explained]) -> None:
     for one in parts[1:]:
         if one.names != parts[0].names or (one.linear is None) != (parts[0].linear is None):
             raise ValueError(
-                "The models have different pathways, or only some have a linear path, so that their contributions cannot be "
+                "The models have different pathways, or only some have a linear path, so their contributions cannot be "
                 "averaged. Train them on the same reference and cells, with other seeds."
             )
 

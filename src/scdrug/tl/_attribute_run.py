@@ -94,7 +94,7 @@ def resolve_models(
     for one in models[1:]:
         if type(one) is not type(first) or list(one.drugs.index) != list(first.drugs.index):
             raise ValueError(
-                "The models have different classes or drugs, so that their contributions cannot be averaged. Train them "
+                "The models have different classes or drugs, so their contributions cannot be averaged. Train them "
                 "on the same reference, with other seeds."
             )
         if list(one.genes) != list(first.genes):

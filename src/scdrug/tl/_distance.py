@@ -87,7 +87,7 @@ def perturbation_distance(
 
     Notes
     -----
-    Bang et al. 2024, section 4.2. Pairs of one drug or line are not independent, so that p values are too small.
+    Bang et al. 2024, section 4.2. Pairs of one drug or line are not independent, so p values are too small.
 
     Examples
     --------

@@ -47,7 +47,7 @@ def mechanism_similarity(
 
     The attention of each drug is averaged over samples and correlated with that of each other drug, without the diagonal. Classes
     of drugs are permuted to see how large a difference between pairs of one class and of different classes chance makes. Next
-    to it stands the same test on Morgan fingerprints: drugs of one class look alike, so that attention adds something only where
+    to it stands the same test on Morgan fingerprints: drugs of one class look alike, so attention adds something only where
     its difference is beyond that.
 
     Parameters

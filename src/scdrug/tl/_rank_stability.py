@@ -145,7 +145,7 @@ def rank_stability(
     (Meinshausen and Bühlmann 2010, theorem 1). Drugs of one mechanism are not exchangeable, so take the bound as a guide. Stability is
     about sampling: a model that is wrong in the same way each time is stable, too.
 
-    For a linear model, as the bundled one, the prediction of a group follows from sums over its cells, so that cells are transformed once for
+    For a linear model, as the bundled one, the prediction of a group follows from sums over its cells, so cells are transformed once for
     each depth. For other models the harmonization of all cells stands in all resamples.
 
     Examples

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MALIGNANT, NORMAL = 0, 1
 NOTE = (
-    "The window is relative: the screen holds no normal cells, so that nothing is known of the dose that normal cells bear. It orders "
+    "The window is relative: the screen holds no normal cells, so nothing is known about the dose that normal cells bear. It orders "
     "drugs by how differently the model reads the two kinds of cells."
 )
 
@@ -119,7 +119,7 @@ def therapeutic_window(
     The window is *relative*: no screen of lines holds normal cells. Most normal cells rest, for which the reliability is 0: the
     window is computed all the same, and says so.
 
-    Each donor's group is to the model what a new line is, so that its percentile has the bounds of the interval of
+    Each donor's group is to the model what a new line is, so its percentile has the bounds of the interval of
     :func:`scdrug.get.group_response_df`, placed among the lines. The interval of a difference of two percentiles follows from theirs by the
     recovery of variance estimates (Zou and Donner 2008); errors of donors count as independent. The interval
     of the mean adds in squares Student's interval over donors. Errors that all normal cells share are not in it.
@@ -365,7 +365,7 @@ def _warn(predictions: Predictions, reliability: list[float], n_donors: int, has
     if n_donors == 1:
         rest = "the model's uncertainty alone" if has_interval else "missing, since the model states none"
         messages.append(
-            f"One donor has both kinds of cells, so that nothing is known of other donors: the interval is {rest}."
+            f"One donor has both kinds of cells, so nothing is known about other donors: the interval is {rest}."
         )
     elif not has_interval:
         messages.append("The predictions state no interval of a line: the interval is over donors only.")

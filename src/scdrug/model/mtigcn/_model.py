@@ -183,7 +183,7 @@ class MTIGCN(BlendedModel):
         return module
 
     def _phases(self, task: TrainingTask, options: PhaseOptions) -> Sequence[Phase]:
-        watched = TASK_OF[self.predicts]
+        watched = TASK_OF[self.target]
         return [training_phase(self.module.net, *self._graphs, self.settings, options, predicts=watched)]
 
     def _finish_training(self, expression: np.ndarray, response: np.ndarray) -> None:

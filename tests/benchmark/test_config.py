@@ -232,8 +232,9 @@ def test_a_grid_by_hand_has_the_same_limit() -> None:
         choose(spec.tune, lambda _: 0.0, Search(), seed=0)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda path: path.stem)
-def test_committed_configurations_are_valid(path: Path) -> None:
+def test_committed_configurations_are_valid_and_use_present_names(path: Path) -> None:
     config = read_config(path)
     assert config.models
     assert config.splits

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scdrug import datasets, model, pp, tl
+from scdrug import datasets, model, pl, pp, tl
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,15 @@ def test_cells_that_show_too_few_genes_have_no_place(cells, network) -> None:
     assert any(warning.filename == __file__ for warning in caught)
     for stored in (cells.obsm["X_pathwaytransfer"], cells.obsm["pathway_activity"].to_numpy()):
         assert np.isnan(stored[:3]).all() and np.isfinite(stored[3:]).all()
+
+
+def test_responses_are_drawn_in_the_space_that_was_stored(cells, ridge) -> None:
+    tl.predict_response(cells, ridge)
+    tl.embed(cells, ridge)
+    ax = pl.response(cells, "trametinib", basis="kernelridge")
+    places = np.sort(np.vstack([np.asarray(part.get_offsets()) for part in ax.collections]), axis=0)
+    np.testing.assert_allclose(places, np.sort(cells.obsm["X_kernelridge"][:, :2], axis=0), rtol=1e-5)
+    ax.figure.clear()
 
 
 @pytest.mark.parametrize("ending", ["h5ad", "zarr"])

@@ -93,7 +93,7 @@ def response(
     ids = resolve_drugs(drug, predictions.drugs)
     if len(ids) > 1:
         raise ValueError(f"{drug!r} stands for {len(ids)} drugs: {examples(ids)}. Name one of these ids.")
-    points, name, in_space = _embedding(adata, basis)
+    points, name = _embedding(adata, basis)
     values = predictions.table(use)[ids[0]].to_numpy(dtype=float)
 
     ax = new_axes(ax, figsize)
@@ -123,15 +123,16 @@ def response(
         linewidths=0,
         rasterized=True,
     )
-    _decorate(ax, predictions.drugs.loc[ids[0]], name, reliable=predictions.verdict == "ok", in_space=in_space)
+    _decorate(ax, predictions.drugs.loc[ids[0]], name, reliable=predictions.verdict == "ok")
     _color_bar(ax, dots, predictions, use, beyond=(bool((values < low).any()), bool((values > high).any())))
     return ax
 
 
-def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str, bool]:
-    """Coordinates (cells × 2), the name of the axes, and whether they are places in a tissue."""
+def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str]:
+    """Coordinates (cells × 2) and the name of the axes."""
     key = next((k for k in (f"X_{basis}", basis) if k in adata.obsm), None)
-    reports = [held for held in adata.uns.values() if isinstance(held, Mapping)]
+    # predictions may be arrays, too, and are no places; latent spaces and codes are
+    reports = [held for held in adata.uns.values() if isinstance(held, Mapping) and "direction" in held]
     results = {str(place) for held in reports for place in np.ravel(np.asarray(held.get(STORED_IN, ()), dtype=object))}
     usable = [k for k in adata.obsm if f"obsm/{k}" not in results and is_array(adata.obsm[k])]
     usable = [k for k in usable if adata.obsm[k].ndim == 2 and adata.obsm[k].shape[1] >= 2]
@@ -141,7 +142,7 @@ def _embedding(adata: AnnData, basis: str) -> tuple[np.ndarray, str, bool]:
         hint = f"Run {how} first, or name another `basis`." if how else "Name another `basis`."
         raise KeyError(f"No embedding 'X_{basis}' or {basis!r} with two dimensions in `adata.obsm`. {found} {hint}")
     names = {"X_umap": "UMAP", "X_tsne": "t-SNE", "X_pca": "PC", "spatial": "spatial "}
-    return np.asarray(adata.obsm[key][:, :2]), names.get(key, key.removeprefix("X_") + " "), "spatial" in key
+    return np.asarray(adata.obsm[key][:, :2]), names.get(key, key.removeprefix("X_") + " ")
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -149,7 +150,7 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _decorate(ax: Axes, drug: Any, name: str, *, reliable: bool, in_space: bool) -> None:
+def _decorate(ax: Axes, drug: Any, name: str, *, reliable: bool) -> None:
     ax.set_title(shorten(str(drug["name"]), 40), fontsize=FONT + 2, loc="left")
     if not reliable:
         ax.text(
@@ -161,7 +162,7 @@ def _decorate(ax: Axes, drug: Any, name: str, *, reliable: bool, in_space: bool)
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
     ax.margins(0.03)
-    if in_space:  # as tissues are drawn: one unit on both axes, and y downwards, as in images
+    if "spatial" in name:  # as tissues are drawn: one unit on both axes, and y downwards, as in images
         ax.set_aspect("equal")
         ax.invert_yaxis()
     else:

@@ -26,7 +26,7 @@ def obs_df(
     key: str = KEYS.PREDICTED,
     activity_key: str = KEYS.ACTIVITY,
 ) -> pd.DataFrame:
-    """Get responses to drugs, activities of pathways and columns of `obs` as one table of cells, for plots of scanpy.
+    """Get responses, activities of pathways and columns of `obs` as one table of cells, for plots of scanpy.
 
     Parameters
     ----------

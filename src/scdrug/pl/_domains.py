@@ -82,7 +82,7 @@ def domains_umap(
     """
     hint = "Lines and cells are joined by scdrug.pp.join_domains."
     check_key(adata.obs, domain_key, where="adata.obs", hint=hint)
-    points, name, _ = _embedding(adata, basis)
+    points, name = _embedding(adata, basis)
     domains = adata.obs[domain_key].astype(str).to_numpy()
     found = sorted(set(domains))
     if found != [BULK, CELLS]:

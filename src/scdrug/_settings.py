@@ -16,7 +16,7 @@ class Settings:
 
     #: Rows of expression that are held densely at once by the chunked readers.
     chunk_size: int = 2048
-    #: Show progress bars of downloads and long loops.
+    #: Show progress bars of downloads and long loops; of passes over cells on a terminal only.
     progress: bool = True
     _data_dir: Path | None = None
 

@@ -203,7 +203,7 @@ def label_cells(
     warn_if_confounded(confounded)
     if batch_key is None and not batches:
         warnings.warn(
-            "No column of `adata.obs` is named like a batch, so it is not known whether treatment and batch are confounded. "
+            "No column of `adata.obs` is named like a batch, so whether treatment and batch are confounded is not known. "
             "Name the batches with `batch_key`, or pass `batch_key=[]` if there are none.",
             stacklevel=2,
         )

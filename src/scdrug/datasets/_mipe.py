@@ -23,7 +23,7 @@ _GENES = tuple(f"gene_symbol_{number}" for number in range(1, 6))
 
 @checked
 def mipe(*, path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """MIPE, a collection of approved and investigational drugs of NCATS: clinical phase, targets and mechanism of 1,912 compounds.
+    """MIPE, a collection of approved and investigational drugs of NCATS: phase, targets and mechanism of 1,912 compounds.
 
     Parameters
     ----------

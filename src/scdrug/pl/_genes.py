@@ -77,7 +77,7 @@ def attribute_genes_heatmap(
     figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Plot contributions of the most important genes, cell by cell, as :func:`attribute_pathways_heatmap` does those of pathways.
+    """Plot contributions of the most important genes, cell by cell.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -147,4 +148,30 @@ def test_no_private_name_is_imported_from_another_room() -> None:
                 is_module = SOURCE.joinpath(*source, f"{alias.name}.py").is_file() or alias.name in rooms
                 if here != there and alias.name.startswith("_") and not alias.name.startswith("__") and not is_module:
                     found.append(f"{'/'.join(parts)} imports {'.'.join([*source, alias.name])}")
+    assert not found
+
+
+def test_pages_scripts_and_tutorials_use_present_names() -> None:
+    """What they show is copied; a former name would greet its reader with a warning."""
+    root = Path(__file__).parents[1]
+    former = {
+        "pl": "combinations|correlation_by_group|heatmap|pathway_heatmap|pathway_importance|similarity",
+        "get": "attribution_df|combinations_df|expression_df|importance_df|patients_df|perturbation_df",
+    }
+    names = re.compile("|".join(rf"\b{space}\.(?:{listed})\b" for space, listed in former.items()))
+    arguments = re.compile(
+        r"\bpredicts\s*[=:]\s*.?(?:sens|resp)|\b(?:encoder_weights|tumor_type)\s*[=:]|\btask=.{0,2}(?:classification|regression)"
+    )
+    folders = ("docs", "tutorials", "scripts", "benchmarks")
+    pages = [
+        path
+        for folder in folders
+        for path in (root / folder).rglob("*")
+        if path.suffix in (".md", ".py", ".yaml", ".ipynb")
+    ]
+    found = []
+    for path in [root / "README.md", *pages]:
+        if "_build" not in path.parts and path.parent.name != "generated":
+            text = path.read_text(encoding="utf-8")
+            found += [f"{path.relative_to(root)}: {match}" for match in names.findall(text) + arguments.findall(text)]
     assert not found

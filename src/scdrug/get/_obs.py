@@ -68,7 +68,8 @@ def obs_df(
     """
     check_use(use)
     names = [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
-    activity = adata.obsm[activity_key] if activity_key in adata.obsm else pd.DataFrame(index=adata.obs_names)
+    held = adata.obsm.get(activity_key)
+    activity = held if isinstance(held, pd.DataFrame) else pd.DataFrame(index=adata.obs_names)
     predictions = read_predictions(adata, key) if key in adata.obsm else None
     columns = {name: _column(adata, name, activity, predictions, use) for name in names}
     return pd.DataFrame(columns, index=adata.obs_names)

@@ -89,7 +89,7 @@ def make_attributed() -> Callable[..., ad.AnnData]:
         found, tables = [], []
         for drug in Model.drugs.index:
             alike = rng.normal(scale=0.2, size=(n_cells, 6)).astype(np.float32)  # what comes back from model to model
-            noise = [rng.normal(scale=0.1, size=(n_cells, 6)).astype(np.float32) for _ in range(n_models)]
+            noise = [rng.normal(scale=0.05, size=(n_cells, 6)).astype(np.float32) for _ in range(n_models)]
             values = [alike + part for part in noise]
             for part in values:
                 part[group == "tumour", 1] -= 1.0

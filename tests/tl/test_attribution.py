@@ -9,6 +9,7 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import scdrug
 from scdrug import datasets, pp, tl
@@ -179,7 +180,8 @@ def test_several_models_are_averaged_and_kept(models, cells) -> None:
     share = 1 - (by_model.var(axis=2, ddof=1) / 3).sum(axis=0) / (by_model.mean(axis=2) ** 2).sum(axis=0)
     found = table["stability"].loc[cells.obsm[f"pathway_ig_{DRUG}"].columns]
     np.testing.assert_allclose(found, np.clip(share, 0, 1), atol=1e-4)
-    assert (table["repeats"] == (table["stability"] >= 0.8)).all()
+    t = stats.t.ppf(0.975, 2)
+    assert (table["repeats"] == (table["stability"] >= 1 - 1 / t**2)).all()
     assert (table["importance"] * table["stability"]).is_monotonic_decreasing
 
 

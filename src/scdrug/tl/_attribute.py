@@ -123,7 +123,8 @@ def attribute_pathways(
         far the node is the pathway, see :meth:`~scdrug.model.PathwayTransfer.get_pathway_table`; of several models the
         mean, and whether in all; a gene set is itself); over several models `importance_sd`, `sign_agreement`, the share of models
         with that sign, `stability`, the share of the contributions that would come back with other trainings (0-1), and `repeats`,
-        whether that is at least 0.8. Plots show what repeats.
+        whether they are beyond zero by Student's t over models (5 %), which asks for a stability of 0.95 with three models and of 0.80
+        with ten. Plots show what repeats.
     ``adata.uns["pathway_ig"]["summary"]`` : DataFrame
         By drug: `name`; `baseline`, the prediction at the baseline; `completeness_error`, the largest difference between a
         cell's sum of contributions and what it should be, relative to the latter or, if that is larger, to the drug's standard

@@ -102,6 +102,8 @@ def test_screens_that_do_not_fit_are_refused(screens) -> None:
     other.obs_names = [f"x{number}" for number in range(other.n_obs)]
     with pytest.raises(ValueError, match="0 lines"):
         join_screens(first, other)
+    with pytest.raises(ValueError, match="`second` has no lines"):
+        join_screens(first, second[:0].copy())
     other = second.copy()
     del other.obsm["response"]
     with pytest.raises(KeyError, match="response"):

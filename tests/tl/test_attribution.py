@@ -413,6 +413,9 @@ class Saturating(KernelRidge):
     def _linear_weights(self, drugs: np.ndarray) -> None:
         return None
 
+    def _first_layer(self, drugs: np.ndarray, *, complete: bool) -> None:
+        return None
+
     def _predict_rows(self, expression: np.ndarray, drugs: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         return np.tanh(expression @ self.module.array("weights")[:, drugs] / 5).astype(np.float32)
 

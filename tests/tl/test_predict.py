@@ -280,7 +280,7 @@ def test_counts_declared_on_logarithms_are_refused(trained, cells: ad.AnnData) -
 def test_an_empty_object_and_other_objects_are_refused(trained, cells: ad.AnnData) -> None:
     with pytest.raises(ValueError, match="empty: 0 cells"):
         tl.predict_response(cells[:0].copy(), trained)
-    with pytest.raises(TypeError, match="`adata` must be an AnnData; found DataFrame.*anndata.AnnData"):
+    with pytest.raises(TypeError, match="`adata` must be an AnnData or a MuData; found DataFrame.*anndata.AnnData"):
         tl.predict_response(cells.to_df(), trained)
     with pytest.raises(ValueError, match="bundled"):
         tl.predict_response(cells, "no-such-model")

@@ -84,7 +84,7 @@ def test_groups_are_written_as_a_table(trained, cells: ad.AnnData, tmp_path) -> 
     of_groups, of_samples = (written[rows] for rows in (written["sample"] == "", written["sample"] != ""))
     for table, expected in ((of_groups, stored["table"]), (of_samples, stored["samples"])):
         assert table["group"].tolist() == expected["group"].tolist()
-        np.testing.assert_allclose(table["response"].astype(float), expected["response"], rtol=1e-5)
+        np.testing.assert_allclose(table["response"].astype(float), expected["response"], rtol=1e-4)
     before = out.read_bytes()
     for more, message in (
         ([], "exists"),
@@ -109,7 +109,7 @@ def test_predict_writes_what_the_function_stores(how: str, trained, cells: ad.An
     tl.rank_drugs(cells, "clone", sample_key="sample")
     written = ad.read_h5ad(out)
     np.testing.assert_allclose(written.obsm["predicted_response"], cells.obsm["predicted_response"], atol=1e-4)
-    np.testing.assert_allclose(written.obs["response_reliability"], cells.obs["response_reliability"], atol=1e-5)
+    np.testing.assert_allclose(written.obs["response_reliability"], cells.obs["response_reliability"], atol=3e-5)
     pd.testing.assert_series_equal(
         written.uns["rank_drugs"]["table"]["drug"].astype(str),
         cells.uns["rank_drugs"]["table"]["drug"].astype(str),

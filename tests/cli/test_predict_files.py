@@ -76,9 +76,9 @@ def _refused(trained: Path, source: Path, target: Path, *arguments: object) -> s
 def _assert_results(found: ad.AnnData, expected: ad.AnnData) -> None:
     for use in ("response", "percentile"):
         pd.testing.assert_frame_equal(
-            get.response_df(found, use=use), get.response_df(expected, use=use), atol=1e-5, check_names=False
+            get.response_df(found, use=use), get.response_df(expected, use=use), rtol=1e-4, atol=3e-5, check_names=False
         )
-    np.testing.assert_allclose(found.obs["response_reliability"], expected.obs["response_reliability"], atol=1e-5)
+    np.testing.assert_allclose(found.obs["response_reliability"], expected.obs["response_reliability"], atol=3e-5)
     assert found.uns["predicted_response"]["verdict"] == expected.uns["predicted_response"]["verdict"]
     assert set(found.uns["predicted_response"]) - {"evidence_columns"} == set(expected.uns["predicted_response"])
 
@@ -276,7 +276,7 @@ def test_parts_that_anndata_does_not_know_stay_as_they_are(how, trained, cells, 
         assert dict(after["uns/strange"].attrs) == dict(before["uns/strange"].attrs)
         np.testing.assert_array_equal(after["obs/size/area"][()], np.arange(60.0))
         np.testing.assert_allclose(
-            after["obs/response_reliability"][()], expected.obs["response_reliability"], atol=1e-5
+            after["obs/response_reliability"][()], expected.obs["response_reliability"], atol=3e-5
         )
         assert "predicted_response" in after["obsm"]
 

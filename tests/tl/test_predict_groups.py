@@ -55,13 +55,13 @@ def test_groups_are_those_of_predicted_cells(kind: str, chunk_size, trained, cel
     _quietly(scdrug.tl.predict_groups, cells, "clone", model, sample_key="sample", chunk_size=chunk_size)
     of_cells = scdrug.get.group_response_df(cells, "clone")
     of_groups = scdrug.get.group_response_df(cells, "clone", key=KEY)
-    pd.testing.assert_frame_equal(of_groups.drop(columns="spread"), of_cells, rtol=1e-5, atol=1e-5)
+    pd.testing.assert_frame_equal(of_groups.drop(columns="spread"), of_cells, rtol=1e-4, atol=3e-5)
     by_sample = scdrug.get.group_response_df(cells, "clone", sample_key="sample")
     pd.testing.assert_frame_equal(
         scdrug.get.group_response_df(cells, "clone", sample_key="sample", key=KEY).drop(columns="spread"),
         by_sample,
-        rtol=1e-5,
-        atol=1e-5,
+        rtol=1e-4,
+        atol=3e-5,
     )
     judged = scdrug.get.group_reliability_df(cells, "clone", key=KEY)
     pd.testing.assert_frame_equal(judged, scdrug.get.group_reliability_df(cells, "clone"), rtol=1e-5)
@@ -79,7 +79,7 @@ def test_groups_are_those_that_are_ranked(trained, cells: ad.AnnData) -> None:
     ranked = scdrug.get.rank_drugs_df(cells).astype({"group": str}).set_index(index).sort_index()
     table = scdrug.get.group_response_df(cells, "clone", key=KEY).set_index(index).loc[ranked.index]
     for column in ("percentile", "response", "reliability"):
-        np.testing.assert_allclose(table[column], ranked[column], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(table[column], ranked[column], rtol=1e-4, atol=3e-5)
     np.testing.assert_allclose((table["upper"] - table["lower"]) / 2, ranked["half_width"], rtol=1e-5)
     np.testing.assert_array_equal(table["n_cells"], ranked["n_cells"])
 

@@ -31,6 +31,7 @@ def write(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_configuration_gives_what_the_functions_give(tmp_path) -> None:
     path = write(tmp_path)
     results = run_config(path, tmp_path / "out", progress=False)

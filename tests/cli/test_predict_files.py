@@ -361,6 +361,7 @@ def test_a_folder_where_a_file_goes_is_refused(folder, trained) -> None:
     assert "is a folder" in _refused(trained, folder / "in.h5ad", folder / "out.h5ad", "--overwrite")
 
 
+@pytest.mark.slow
 def test_a_store_is_replaced_by_another_when_asked(folder, trained, expected) -> None:
     shutil.copytree("in.zarr", "out.zarr")
     assert "--overwrite" in _refused(trained, folder / "in.h5ad", folder / "out.zarr")

@@ -522,6 +522,7 @@ def test_held_out_lines_are_on_the_scale_of_small_references(n_lines: int) -> No
         trained.predict(others[line : line + 1].copy(), key_added=None)
 
 
+@pytest.mark.slow
 def test_real_lines_are_on_the_scale_and_real_cells_are_not(shared_data) -> None:
     trained = model.load_pretrained("gdsc2-ridge")
     lines = datasets.gdsc(release="GDSC1", path=shared_data / "gdsc")[:200].copy()

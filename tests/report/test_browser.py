@@ -132,6 +132,7 @@ def test_nothing_failed_and_nothing_was_asked_of_the_network(visit, page_file) -
     assert elsewhere == []
 
 
+@pytest.mark.slow
 def test_the_page_fits_a_telephone_at_night_and_a_sheet_of_paper(browser, page_file) -> None:
     visit = Visit(browser, page_file, viewport={"width": 400, "height": 800}, color_scheme="dark")
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -90,6 +90,7 @@ def test_tables_in_memory_take_less_room_on_request(trained, expected, tmp_path:
     _same(ad.read_h5ad(tmp_path / "cells.h5ad"), expected, 2e-2)
 
 
+@pytest.mark.slow
 def test_results_go_into_the_store_that_cells_were_read_from(trained, expected, tmp_path: Path) -> None:
     path = tmp_path / "cells.zarr"
     earlier = _predict(_cells(), trained, drugs=["trametinib"])  # tables, and a column, of an earlier prediction
@@ -192,6 +193,7 @@ def test_a_folder_that_is_not_writable_is_said_before_anything_is_computed(train
         tmp_path.chmod(0o700)
 
 
+@pytest.mark.slow
 def test_rankings_plots_and_the_page_read_a_store_as_they_read_memory(trained, expected, tmp_path: Path) -> None:
     out = tmp_path / "cells.zarr"
     _predict(_cells(), trained, out=out, percentiles=False)

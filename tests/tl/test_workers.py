@@ -21,6 +21,10 @@ from scdrug.tl import _out
 distributed = pytest.importorskip("distributed")
 
 
+#: Starting workers takes long.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def client() -> Iterator[distributed.Client]:
     with (
@@ -102,7 +106,6 @@ def test_groups_are_added_up_by_workers(client, trained, expected) -> None:
     pd.testing.assert_frame_equal(found[table.columns], table, atol=3e-5, check_dtype=False)
 
 
-@pytest.mark.slow
 def test_what_a_worker_took_with_it_is_done_again(client, trained, expected, tmp_path: Path) -> None:
     da = pytest.importorskip("dask.array")
     done, fatal = tmp_path / "cells.zarr.part" / "done", tmp_path / "fatal"

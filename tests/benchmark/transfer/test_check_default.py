@@ -21,6 +21,7 @@ def small(shared_data):
     return reference
 
 
+@pytest.mark.slow
 def test_the_recipe_is_beyond_chance_in_each_control(small, shared_data) -> None:
     cells = datasets.breast_atlas(path=shared_data / "sc" / "bc_atlas")
     cells = cells[(cells.obs["reference_line"] != "").to_numpy()].copy()

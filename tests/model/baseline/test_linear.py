@@ -58,6 +58,7 @@ def _predicted(model, **options) -> ad.AnnData:
     return cells
 
 
+@pytest.mark.slow
 def test_a_bundled_linear_model_predicts_without_heavy_packages() -> None:
     done = subprocess.run([sys.executable, "-c", _COLD], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

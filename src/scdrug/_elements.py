@@ -50,12 +50,15 @@ def has_names(group: Any, slot: str, names: pd.Index, *, step: int = 100_000) ->
     """Whether cells or genes of an AnnData in a file have these names, in this order; they are read a part at a time."""
     node = group.get(slot)
     index = None if node is None else node.attrs.get("_index")
-    if index is None or node[index].shape != (len(names),):
+    if index is None:
+        return False
+    held = node[index]
+    held = held["values"] if hasattr(held, "keys") else held  # newer releases of anndata keep text with a mask
+    if held.shape != (len(names),):
         return False
     texts = lambda part: [value.decode() if isinstance(value, bytes) else str(value) for value in part]
     return all(
-        texts(node[index][start : start + step]) == texts(names[start : start + step])
-        for start in range(0, len(names), step)
+        texts(held[start : start + step]) == texts(names[start : start + step]) for start in range(0, len(names), step)
     )
 
 

@@ -97,12 +97,13 @@ def packed_csv(frame: pd.DataFrame) -> str:
     plain = frame.copy()
     for name in plain:
         if plain[name].dtype.kind in "OSUT" or isinstance(plain[name].dtype, pd.CategoricalDtype | pd.StringDtype):
-            plain[name] = plain[name].astype(str).map(_harmless)
+            plain[name] = plain[name].astype(object).map(_harmless)
     return packed(plain.to_csv(index=False, float_format="%.6g").encode("utf-8"))
 
 
-def _harmless(text: str) -> str:
-    """Keep spreadsheets from taking a name for a formula."""
+def _harmless(value: object) -> str:
+    """A value as text that spreadsheets do not take for a formula; nothing where it is missing."""
+    text = "" if pd.isna(value) else str(value)
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 

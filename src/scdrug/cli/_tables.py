@@ -47,8 +47,10 @@ def _known_of_drugs(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Columns on the evidence and phase of drugs, where anything is known: rankings of earlier versions have neither."""
     columns = {}
     if "evidence" in frame and (frame["evidence"].astype(str) != "unknown").any():
-        marks = frame["outranks_better"].map({True: _OUTRANKS}).fillna("")
-        columns["evidence"] = [*(frame["evidence"].astype(str) + marks)]
+        columns["evidence"] = [
+            f"{evidence}{_OUTRANKS if outranks is True or outranks == 1 else ''}"
+            for evidence, outranks in zip(frame["evidence"], frame["outranks_better"])
+        ]
     if "phase" in frame and frame["phase"].notna().any():
         columns["ph."] = ["–" if phase != phase else f"{phase:.0f}" for phase in frame["phase"]]
     return columns

@@ -119,7 +119,7 @@ def drug_facts(names: Iterable[object]) -> pd.DataFrame:
     >>> drug_facts(["Tarceva"])["indications"].tolist()
     ['LUAD, LUSC, PAAD']
     """
-    found = pd.DataFrame([known_facts(name) for name in names], columns=list(FACTS)).fillna("")
+    found = pd.DataFrame([known_facts(name) for name in names], columns=list(FACTS), dtype=object).fillna("")
     phase, approval = (pd.to_numeric(found[column]).astype(float) for column in ("max_phase", "first_approval"))
     approved = approval.notna() | (found["indications"] != "")
     return pd.DataFrame(

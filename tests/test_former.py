@@ -105,8 +105,8 @@ def test_a_model_that_was_saved_under_former_names_loads_without_a_warning() -> 
 # ---------------------------------------------------------------------- names of functions
 
 NAMES = {
-    "pl": ("combinations", "correlation_by_group", "heatmap", "pathway_heatmap", "pathway_importance", "similarity"),
-    "get": ("combinations_df", "expression_df", "importance_df", "patients_df"),
+    "pl": ("correlation_by_group", "heatmap", "pathway_heatmap", "pathway_importance", "similarity"),
+    "get": ("expression_df", "importance_df"),
 }
 
 

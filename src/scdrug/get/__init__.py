@@ -12,10 +12,8 @@ __getattr__ = former_names(
     __name__,
     __getattr__,
     {
-        "combinations_df": "suggest_combinations_df",
         "expression_df": "predict_expression_df",
         "importance_df": "attribute_pathways_df",
-        "patients_df": "predict_patients_df",
     },
     kept={"attribution_df": "_former", "perturbation_df": "_former"},
 )

@@ -14,7 +14,6 @@ __getattr__ = former_names(
     __name__,
     __getattr__,
     {
-        "combinations": "suggest_combinations",
         "correlation_by_group": "group_correlations",
         "heatmap": "response_heatmap",
         "pathway_heatmap": "attribute_pathways_heatmap",
